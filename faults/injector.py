@@ -1,0 +1,72 @@
+"""The injector: one per run, shared by all wrappers of all incarnations; it knows which faults have not fired yet.
+
+It fires each fault at most once, in plan order, and tells the harness what was touched through `record`. It holds no
+randomness and no clock, so a plan without faults changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from faults.plan import Fault
+
+Fields = dict[str, int | str]
+Record = Callable[[int, Fields], None]  # (index of the fault in the plan, what it touched)
+Later = Callable[[int, Callable[[], None]], None]  # run it so many ns from now, then let the orchestrator advance
+Step = tuple[int, int]  # (tick, agent)
+
+
+class Injector:
+    """Faults by kind and by step; `crashes` counts the orchestrator's deaths."""
+
+    def __init__(self, faults: Sequence[Fault], record: Record, seed: int = 0) -> None:
+        self.seed = seed
+        self.crashes = 0
+        self._record = record
+        self._armed: dict[int, Fault] = dict(enumerate(faults))
+        self._counts: dict[tuple[int | str, ...], int] = {}
+        self._steps: dict[tuple[str, int, int], list[int]] = {}
+        self._owed: dict[tuple[int | str, ...], list[int]] = {}
+        for index, fault in self._armed.items():
+            if "tick" in fault.at and "agent" in fault.at:
+                step = (fault.kind, fault.number("tick"), fault.number("agent"))
+                self._steps.setdefault(step, []).append(index)
+
+    def armed(self, *kinds: str) -> list[tuple[int, Fault]]:
+        """Faults of these kinds that have not fired, in plan order."""
+        return [(index, fault) for index, fault in self._armed.items() if fault.kind in kinds]
+
+    def armed_at(self, kind: str, tick: int, agent: int) -> list[tuple[int, Fault]]:
+        """Faults of this kind at that step that have not fired, in plan order."""
+        indices = self._steps.get((kind, tick, agent), ())
+        return [(index, self._armed[index]) for index in indices if index in self._armed]
+
+    def is_armed(self, index: int) -> bool:
+        return index in self._armed
+
+    def fire(self, index: int, fields: Fields) -> None:
+        """The fault has been carried out; it never fires again."""
+        del self._armed[index]
+        self._record(index, fields)
+
+    def note(self, index: int, fields: Fields) -> None:
+        """Something more about a fault: a visible one at work again, or what answered one that fired."""
+        self._record(index, fields)
+
+    def count(self, *key: int | str) -> int:
+        """How often this has been asked with this key, this time included; over the whole run."""
+        self._counts[key] = self._counts.get(key, 0) + 1
+        return self._counts[key]
+
+    def owe(self, index: int, *key: int | str) -> None:
+        """This fault took what `key` names from the other side, who should send it again; over the whole run."""
+        self._owed.setdefault(key, []).append(index)
+
+    def settle(self, key: tuple[int | str, ...], fields: Fields) -> None:
+        """What `key` names is there again: told of each fault that took it."""
+        for index in self._owed.pop(key, ()):
+            self._record(index, fields)
+
+    @property
+    def is_owed(self) -> bool:
+        return bool(self._owed)

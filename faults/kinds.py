@@ -1,0 +1,243 @@
+"""The kinds of faults as data: slug, rows of the catalogue, address forms, parameters with bounds and defaults."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from faults.catalogue_rows import ROWS
+
+Value = int | str
+TOP = 2**53 - 1
+MS = 1_000_000
+UNITS = {"ns": 1, "us": 1_000, "ms": MS, "s": 1_000 * MS}
+
+PHASES = ("boot", "admit", "dispatch", "await", "commit", "sync", "release", "snapshot")
+POINTS = ("before", "within", "after")
+DIRECTIONS = ("work", "done", "inputs", "release")
+
+
+class Key(Struct, frozen=True, kw_only=True):
+    """One key of an address or parameter: an integer within [low, high], or one of `words`. unit "ns" is a time."""
+
+    name: str
+    meaning: str
+    low: int = 0
+    high: int = TOP
+    words: tuple[str, ...] = ()
+    unit: str = ""
+    default: Value | None = None
+
+
+class Form(Struct, frozen=True, kw_only=True):
+    """One way to address a kind: keys that must and may be there; `only` narrows the words of one key."""
+
+    needs: tuple[str, ...]
+    may: tuple[str, ...] = ()
+    only: tuple[str, tuple[str, ...]] = ("", ())
+
+
+class FaultKind(Struct, frozen=True, kw_only=True):
+    """A kind of fault and the rows of the catalogue that it carries out."""
+
+    slug: str
+    rows: tuple[str, ...]
+    class_: str
+    layer: str
+    title: str
+    keys: tuple[Key, ...]
+    forms: tuple[Form, ...]
+    params: tuple[Key, ...] = ()
+    backends: tuple[str, ...] = ("sim",)
+    counts_when: str
+
+    @property
+    def oracles(self) -> tuple[str, ...]:
+        """What must hold under it, by its rows of the catalogue."""
+        return tuple(dict.fromkeys(name for row in ROWS if row.id in self.rows for name in row.must_hold))
+
+
+TICK = Key(name="tick", meaning="tick of the step")
+AGENT = Key(name="agent", meaning="agent whose step it is", high=2**32 - 2)
+HOSTCALL = Key(name="hostcall", meaning="host call of that step, counted from 1", low=1, high=1 << 20)
+OCCURRENCE = Key(name="occurrence", meaning="which such event, counted from 1", low=1, default=1)
+_FRAME_KEYS = (
+    TICK,
+    AGENT,
+    Key(name="direction", meaning="which frame: to a worker, back, from a client, to clients", words=DIRECTIONS),
+    Key(name="block", meaning="block of a release"),
+    OCCURRENCE,
+)
+_FRAME_FORMS = (
+    Form(needs=("tick", "agent", "direction"), may=("occurrence",), only=("direction", ("work", "done"))),
+    Form(needs=("direction",), may=("occurrence",), only=("direction", ("inputs",))),
+    Form(needs=("direction", "block"), may=("occurrence",), only=("direction", ("release",))),
+)
+_CRASH = (Key(name="crash", meaning="crash of the orchestrator in this run, counted from 1", low=1),)
+
+
+def _frame(verb: str, rows: tuple[str, ...], title: str, counts: str, *params: Key) -> FaultKind:
+    return FaultKind(
+        slug=f"frame.{verb}",
+        rows=rows,
+        class_="transparent",
+        layer="messaging",
+        title=title,
+        keys=_FRAME_KEYS,
+        forms=_FRAME_FORMS,
+        params=params,
+        counts_when=counts,
+    )
+
+
+KINDS: tuple[FaultKind, ...] = (
+    FaultKind(
+        slug="orchestrator.kill",
+        rows=("F01",),
+        class_="transparent",
+        layer="scheduler",
+        title="the orchestrator dies at a port call; a successor recovers from the disk alone",
+        keys=(
+            Key(name="after", meaning="of this successor, counted from 1; without it, of the first incarnation", low=1),
+            Key(name="call", meaning="port call of that incarnation, counted from 1", low=1),
+            Key(name="tick", meaning="first call at this tick or later"),
+            Key(name="phase", meaning="in this phase", words=PHASES),
+            Key(name="point", meaning="before the call, within it, or after it", words=POINTS, default="before"),
+            OCCURRENCE,
+        ),
+        forms=(
+            Form(needs=("tick", "phase"), may=("point", "occurrence")),
+            Form(needs=("call",), may=("point",)),
+            Form(needs=("after", "call"), may=("point",)),
+        ),
+        counts_when="a higher incarnation has recovered or started",
+    ),
+    FaultKind(
+        slug="worker.kill",
+        rows=("F08", "F27"),
+        class_="transparent",
+        layer="worker",
+        title="the worker that has a step dies: idle, in mid-call, in mid-copy into a shared segment, or after it",
+        keys=(
+            TICK,
+            AGENT,
+            HOSTCALL,
+            Key(name="byte", meaning="bytes of the step's shared buffers that were still stored"),
+            Key(
+                name="point",
+                meaning="before the work reaches it, or before the result leaves",
+                words=("idle", "after"),
+                default="idle",
+            ),
+        ),
+        forms=(
+            Form(needs=("tick", "agent"), may=("point",)),
+            Form(needs=("tick", "agent", "hostcall")),
+            Form(needs=("tick", "agent", "byte")),
+        ),
+        counts_when="that worker is lost",
+    ),
+    FaultKind(
+        slug="worker.stall",
+        rows=("F09", "F13"),
+        class_="transparent",
+        layer="worker",
+        title="the worker that ran a step is stopped; its result arrives when a replacement has the step",
+        keys=(TICK, AGENT),
+        forms=(Form(needs=("tick", "agent")),),
+        params=(
+            Key(
+                name="for",
+                meaning="how long its frames are held back; 0 until the replacement's result has arrived",
+                unit="ns",
+                high=60_000 * MS,
+                default=0,
+            ),
+        ),
+        counts_when="its lease expires and its result then arrives stale",
+    ),
+    FaultKind(
+        slug="agent.trap",
+        rows=("F16",),
+        class_="visible",
+        layer="wasm",
+        title="a step traps on entering a host call",
+        keys=(TICK, AGENT, HOSTCALL),
+        forms=(Form(needs=("tick", "agent", "hostcall")),),
+        counts_when="the journal says that the step failed so",
+    ),
+    FaultKind(
+        slug="agent.bad_pointer",
+        rows=("F23",),
+        class_="visible",
+        layer="wasm",
+        title="a step passes the pointer -4 to a host call that has an effect",
+        keys=(TICK, AGENT),
+        forms=(Form(needs=("tick", "agent")),),
+        params=(
+            Key(
+                name="hostcall", meaning="which of the step's calls with an effect, from 1", low=1, high=4096, default=1
+            ),
+        ),
+        counts_when="the journal says that the step failed so",
+    ),
+    FaultKind(
+        slug="buffer.flip",
+        rows=("F28",),
+        class_="transparent",
+        layer="shared memory",
+        title="bits of a published slot flip before the first reader of that version loads it",
+        keys=(
+            Key(name="buffer", meaning="shared buffer"),
+            Key(name="version", meaning="its version", low=1),
+        ),
+        forms=(Form(needs=("buffer", "version")),),
+        params=(
+            Key(name="bit", meaning="first bit, counted in the bytes that a reader verifies, modulo", default=0),
+            Key(name="bits", meaning="how many bits in a row", low=1, high=32_768, default=1),
+        ),
+        counts_when="that version is repaired",
+    ),
+    _frame("lose", ("F35",), "a frame is lost", "it is sent again, or its lease expires"),
+    _frame(
+        "duplicate",
+        ("F36",),
+        "a frame arrives twice",
+        "the second answer for its lease arrives, stale",
+        Key(name="for", meaning="how much later the second arrives", unit="ns", high=60_000 * MS, default=0),
+    ),
+    _frame(
+        "delay",
+        ("F37", "F38"),
+        "a frame is held back; frames behind it overtake",
+        "it is sent again before it arrives, or arrives stale",
+        Key(name="for", meaning="how long", unit="ns", low=1, high=60_000 * MS, default=30 * MS),
+    ),
+    _frame(
+        "corrupt",
+        ("F41",),
+        "a frame arrives with other bytes, short, or with a wrong length",
+        "it is found garbled, or sent again",
+        Key(name="bit", meaning="the bit that flips, or where it is cut, modulo the frame's bits", default=0),
+        Key(name="mode", meaning="what changes", words=("flip", "truncate", "length"), default="flip"),
+    ),
+    FaultKind(
+        slug="disk.lose",
+        rows=("F60", "F61"),
+        class_="transparent",
+        layer="log/snapshot",
+        title="a crash of the orchestrator takes the machine: nothing that was not synced survives",
+        keys=_CRASH,
+        forms=(Form(needs=("crash",)),),
+        counts_when="at least one byte or name was lost and a successor recovered",
+    ),
+    FaultKind(
+        slug="disk.tear",
+        rows=("F60", "F61"),
+        class_="transparent",
+        layer="log/snapshot",
+        title="as disk.lose, but some unsynced sectors of 512 B survive, and one may be torn",
+        keys=_CRASH,
+        forms=(Form(needs=("crash",)),),
+        counts_when="at least one byte or name was lost and a successor recovered",
+    ),
+)

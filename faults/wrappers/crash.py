@@ -1,0 +1,174 @@
+"""The death of the orchestrator: before, within or after any call it makes to a port.
+
+Guards recovery: whatever a dead incarnation left behind is all that its successor has. Every call that touches the
+world outside counts, from 1 in each incarnation. Reading the clock and asking a hazard leave nothing behind, so dying
+there is dying at the next call; they are not counted, but a dead incarnation cannot make them either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from faults.deaths import Killed
+from faults.injector import Injector
+from faults.plan import Fault
+from faults.streams import draw
+from runtime.ports import Arrival, Clock, Gateway, Hazard, Memory, Ports, Storage, Workers
+
+T = TypeVar("T")
+
+
+class Fuse:
+    """One incarnation's life. `where` says (tick, phase); `successor` is 0 for the first incarnation of a run."""
+
+    def __init__(self, injector: Injector, where: Callable[[], tuple[int, str]], successor: int = 0) -> None:
+        self._injector, self._where, self.successor = injector, where, successor
+        self.calls = 0
+        self.dead = False
+
+    def check(self) -> None:
+        if self.dead:
+            raise Killed
+
+    def call(self, port: str, action: Callable[[], T], within: Callable[[int], object] | None = None) -> T:
+        """One port call; `within` does a part of it, given a keyed draw."""
+        self.check()
+        self.calls += 1
+        index, fault = self._due()
+        if fault is None:
+            return action()
+        point = str(fault.get("point"))
+        if point == "within" and within is not None:
+            within(draw(self._injector.seed, "orchestrator.kill", self.successor, self.calls))
+        elif point != "before":
+            action()
+        tick, phase = self._where()
+        self.dead = True
+        fields = {"successor": self.successor, "call": self.calls, "tick": tick, "port": port, "phase": phase}
+        self._injector.fire(index, {**fields, "point": point})
+        raise Killed
+
+    def _due(self) -> tuple[int, Fault | None]:
+        """The first armed fault that addresses this call. All others that do are counted here too."""
+        found: tuple[int, Fault | None] = (-1, None)
+        for index, fault in self._injector.armed("orchestrator.kill"):
+            if self._addresses(index, fault) and found[1] is None:
+                found = index, fault
+        return found
+
+    def _addresses(self, index: int, fault: Fault) -> bool:
+        if "call" in fault.at:
+            return max(fault.number("after"), 0) == self.successor and fault.number("call") == self.calls
+        tick, phase = self._where()
+        if phase != fault.get("phase") or tick < fault.number("tick"):
+            return False
+        return self._injector.count("orchestrator.kill", index) >= fault.number("occurrence")
+
+
+def mortal(ports: Ports, fuse: Fuse) -> Ports:
+    """The same ports, each call of which may be the incarnation's last."""
+    return Ports(
+        MortalClock(ports.clock, fuse),
+        MortalWorkers(ports.workers, fuse),
+        MortalMemory(ports.memory, fuse),
+        MortalStorage(ports.storage, fuse),
+        MortalGateway(ports.gateway, fuse),
+        _mortal_hazard(ports.hazard, fuse),
+    )
+
+
+def _mortal_hazard(hazard: Hazard, fuse: Fuse) -> Hazard:
+    def mortal_hazard(name: str, *key: int) -> bool:
+        fuse.check()
+        return hazard(name, *key)
+
+    return mortal_hazard
+
+
+class MortalClock:
+    def __init__(self, inner: Clock, fuse: Fuse) -> None:
+        self._inner, self._fuse = inner, fuse
+
+    def now(self) -> int:
+        self._fuse.check()
+        return self._inner.now()
+
+
+class MortalWorkers:
+    def __init__(self, inner: Workers, fuse: Fuse) -> None:
+        self._inner, self._fuse = inner, fuse
+
+    def spawn(self, worker: int) -> None:
+        self._fuse.call("workers.spawn", lambda: self._inner.spawn(worker))
+
+    def send(self, worker: int, frame: bytes) -> None:
+        self._fuse.call("workers.send", lambda: self._inner.send(worker, frame))
+
+    def poll(self) -> list[Arrival]:
+        return self._fuse.call("workers.poll", self._inner.poll)
+
+    def kill(self, worker: int) -> None:
+        self._fuse.call("workers.kill", lambda: self._inner.kill(worker))
+
+
+class MortalMemory:
+    def __init__(self, inner: Memory, fuse: Fuse) -> None:
+        self._inner, self._fuse = inner, fuse
+
+    def reserve(self, segment: int, size: int) -> None:
+        self._fuse.call("memory.reserve", lambda: self._inner.reserve(segment, size))
+
+    def store(self, segment: int, offset: int, data: bytes) -> None:
+        self._fuse.call("memory.store", lambda: self._inner.store(segment, offset, data))
+
+    def load(self, segment: int, offset: int, length: int) -> bytes:
+        return self._fuse.call("memory.load", lambda: self._inner.load(segment, offset, length))
+
+
+class MortalStorage:
+    """A death within `write` leaves a prefix of the data in the page cache."""
+
+    def __init__(self, inner: Storage, fuse: Fuse) -> None:
+        self._inner, self._fuse = inner, fuse
+
+    def names(self) -> list[str]:
+        return self._fuse.call("storage.names", self._inner.names)
+
+    def read(self, name: str) -> bytes:
+        return self._fuse.call("storage.read", lambda: self._inner.read(name))
+
+    def write(self, name: str, offset: int, data: bytes) -> None:
+        def prefix(pick: int) -> None:
+            self._inner.write(name, offset, data[: 1 + pick % (len(data) - 1) if len(data) > 1 else 0])
+
+        self._fuse.call("storage.write", lambda: self._inner.write(name, offset, data), prefix)
+
+    def truncate(self, name: str, length: int) -> None:
+        self._fuse.call("storage.truncate", lambda: self._inner.truncate(name, length))
+
+    def remove(self, name: str) -> None:
+        self._fuse.call("storage.remove", lambda: self._inner.remove(name))
+
+    def rename(self, old: str, new: str) -> None:
+        self._fuse.call("storage.rename", lambda: self._inner.rename(old, new))
+
+    def sync(self, name: str) -> int:
+        return self._fuse.call("storage.sync", lambda: self._inner.sync(name))
+
+    def sync_dir(self) -> int:
+        return self._fuse.call("storage.sync_dir", self._inner.sync_dir)
+
+    def poll(self) -> list[int]:
+        return self._fuse.call("storage.poll", self._inner.poll)
+
+
+class MortalGateway:
+    def __init__(self, inner: Gateway, fuse: Fuse) -> None:
+        self._inner, self._fuse = inner, fuse
+
+    def poll(self) -> list[bytes]:
+        return self._fuse.call("gateway.poll", self._inner.poll)
+
+    def send(self, frame: bytes) -> None:
+        self._fuse.call("gateway.send", lambda: self._inner.send(frame))

@@ -1,0 +1,124 @@
+"""Module instances under fault: a worker that dies in mid-call, a step that traps, a host call with a bad pointer.
+
+Guards redo after a loss (transparent) and containment (visible). The visible ones depend on the logical step alone, so
+they come out the same when the step is run again, replayed, or placed elsewhere; nothing counts how often they ran.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from faults.deaths import WorkerDied
+from faults.injector import Injector
+from faults.plan import Fault
+from runtime.ports import Guest, Guests, GuestStep, StepArguments
+from runtime.state import AgentSpec
+
+STOPPED = "stopped"  # the status of a step that was ended by `stop_at`
+TRAP_REASON = "trap:injected"
+POINTER_REASON = "bad_pointer"
+BAD_POINTER = 0xFFFFFFFC
+
+
+class WorkerSite(Struct):
+    """Where a worker is: the step it last entered, and the bytes it has stored into shared segments since."""
+
+    worker: int
+    tick: int = -1
+    agent: int = -1
+    stored: int = 0
+
+
+class VisibleFaults:
+    """Visible faults by step; `faults` is the plan's whole list, so that an index is the one of the plan."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self._traps: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        self._pointers: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        for index, fault in enumerate(faults):
+            table = {"agent.trap": self._traps, "agent.bad_pointer": self._pointers}.get(fault.kind)
+            if table is not None:
+                step = (fault.number("tick"), fault.number("agent"))
+                table.setdefault(step, []).append((fault.number("hostcall"), index))
+
+    def trap(self, arguments: StepArguments) -> tuple[int, int]:
+        """(host call, fault) of the first trap of this step; (0, -1) for none."""
+        return min(self._of(self._traps, arguments), default=(0, -1))
+
+    def pointers(self, arguments: StepArguments) -> list[tuple[int, int]]:
+        """(number of the call with an effect, fault) for each bad pointer of this step."""
+        return self._of(self._pointers, arguments)
+
+    def _of(
+        self, table: dict[tuple[int, int], list[tuple[int, int]]], arguments: StepArguments
+    ) -> list[tuple[int, int]]:
+        return table.get((arguments.tick, arguments.agent), []) if arguments.kind == "step" else []
+
+
+class FaultyGuests:
+    """Instances of one worker, with faults. `visible` is shared by all workers of the run."""
+
+    def __init__(self, inner: Guests, injector: Injector, site: WorkerSite, visible: VisibleFaults) -> None:
+        self._inner, self._injector, self._site, self._visible = inner, injector, site, visible
+
+    def instantiate(self, agent: int, spec: AgentSpec, wasm: bytes) -> Guest:
+        guest = self._inner.instantiate(agent, spec, wasm)
+        return FaultyGuest(guest, self._injector, self._site, self._visible)
+
+
+class FaultyGuest:
+    """One instance with faults."""
+
+    def __init__(self, inner: Guest, injector: Injector, site: WorkerSite, visible: VisibleFaults) -> None:
+        self._inner, self._injector, self._site, self._visible = inner, injector, site, visible
+
+    def run(self, arguments: StepArguments) -> GuestStep:
+        site = self._site
+        site.tick, site.agent, site.stored = arguments.tick, arguments.agent, 0
+        killed_at, kill = self._kill_of(arguments)
+        trapped_at, trap = self._visible.trap(arguments)
+        stops = [stop for stop in (arguments.stop_at, killed_at, trapped_at) if stop]
+        stop = min(stops, default=0)
+        step = self._inner.run(arguments._replace(stop_at=stop))
+        if step.status == STOPPED and stop == killed_at:
+            fields = {"worker": site.worker, "tick": site.tick, "agent": site.agent, "hostcall": stop}
+            self._injector.fire(kill, dict(fields))
+            raise WorkerDied(site.worker)
+        if step.status == STOPPED and stop == trapped_at:
+            self._note(trap, {"hostcall": stop})
+            return step._replace(status=TRAP_REASON)
+        return self._bad_pointers(arguments, step)
+
+    def memory(self) -> memoryview:
+        return self._inner.memory()
+
+    def globals(self) -> list[int]:
+        return self._inner.globals()
+
+    def restore(self, memory: bytes, globals: Sequence[int]) -> None:
+        self._inner.restore(memory, globals)
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def _kill_of(self, arguments: StepArguments) -> tuple[int, int]:
+        """(host call, fault) of the first death in this step; (0, -1) for none."""
+        armed = self._injector.armed_at("worker.kill", arguments.tick, arguments.agent)
+        kills = [(fault.number("hostcall"), index) for index, fault in armed if "hostcall" in fault.at]
+        return min(kills, default=(0, -1))
+
+    def _bad_pointers(self, arguments: StepArguments, step: GuestStep) -> GuestStep:
+        if step.status != "ok":
+            return step
+        calls = list(step.calls)
+        for number, index in self._visible.pointers(arguments):
+            if number <= len(calls):
+                calls[number - 1] = calls[number - 1]._replace(pointer=BAD_POINTER)
+                self._note(index, {"hostcall": number})
+        return step._replace(calls=calls)
+
+    def _note(self, index: int, fields: dict[str, int]) -> None:
+        site = self._site
+        self._injector.note(index, {"worker": site.worker, "tick": site.tick, "agent": site.agent, **fields})

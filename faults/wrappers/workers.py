@@ -1,0 +1,185 @@
+"""The Workers port under fault: idle and finished workers killed, stalled, and their frames lost, doubled, late, altered.
+
+Guards the orchestrator's leases, resends and refusal of late results. A fault is found by the logical step in the
+frame, never by a worker's number; what is not addressed passes untouched and in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+
+from msgspec import Struct
+
+from faults.injector import Injector, Later, Step
+from faults.plan import Fault
+from faults.wrappers.frames import KINDS as FRAME_KINDS
+from faults.wrappers.frames import Delivery, applied
+from runtime.errors import FrameRefused
+from runtime.frames import Done, Work, unpack
+from runtime.ports import Arrival, Workers
+from runtime.state import View
+
+_WATCHED = ("worker.kill", "worker.stall", "buffer.flip", *FRAME_KINDS)
+
+
+class _Stall(Struct):
+    """A stalled worker: the step it is held for, and its frames in order."""
+
+    step: Step
+    until_replaced: bool
+    held: list[Arrival]
+
+
+class FaultyWorkers:
+    """Workers with faults; one per incarnation. `on_view` is told of each version a step will load, before it can."""
+
+    def __init__(
+        self, inner: Workers, injector: Injector, later: Later, on_view: Callable[[View], None] | None = None
+    ) -> None:
+        self._inner, self._injector, self._later, self._on_view = inner, injector, later, on_view
+        self._leases: dict[tuple[int, int], tuple[Step, ...]] = {}  # (worker, lease) -> steps
+        self._stalled: dict[int, _Stall] = {}
+        self._ready: list[Arrival] = []
+        self._closed = False
+
+    def close(self) -> None:
+        """The incarnation is dead: what is still held back is never delivered."""
+        self._closed = True
+        self._stalled.clear()
+        self._ready.clear()
+
+    def spawn(self, worker: int) -> None:
+        self._inner.spawn(worker)
+
+    def kill(self, worker: int) -> None:
+        self._inner.kill(worker)
+
+    def send(self, worker: int, frame: bytes) -> None:
+        work = self._decode(frame)
+        if not isinstance(work, Work):
+            self._inner.send(worker, frame)
+            return
+        steps = tuple((order.record.tick, order.record.agent) for order in work.orders)
+        self._leases[worker, work.lease] = steps
+        if self._on_view is not None:
+            for order in work.orders:
+                for view in order.record.views:
+                    if view.data is None:
+                        self._on_view(view)
+        about = {"worker": worker, "lease": work.lease, "incarnation": work.incarnation}
+        if self._kill("idle", worker, steps, about):
+            return
+        for delay, copy in self._frame_faults("work", steps, frame, about):
+            if delay:
+                self._later(delay, partial(self._send_late, worker, copy))
+            else:
+                self._inner.send(worker, copy)
+
+    def poll(self) -> list[Arrival]:
+        arrivals, self._ready = self._ready + self._inner.poll(), []
+        passed: list[Arrival] = []
+        for arrival in arrivals:
+            if arrival.frame is None:
+                passed.append(arrival)
+            elif arrival.worker in self._stalled:
+                self._stalled[arrival.worker].held.append(arrival)
+            else:
+                self._arrive(arrival, passed)
+        return passed
+
+    def _arrive(self, arrival: Arrival, passed: list[Arrival]) -> None:
+        """One frame from a worker that is not stalled: what passes now is appended to `passed`."""
+        worker, frame = arrival
+        done = self._decode(frame) if frame is not None else None
+        if frame is None or not isinstance(done, Done):
+            passed.append(arrival)
+            return
+        agents = {result.agent for result in done.results}
+        steps = tuple(step for step in self._leases.get((worker, done.lease), ()) if step[1] in agents)
+        about = {"worker": worker, "lease": done.lease, "incarnation": done.incarnation}
+        if self._stall(arrival, steps, about):
+            return
+        if self._kill("after", worker, steps, about):
+            self._inner.kill(worker)
+            return
+        for delay, copy in self._frame_faults("done", steps, frame, about):
+            if delay:
+                self._later(delay, partial(self._arrive_late, Arrival(worker, copy)))
+            else:
+                passed.append(Arrival(worker, copy))
+                self._replaced(worker, steps, passed)
+
+    def _decode(self, frame: bytes) -> object:
+        """The frame, or None when no armed fault can concern it or it does not verify."""
+        if not self._stalled and not self._injector.armed(*_WATCHED):
+            return None
+        try:
+            return unpack(frame)
+        except FrameRefused:
+            return None
+
+    def _kill(self, point: str, worker: int, steps: Iterable[Step], about: dict[str, int]) -> bool:
+        """Kill the worker if it is addressed at this point; all faults that address it fire with this one death."""
+        killed = False
+        for tick, agent in steps:
+            for index, fault in self._injector.armed_at("worker.kill", tick, agent):
+                if "hostcall" in fault.at or "byte" in fault.at or fault.get("point") != point:
+                    continue
+                self._injector.fire(index, {**about, "tick": tick, "agent": agent, "point": point})
+                killed = True
+        if killed and point == "idle":
+            self._inner.kill(worker)
+        return killed
+
+    def _stall(self, arrival: Arrival, steps: Iterable[Step], about: dict[str, int]) -> bool:
+        for tick, agent in steps:
+            for index, fault in self._injector.armed_at("worker.stall", tick, agent):
+                for_ns = fault.number("for")
+                self._stalled[arrival.worker] = _Stall((tick, agent), for_ns == 0, [arrival])
+                if for_ns:
+                    self._later(for_ns, partial(self._wake, arrival.worker))
+                self._injector.fire(index, {**about, "tick": tick, "agent": agent, "for": for_ns})
+                return True
+        return False
+
+    def _replaced(self, worker: int, steps: Iterable[Step], passed: list[Arrival]) -> None:
+        """Frames of workers that were stalled until another's result for their step arrived come right behind it."""
+        for stalled in [w for w, s in self._stalled.items() if w != worker and s.until_replaced and s.step in steps]:
+            passed.extend(self._stalled.pop(stalled).held)
+
+    def _wake(self, worker: int) -> None:
+        if worker in self._stalled:
+            self._ready.extend(self._stalled.pop(worker).held)
+
+    def _frame_faults(
+        self, direction: str, steps: Iterable[Step], frame: bytes, about: dict[str, int]
+    ) -> list[Delivery]:
+        deliveries = [(0, frame)]
+        for tick, agent in steps:
+            faults = self._frames_at(direction, tick, agent)
+            if not faults:
+                continue
+            occurrence = self._injector.count(direction, tick, agent)
+            for index, fault in faults:
+                if fault.number("occurrence") != occurrence or not deliveries:
+                    continue
+                deliveries = applied(fault, deliveries)
+                until = max((delay for delay, _ in deliveries), default=0)
+                fields = {**about, "tick": tick, "agent": agent, "direction": direction, "for": until}
+                self._injector.fire(index, fields)
+        return deliveries
+
+    def _frames_at(self, direction: str, tick: int, agent: int) -> list[tuple[int, Fault]]:
+        found = []
+        for kind in FRAME_KINDS:
+            found += [f for f in self._injector.armed_at(kind, tick, agent) if f[1].get("direction") == direction]
+        return sorted(found, key=lambda item: item[0])
+
+    def _send_late(self, worker: int, frame: bytes) -> None:
+        if not self._closed:
+            self._inner.send(worker, frame)
+
+    def _arrive_late(self, arrival: Arrival) -> None:
+        if not self._closed:
+            self._ready.append(arrival)

@@ -1,0 +1,1 @@
+"""The harness: simulated adapters, oracles, campaigns, builds and the command line."""

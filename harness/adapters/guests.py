@@ -1,0 +1,84 @@
+"""The observer at the module's side: what went into each crossing and what the module did, as it was.
+
+It stands outside of fault wrappers, so it sees what the worker sees; it changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from faults.deaths import WorkerDied
+from harness.history import GuestCall, GuestEvent
+from runtime.ports import Guest, Guests, GuestStep, StepArguments
+from runtime.state import AgentSpec
+
+
+class ObservedGuest:
+    def __init__(
+        self, inner: Guest, worker: int, incarnation: int, now: Callable[[], int], log: list[GuestEvent]
+    ) -> None:
+        self._inner, self._worker, self._incarnation = inner, worker, incarnation
+        self._now, self._log = now, log
+        self._fresh = True
+
+    def run(self, arguments: StepArguments) -> GuestStep:
+        try:
+            step = self._inner.run(arguments)
+        except WorkerDied:
+            self._note(arguments, "died", ())
+            raise
+        memory = self._inner.memory()
+        size = len(memory)
+        calls = tuple(
+            [
+                GuestCall(op, target, pointer, length, bytes(memory[pointer : pointer + length]))
+                if pointer + length <= size
+                else GuestCall(op, target, pointer, length, None)
+                for op, target, pointer, length in step.calls
+            ]
+        )
+        self._note(arguments, step.status, calls)
+        return step
+
+    def _note(self, arguments: StepArguments, status: str, calls: tuple[GuestCall, ...]) -> None:
+        self._log.append(
+            GuestEvent(
+                self._now(),
+                self._worker,
+                self._incarnation,
+                arguments.agent,
+                arguments.kind,
+                arguments.tick,
+                tuple(arguments.inbox),
+                status,
+                calls,
+                self._fresh,
+            )
+        )
+        self._fresh = False
+
+    def memory(self) -> memoryview:
+        return self._inner.memory()
+
+    def globals(self) -> list[int]:
+        return self._inner.globals()
+
+    def restore(self, memory: bytes, globals: Sequence[int]) -> None:
+        self._inner.restore(memory, globals)
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class ObservedGuests:
+    """The `Guests` port of one worker, observed."""
+
+    def __init__(
+        self, inner: Guests, worker: int, incarnation: int, now: Callable[[], int], log: list[GuestEvent]
+    ) -> None:
+        self._inner, self._worker, self._incarnation = inner, worker, incarnation
+        self._now, self._log = now, log
+
+    def instantiate(self, agent: int, spec: AgentSpec, wasm: bytes) -> Guest:
+        inner = self._inner.instantiate(agent, spec, wasm)
+        return ObservedGuest(inner, self._worker, self._incarnation, self._now, self._log)

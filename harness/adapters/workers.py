@@ -1,0 +1,141 @@
+"""Simulated workers: the runtime's own WorkerCore in this process, with pipes and work that take virtual time.
+
+A worker handles one frame at a time. A frame costs `frame_ns` and its fuel; its answer is written when that time is
+over, so a worker killed before has written nothing. What is in a pipe at a kill still arrives.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from faults.deaths import WorkerDied
+from harness.adapters.loop import Loop
+from msgspec import Struct
+from runtime.ports import Arrival
+from runtime.worker import WorkerCore
+
+
+class Timing(Struct, frozen=True, kw_only=True):
+    """Virtual costs in ns."""
+
+    pipe_ns: int = 20_000
+    spawn_ns: int = 800_000
+    frame_ns: int = 50_000
+    ns_per_fuel: int = 1
+    reap_ns: int = 100_000
+    sync_ns: int = 400_000
+    client_ns: int = 100_000
+    restart_ns: int = 2_000_000
+
+
+class _Worker:
+    def __init__(self, core: WorkerCore) -> None:
+        self.core = core
+        self.alive = True
+        self.ready = False
+        self.busy = False
+        self.pipe: deque[bytes] = deque()
+        self.garbled = 0
+
+
+class SimWorkers:
+    """The `Workers` port of one incarnation. `slowness(worker)` multiplies the time of its work."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        timing: Timing,
+        core_of: Callable[[int], WorkerCore],
+        wake: Callable[[], None],
+        note: Callable[[str, int], None],
+        slowness: Callable[[int], int] = lambda worker: 1,
+    ) -> None:
+        self._loop, self._timing, self._core_of = loop, timing, core_of
+        self._wake, self._note, self._slowness = wake, note, slowness
+        self._workers: dict[int, _Worker] = {}
+        self._arrivals: list[Arrival] = []
+        self._orphaned = False
+
+    def spawn(self, worker: int) -> None:
+        state = self._workers[worker] = _Worker(self._core_of(worker))
+
+        def ready() -> None:
+            state.ready = True
+            self._work(worker, state)
+
+        self._loop.later(self._timing.spawn_ns, ready)
+
+    def send(self, worker: int, frame: bytes) -> None:
+        state = self._workers[worker]
+        if not state.alive:
+            return
+
+        def arrive() -> None:
+            state.pipe.append(frame)
+            self._work(worker, state)
+
+        self._loop.later(self._timing.pipe_ns, arrive)
+
+    def poll(self) -> list[Arrival]:
+        arrivals, self._arrivals = self._arrivals, []
+        return arrivals
+
+    def kill(self, worker: int) -> None:
+        state = self._workers[worker]
+        if state.alive:
+            self._die(worker, state)
+
+    def orphan(self) -> None:
+        """The orchestrator died: its workers end, and nothing of theirs reaches a successor."""
+        self._orphaned = True
+        for state in self._workers.values():
+            state.alive = False
+            state.core.close()
+
+    def live(self) -> int:
+        return sum(state.alive for state in self._workers.values())
+
+    def _work(self, worker: int, state: _Worker) -> None:
+        if not (state.alive and state.ready and state.pipe) or state.busy:
+            return
+        data = state.pipe.popleft()
+        before = state.core.fuel_spent
+        died = False
+        frames: list[bytes] = []
+        try:
+            frames = state.core.handle(data)
+        except WorkerDied:
+            died = True
+        if state.core.garbled > state.garbled:
+            state.garbled = state.core.garbled
+            self._note("garbled", worker)
+        fuel = state.core.fuel_spent - before
+        cost = (self._timing.frame_ns + fuel * self._timing.ns_per_fuel) * self._slowness(worker)
+        state.busy = True
+
+        def finish() -> None:
+            state.busy = False
+            if not state.alive:
+                return
+            if died:
+                self._die(worker, state)
+                return
+            for frame in frames:
+                self._put(self._timing.pipe_ns, Arrival(worker, frame))
+            self._work(worker, state)
+
+        self._loop.later(cost, finish)
+
+    def _die(self, worker: int, state: _Worker) -> None:
+        state.alive = False
+        state.core.close()
+        self._put(self._timing.reap_ns, Arrival(worker, None))
+
+    def _put(self, delay_ns: int, arrival: Arrival) -> None:
+        def arrive() -> None:
+            if not self._orphaned:
+                self._arrivals.append(arrival)
+                self._wake()
+
+        self._loop.later(delay_ns, arrive)

@@ -1,0 +1,107 @@
+"""The history of one run: independent records of it, written on different sides of the ports.
+
+Oracles compare two of them; none is derived from another. The journal is what the runtime wrote; the guest log what
+went in and out of the modules; the client's ledger what left and entered; the store log what touched shared memory;
+the trace what the runtime told its telemetry; injections what the fault layer did.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from faults.plan import Plan
+from runtime.frames import Output
+from runtime.state import Input
+from runtime.telemetry import Record
+
+
+class GuestCall(NamedTuple):
+    """One host call as the module made it; `data` are the bytes in its memory, None when out of range."""
+
+    op: str
+    target: int
+    pointer: int
+    length: int
+    data: bytes | None
+
+
+class GuestEvent(NamedTuple):
+    """One crossing into a module: first runs, repeated runs after a loss, and replays alike.
+
+    `inbox` holds the envelopes exactly as they were put into the module's memory.
+    """
+
+    at: int
+    worker: int
+    incarnation: int
+    agent: int
+    kind: str
+    tick: int
+    inbox: tuple[bytes, ...]
+    status: str
+    calls: tuple[GuestCall, ...]
+    fresh: bool  # the first crossing into this instance
+
+
+class StoreEvent(NamedTuple):
+    """One store by a worker into a shared segment (`offset`, `length` in bytes)."""
+
+    at: int
+    worker: int
+    segment: int
+    offset: int
+    length: int
+
+
+class Receipt(NamedTuple):
+    """What the client received with one released block, and how much of the journal was durable at that moment."""
+
+    at: int
+    block: int
+    tick: int
+    acknowledged: tuple[tuple[str, int], ...]
+    outputs: tuple[Output, ...]
+    durable_bytes: int
+    final: bool
+
+
+class Crash(NamedTuple):
+    """One death of the orchestrator; `journal` is the file as written (page cache) just before, `kept` after it."""
+
+    at: int
+    incarnation: int
+    tick: int
+    phase: str
+    journal: bytes
+    kept: bytes
+
+
+class Injection(NamedTuple):
+    """One thing that a fault wrapper did: index of the fault in the plan, and what it touched."""
+
+    at: int
+    fault: int
+    fields: dict[str, int | str]
+
+
+class History(Struct):
+    plan: Plan
+    journal: bytes = b""
+    header: bytes = b""
+    blobs: dict[str, bytes] = {}
+    trace: list[Record] = []
+    guests: list[GuestEvent] = []
+    stores: list[StoreEvent] = []
+    sent: list[Input] = []
+    receipts: list[Receipt] = []
+    crashes: list[Crash] = []
+    injections: list[Injection] = []
+    files: dict[str, bytes] = {}  # the disk at the end
+    final_state: bytes = b""
+    virtual_ns: int = 0
+    healed_at: int = 0
+    finished: bool = False
+    failure: str = ""  # the check that stopped the run, "" when none
+    failure_detail: str = ""

@@ -1,0 +1,68 @@
+"""Oracles: functions of runs that say PASS, FAIL or UNKNOWN, with the records that show it (HAR-4).
+
+Each compares two records written on different sides of a port, so that damage to either is found. An oracle that
+crashes or lacks a record says UNKNOWN, never PASS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from harness.oracles import contained, durable, messages, sameness, shared
+from harness.oracles.judged import Judged
+from harness.oracles.verdict import Finding, Unjudged, Verdict, guarded, merge
+
+__all__ = ["ORACLES", "Finding", "Judged", "Oracle", "Unjudged", "Verdict", "judge", "judgeable", "merge"]
+
+
+class Oracle(NamedTuple):
+    """`check` returns the violations it finds, none when the run is good; `records` are what it compares."""
+
+    id: str
+    name: str
+    records: str
+    check: Callable[[Judged], list[str]]
+
+
+ORACLES: dict[str, Oracle] = {
+    oracle.id: oracle
+    for oracle in (
+        Oracle("twin", "equal to the twin", "journal, twin's journal", sameness.twin),
+        Oracle("I1", "replay digest", "journal and trace, those of a repetition", sameness.repeated),
+        Oracle("I3", "worker count", "journal, journals under other numbers of workers", sameness.worker_counts),
+        Oracle("I8", "exactly-once", "client's ledger and guest log, journal", messages.exactly_once),
+        Oracle("I9", "per-sender FIFO", "receivers' guest log, senders' guest log and journal", messages.fifo),
+        Oracle("I11", "no invention", "receivers' guest log, senders' guest log and client", messages.no_invention),
+        Oracle("I14", "single writer", "store log, trace", shared.single_writer),
+        Oracle("I15", "no torn read", "readers' guest log, writers' guest log", shared.no_torn_read),
+        Oracle("I19", "recovery liveness", "trace, bound computed from the plan", contained.liveness),
+        Oracle("I20", "snapshot+replay", "final state, final states of recoveries", sameness.recovered),
+        Oracle("I27", "chain", "journal under the runtime's verify, under the oracle's reader", durable.chained),
+        Oracle("I28", "prefix durability", "client's ledger, synced bytes and kept journals", durable.prefix_durable),
+        Oracle("I32", "isolation", "guest log and injections, journal and baseline's journal", contained.isolation),
+        Oracle("I34", "conservation", "guest log and client, journal and final state", messages.conservation),
+        Oracle("replay", "replay comparison", "guest log, itself on repeated steps; checks", contained.replays),
+        Oracle("ledger", "client's ledger", "client's ledger, journal", durable.ledger),
+        Oracle("scenario", "scenario's invariant", "as the scenario says", contained.scenario),
+    )
+}
+
+
+def judge(run: Judged, which: Iterable[str] | None = None) -> dict[str, Finding]:
+    """The findings of the oracles named in `which` (all of them when None), by id; raises KeyError on another id."""
+    ids = list(ORACLES) if which is None else list(which)
+    return {id_: guarded(id_, ORACLES[id_].check, run) for id_ in ids}
+
+
+def judgeable(run: Judged) -> tuple[str, ...]:
+    """The ids of the oracles for which this run brings the further runs that they need (not every run does)."""
+    missing = {
+        "twin": run.twin is None,
+        "I1": run.repeat is None,
+        "I3": not run.others,
+        "I19": run.bound_ns <= 0,
+        "I20": not run.replays,
+        "scenario": run.invariant is None,
+    }
+    return tuple(id_ for id_ in ORACLES if not missing.get(id_, False))

@@ -1,0 +1,225 @@
+"""Faults with a defined effect: isolation (I32), replays (replay), liveness (I19), the scenario's invariant.
+
+What a module did is compared with what the journal says of its step; steps that cannot depend on a failed agent are
+compared with the run without visible faults. Against: unchecked ranges, failures that spread, restores that differ,
+ticks that never close.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from faults.catalogue import kind_of
+from harness.history import Injection
+from harness.oracles.flows import Origin, Taken, place
+from harness.oracles.judged import CUT_SHORT, Judged
+from harness.oracles.shared import published
+from harness.oracles.verdict import Unjudged
+from runtime.errors import Refused
+
+# What the journal must say of a step that such a fault has hit.
+DEFINED = {"agent.trap": "trap:injected", "agent.bad_pointer": "bad_pointer"}
+
+# Failures that the runtime finds in the calls of a module that itself ended well.
+_OF_CALLS = ("bad_pointer", "bad_length", "not_writer", "second_write")
+
+_NEVER = 1 << 62
+
+
+def class_of(kind: str) -> str:
+    """The fault's class (DESIGN's words), "" for a kind that the catalogue does not know."""
+    try:
+        return kind_of(kind).class_
+    except Refused:
+        return ""
+
+
+def isolation(run: Judged) -> list[str]:
+    """I32: a failed step is a failed step in the journal, under its name, and reaches only what depends on it."""
+    if not run.crossings:
+        raise Unjudged("there is no guest log")
+    visible = [i for i in run.history.injections if class_of(run.history.plan.faults[i.fault].kind) == "visible"]
+    found = _crossings(run)
+    struck: dict[int, int] = {}
+    for injection in visible:
+        agent, tick, problem = _effect(run, injection)
+        struck[agent] = min(tick, struck.get(agent, tick))
+        found += problem
+    if found or not visible:
+        return found
+    if run.baseline is None:
+        raise Unjudged("there is no run without the visible faults")
+    return _untouched(run, Judged(run.baseline), struck)
+
+
+def _decreed(run: Judged) -> set[tuple[int, int]]:
+    return {(b.tick, decree["agent"]) for b in run.journal.blocks for decree in b.decrees}
+
+
+def _crossings(run: Judged) -> list[str]:
+    """Per step: the module's own end and the ranges it passed, against the status in the journal."""
+    found, decreed = [], _decreed(run)
+    for step, execution in run.flows.taken:
+        if execution is None or (step.tick, step.agent) in decreed:
+            continue
+        status, index = execution.event.status, execution.number
+        if status in CUT_SHORT:
+            found.append(f"{place(step.at)}: {step.status}, but guest event {index} only ever {status}")
+        elif status != "ok":
+            if step.status != status:
+                found.append(f"{place(step.at)}: {step.status}, guest event {index} ended as {status}")
+        else:
+            bad = next((n for n, call in enumerate(execution.event.calls) if call.data is None), None)
+            if bad is not None and step.status not in _OF_CALLS:
+                found.append(f"{place(step.at)}: {step.status}, guest event {index} call {bad} was out of range")
+            elif step.status != "ok" and (step.status not in _OF_CALLS or not execution.event.calls):
+                found.append(f"{place(step.at)}: {step.status}, guest event {index} ended well")
+            elif step.status == "bad_pointer" and bad is None:
+                found.append(f"{place(step.at)}: bad_pointer, all ranges of guest event {index} were good")
+    return found
+
+
+def _effect(run: Judged, injection: Injection) -> tuple[int, int, list[str]]:
+    """(agent, tick, problem): whether the step that the fault hit ended as the fault's kind defines."""
+    fault = run.history.plan.faults[injection.fault]
+    agent = int(injection.fields.get("agent", fault.at.get("agent", -1)))
+    tick = int(injection.fields.get("tick", fault.at.get("tick", -1)))
+    if fault.kind not in DEFINED or agent < 0 or tick < 0:
+        raise Unjudged(f"the effect of fault {injection.fault} ({fault.kind}) has no definition or address")
+    if (tick, agent) in _decreed(run):
+        return agent, tick, []
+    for step, _ in run.flows.taken:
+        if step.tick == tick and step.agent == agent:
+            if step.status == DEFINED[fault.kind]:
+                return agent, tick, []
+            text = f"{place(step.at)}: {step.status}, fault {injection.fault} ({fault.kind}) defines "
+            return agent, tick, [text + DEFINED[fault.kind]]
+    return (
+        agent,
+        tick,
+        [f"fault {injection.fault} ({fault.kind}): no block holds a step of agent {agent} in tick {tick}"],
+    )
+
+
+def _untouched(run: Judged, baseline: Judged, struck: dict[int, int]) -> list[str]:
+    """Steps before anything of a struck agent could have reached their agent: as in the baseline, each of them."""
+    agents = len(run.final.agents)
+    if run.config["max_tasks_per_tick"] < agents:
+        raise Unjudged("max_tasks_per_tick makes every agent's turn depend on every other's")
+    reached = reach(run, baseline, struck)
+    ours, theirs = (_per_agent(judged, reached) for judged in (run, baseline))
+    found = []
+    for agent in range(agents):
+        here, there = ours.get(agent, []), theirs.get(agent, [])
+        for number in range(max(len(here), len(there))):
+            a = here[number] if number < len(here) else None
+            b = there[number] if number < len(there) else None
+            if a is None or b is None or a[1] != b[1]:
+                where = place(a[0]) if a else f"baseline {place(b[0])}" if b else ""
+                found.append(f"{where}: agent {agent}, which nothing of a struck agent had reached, differs")
+                break
+    return found
+
+
+def reach(run: Judged, baseline: Judged, struck: dict[int, int]) -> dict[int, int]:
+    """Agent -> first tick in which it may differ: from its being struck, or the tick after it was sent something.
+
+    Conservative: what either run sent, published or refused counts, whether it was read or not.
+    """
+    ways: list[tuple[int, int, int, tuple[int, ...]]] = []  # tick, 0 sent | 1 refused, from, to
+    for judged in (run, baseline):
+        flows, readers = judged.flows, _readers(judged)
+        ways += [(s.tick, 0, s.sender, s.targets) for s in flows.sent.values()]
+        ways += [(u.tick, 1, u.target, (u.sender,)) for u in flows.undelivered if u.op == "refused"]
+        for (buffer, _), (tick, _, _) in published(judged)[0].items():
+            ways.append((tick, 0, judged.config["buffers"][buffer]["writer"], readers.get(buffer, ())))
+    reached = dict(struck)
+    for tick, refused, source, targets in sorted(ways):
+        if reached.get(source, _NEVER) <= tick + refused:
+            for target in targets:
+                reached[target] = min(tick + 1, reached.get(target, tick + 1))
+    return reached
+
+
+def _readers(judged: Judged) -> dict[int, tuple[int, ...]]:
+    readers: dict[int, tuple[int, ...]] = {}
+    for index, agent in enumerate(judged.final.agents):
+        for buffer in agent.spec.reads:
+            readers[buffer] = (*readers.get(buffer, ()), index)
+    return readers
+
+
+def _per_agent(judged: Judged, reached: dict[int, int]) -> dict[int, list[tuple[tuple[int, int], Any]]]:
+    """Each agent's steps before it was reached, free of sequence numbers, which every other agent shifts."""
+    steps: dict[int, list[tuple[tuple[int, int], Any]]] = {}
+    for taken in judged.flows.taken:
+        if taken.step.tick < reached.get(taken.step.agent, _NEVER):
+            steps.setdefault(taken.step.agent, []).append((taken.step.at, _normal(judged, taken)))
+    return steps
+
+
+def _normal(judged: Judged, taken: Taken) -> tuple[Any, ...]:
+    step = taken.step
+    origins: list[Origin] = []
+    for seq in step.inbox:
+        sent = judged.flows.sent.get(seq)
+        origins.append(sent.origin if sent else ("wake",) if not seq else ("unknown", seq))
+    return step.tick, step.n, step.kind, step.status, step.effects, tuple(origins), step.views
+
+
+def replays(run: Judged) -> list[str]:
+    """A step that ran more than once did the same each time; no check stopped a run that none should stop."""
+    history, found = run.history, []
+    if history.failure and not any(class_of(fault.kind) == "failstop" for fault in history.plan.faults):
+        found.append(f"stopped by check '{history.failure}': {history.failure_detail}")
+    committed = {(s.tick, s.agent, s.kind) for s, _ in run.flows.taken} if history.journal else set()
+    last = max((tick for tick, _, _ in committed), default=-1)
+    for index, event in enumerate(run.crossings):
+        key = (event.tick, event.agent, event.kind)
+        accepted = run.executions[key]
+        if event.tick <= last and key not in committed:
+            found.append(f"guest event {index}: agent {event.agent} ran in tick {event.tick}; no block holds that step")
+        if event is accepted.event:
+            continue
+        same = event.calls == accepted.event.calls
+        if event.status in CUT_SHORT:
+            same = same or event.calls == accepted.event.calls[: len(event.calls)]
+        elif event.status != accepted.event.status:
+            same = False
+        if not same:
+            found.append(
+                f"guest event {index}: agent {event.agent} in tick {event.tick} did other than {accepted.number}"
+            )
+    return found
+
+
+def liveness(run: Judged) -> list[str]:
+    """I19: after the last fault has healed no tick stays open for longer than the bound; the run finishes."""
+    history = run.history
+    if not history.trace or run.bound_ns <= 0:
+        raise Unjudged("there is no trace" if not history.trace else "there is no bound")
+    if history.failure and any(class_of(fault.kind) == "failstop" for fault in history.plan.faults):
+        raise Unjudged("a failstop fault ended the run")
+    found: list[str] = []
+    opened: dict[int, int] = {}
+    for index, record in enumerate(history.trace):
+        if record.kind == "opened":
+            opened.setdefault(record.tick, record.at)
+        elif record.kind == "committed":
+            since = max(opened.pop(record.tick, record.at), history.healed_at)
+            if record.at - since > run.bound_ns:
+                found.append(
+                    f"trace record {index}: tick {record.tick} closed {record.at - since} ns after "
+                    f"{'healing' if since == history.healed_at else 'it opened'}, the bound is {run.bound_ns}"
+                )
+    found += [f"tick {tick}, opened at {at}, never closed" for tick, at in sorted(opened.items())]
+    if not history.finished:
+        found.append(f"the run did not finish; its last trace record is {len(history.trace) - 1}")
+    return found
+
+
+def scenario(run: Judged) -> list[str]:
+    """The scenario's own invariant over the run."""
+    if run.invariant is None:
+        raise Unjudged("the scenario states no invariant")
+    return run.invariant(run.history)

@@ -1,0 +1,174 @@
+"""What is kept: the chain (I27), durability of the acknowledged prefix (I28), the client's ledger.
+
+The journal is read by the oracles' own reader; receipts were written on the client's side, crashes by the simulated
+disk. Against: acknowledgements that leave early, a verifier that overlooks damage, lost or repeated releases.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from harness.history import History, Receipt
+from harness.oracles.judged import Judged
+from harness.oracles.reading import Block, chain
+from harness.oracles.verdict import Unjudged
+from runtime import journal as runtime_journal
+
+
+def chained(run: Judged) -> list[str]:
+    """I27: the chain verifies, and a flip, a cut, a swap and a splice are each found at their block by both readers."""
+    if not run.history.journal:
+        raise Unjudged("there is no journal")
+    head, lines, damage = run.chained
+    if damage is not None:
+        return [f"block {damage[0]}: {damage[1]}"]
+    found = _disagreement("the journal as it is", run.history.journal, None)
+    if len(lines) < 2:
+        raise Unjudged("the journal has fewer than two blocks to swap")
+    bounds = [(0, head)] + [(line.start, line.end) for line in lines]
+    for name, data, expected in tampered(run.history, bounds):
+        found += _disagreement(name, data, expected)
+    return found
+
+
+def _disagreement(name: str, data: bytes, expected: int | None) -> list[str]:
+    damage = chain(data)[2]
+    ours = damage[0] if damage else None
+    try:
+        theirs = runtime_journal.verify(data)
+    except Exception as error:
+        return [f"{name}: verify raises {type(error).__name__} instead of naming block {expected}"]
+    return [
+        f"{name}: the first bad block is {expected}, {whose} says {said}"
+        for whose, said in (("the oracle's reader", ours), ("the runtime's verify", theirs))
+        if said != expected
+    ]
+
+
+def tampered(history: History, bounds: list[tuple[int, int]]) -> list[tuple[str, bytes, int]]:
+    """Four damaged copies: (what was done, the bytes, the first bad block); places follow from the plan's digest."""
+    key = hashlib.sha256(msgspec.json.encode(history.plan, order="sorted")).digest()
+    picks = [int.from_bytes(key[i : i + 8], "big") for i in range(0, 32, 8)]
+    data, last = history.journal, len(bounds) - 1
+    where = picks[0] % len(data)
+    flipped = bytearray(data)
+    flipped[where] ^= 1 << picks[0] % 8
+    hit = next(i for i, (start, end) in enumerate(bounds) if start <= where < end)
+    cut = 1 + picks[1] % (last - 1)  # a cut of the last block leaves a whole, shorter journal: the watermark's to find
+    swap = 1 + picks[2] % (last - 1)
+    into = 1 + picks[3] % last
+    other = 1 + (into + picks[3] // last % (last - 1)) % last
+
+    def line(number: int) -> bytes:
+        return data[slice(*bounds[number])]
+
+    def without(first: int, behind: int, put: bytes) -> bytes:
+        return data[: bounds[first][0]] + put + data[bounds[behind][1] :]
+
+    renamed = line(other).replace(b'{"block":%d,' % other, b'{"block":%d,' % into, 1)
+    return [
+        (f"bit flipped in byte {where}", bytes(flipped), hit),
+        (f"block {cut} cut out", without(cut, cut, b""), cut),
+        (f"blocks {swap} and {swap + 1} swapped", without(swap, swap + 1, line(swap + 1) + line(swap)), swap),
+        (f"block {other} spliced in as block {into}", without(into, into, renamed), into),
+    ]
+
+
+def prefix_durable(run: Judged) -> list[str]:
+    """I28: a block's receipt comes after its bytes are durable; what was received outlives every crash, unchanged."""
+    history = run.history
+    if not history.receipts:
+        raise Unjudged("the client received nothing")
+    _, lines, _ = run.chained
+    found = []
+    for index, receipt in enumerate(history.receipts):
+        if not 0 < receipt.block <= len(lines):
+            found.append(f"receipt {index}: block {receipt.block} is not in the journal")
+        elif lines[receipt.block - 1].end > receipt.durable_bytes:
+            found.append(
+                f"receipt {index}: block {receipt.block} ends at byte {lines[receipt.block - 1].end}, "
+                f"{receipt.durable_bytes} were durable when it was received"
+            )
+    for number, crash in enumerate(history.crashes):
+        received = max((r.block for r in history.receipts if r.at <= crash.at), default=0)
+        _, kept, _ = chain(crash.kept)
+        _, written, _ = chain(crash.journal)
+        if len(kept) < received:
+            found.append(f"crash {number}: {len(kept)} blocks were kept, block {received} had been received")
+        for place in range(len(kept)):
+            if place >= len(written) or kept[place].hash != written[place].hash:
+                found.append(f"crash {number}: kept block {place + 1} is not the one that was written")
+                break
+        for place in range(min(received, len(kept))):
+            if place >= len(lines) or kept[place].hash != lines[place].hash:
+                found.append(f"crash {number}: block {place + 1} was received, and is another one in the end")
+                break
+    return found
+
+
+def ledger(run: Judged) -> list[str]:
+    """The client's ledger: each receipt says what its block says; blocks arrive in order, all of them in the end."""
+    history = run.history
+    if not history.receipts:
+        raise Unjudged("the client received nothing")
+    found: list[str] = []
+    blocks = run.journal.blocks
+    first: dict[int, int] = {}
+    newest = 0
+    for index, receipt in enumerate(history.receipts):
+        if receipt.block in first:
+            earlier = history.receipts[first[receipt.block]]
+            if _content(receipt) != _content(earlier):
+                found.append(f"receipt {index}: block {receipt.block} is not what receipt {first[receipt.block]} held")
+            continue
+        first[receipt.block] = index
+        if receipt.block != newest + 1:
+            found.append(f"receipt {index}: block {receipt.block} follows block {newest}")
+        newest = max(newest, receipt.block)
+        if not 0 < receipt.block <= len(blocks):
+            found.append(f"receipt {index}: block {receipt.block} is not in the journal")
+        else:
+            found += [f"receipt {index}: {line}" for line in _differs(receipt, blocks[receipt.block - 1])]
+    if history.finished:
+        found += [f"block {b.block} was never received" for b in blocks if b.block not in first]
+    return found + _outputs_once(history)
+
+
+def _content(receipt: Receipt) -> tuple[object, ...]:
+    return receipt.tick, receipt.acknowledged, receipt.outputs, receipt.final
+
+
+def _differs(receipt: Receipt, block: Block) -> list[str]:
+    """What in the receipt is not what the journal's block says."""
+    found = []
+    if receipt.tick != block.tick:
+        found.append(f"tick {receipt.tick}, block {block.block} is tick {block.tick}")
+    if list(receipt.acknowledged) != [(item["source"], item["n"]) for item in block.inputs]:
+        found.append(f"acknowledges {list(receipt.acknowledged)[:4]}, not the inputs of block {block.block}")
+    if receipt.final != any(event[0] == "finished" for event in block.events):
+        found.append(f"final is {receipt.final}, block {block.block} says otherwise")
+    expected = []
+    for task, step in enumerate(block.steps):
+        outputs = [effect for effect in step.effects if effect.op == "output"]
+        expected += [((block.tick, task, index, step.agent), e.payload) for index, e in enumerate(outputs)]
+    got = [((o.tick, o.task, o.index, o.agent), o.payload) for o in receipt.outputs]
+    if [tag for tag, _ in got] != [tag for tag, _ in expected]:
+        found.append(f"outputs {[tag for tag, _ in got][:4]}, block {block.block} has {[t for t, _ in expected][:4]}")
+    else:
+        for (tag, data), (_, payload) in zip(got, expected, strict=True):
+            if not payload.is_of(data):
+                found.append(f"output {tag} has other bytes than block {block.block} step {tag[1]}")
+    return found
+
+
+def _outputs_once(history: History) -> list[str]:
+    """An output's tag arises in one block only; the same block received again does not count."""
+    found, seen = [], dict[tuple[int, int, int], int]()
+    for index, receipt in enumerate(history.receipts):
+        for output in receipt.outputs:
+            tag = (output.tick, output.task, output.index)
+            if seen.setdefault(tag, receipt.block) != receipt.block:
+                found.append(f"receipt {index}: output {tag} was received with block {seen[tag]} already")
+    return found

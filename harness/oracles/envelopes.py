@@ -1,0 +1,28 @@
+"""Envelopes as they lie in an agent's memory (docs/abi.md), read by a decoder of the oracles' own."""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+_HEAD = struct.Struct("<IIQII")  # kind, sender, sequence number or version, channel, length
+_SIZE = _HEAD.size
+
+
+class Envelope(NamedTuple):
+    """One message at its receiver. `kind` 0 is bytes that are no envelope at all, with all of them as payload."""
+
+    kind: int
+    sender: int
+    seq: int
+    channel: int
+    payload: bytes
+
+
+def open_envelope(data: bytes) -> Envelope:
+    """The envelope that `data` is; a length that does not match its bytes makes it kind 0."""
+    if len(data) >= _SIZE:
+        kind, sender, seq, channel, length = _HEAD.unpack_from(data)
+        if length == len(data) - _SIZE:
+            return Envelope(kind, sender, seq, channel, data[_SIZE:])
+    return Envelope(0, 0, 0, 0, data)

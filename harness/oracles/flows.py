@@ -1,0 +1,215 @@
+"""Messages, each followed from its sender to its receivers: the guests' and the client's side joined by the journal.
+
+The bytes of a sent message are those that its sender's module passed (guest log) or the client handed in (client's
+ledger); the journal gives order and sequence numbers alone. What does not join is kept in `Flows.unjoined`: a step
+without a crossing, effects that are not the calls made, numbers that skip.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from harness.history import GuestCall, GuestEvent
+from harness.oracles.envelopes import Envelope
+from harness.oracles.reading import Block, Journal, Step
+from runtime.state import INPUT, MESSAGE, OUTSIDE, TOPIC, WAKE, Input, Publish, Schedule, Send
+
+Key = tuple[int, int, str]  # tick, agent, kind of step
+Origin = tuple[str | int, ...]  # who sent it, independent of sequence numbers
+
+
+class Execution(NamedTuple):
+    """One accepted crossing; `number` is its place in the guest log."""
+
+    number: int
+    event: GuestEvent
+    inbox: tuple[Envelope, ...]
+
+
+class Sent(NamedTuple):
+    """One sequence number: who sent what, to whom (one copy for each of `targets`)."""
+
+    sender: int
+    kind: int
+    channel: int
+    targets: tuple[int, ...]
+    data: bytes | None
+    tick: int
+    origin: Origin
+    where: str
+
+
+class Undelivered(NamedTuple):
+    """A copy that the journal says was refused or dropped."""
+
+    where: str
+    tick: int
+    op: str
+    seq: int
+    sender: int
+    target: int
+
+
+class Taken(NamedTuple):
+    """One committed step with the crossing that made it, None when there is none."""
+
+    step: Step
+    execution: Execution | None
+
+
+class Flows:
+    """All that was sent by sequence number, all copies that went nowhere, all steps with their crossings.
+
+    `scheduled` and `wakes` per agent: payloads of tasks, and the number of own wake calls; `tasks` are (tick of
+    admission, payload) over all agents.
+    `control` counts the refusals that the journal owes each sender, by (sender, seq).
+    """
+
+    def __init__(self) -> None:
+        self.sent: dict[int, Sent] = {}
+        self.undelivered: list[Undelivered] = []
+        self.taken: list[Taken] = []
+        self.unjoined: list[str] = []
+        self.scheduled: dict[int, list[bytes]] = {}
+        self.tasks: list[tuple[int, bytes]] = []
+        self.wakes: dict[int, int] = {}
+        self.control: dict[tuple[int, int], int] = {}
+        self.copies_lost: set[tuple[int, int]] = set()  # (seq, target)
+
+
+def place(at: tuple[int, int]) -> str:
+    return f"block {at[0]} step {at[1]}"
+
+
+class _Joiner:
+    """One pass over the journal's order; keeps the subscriptions as calls and joins made them."""
+
+    def __init__(
+        self, executions: Mapping[Key, Execution], client: Mapping[tuple[str, int], Input], topics: int
+    ) -> None:
+        self.flows = Flows()
+        self._executions, self._client = executions, client
+        self._subscribers: list[list[int]] = [[] for _ in range(topics)]
+        self._agents = 0
+        self._next = 1
+
+    def block(self, block: Block) -> None:
+        for item in block.inputs:
+            self._input(item, block)
+        for step in block.steps:
+            self._step(step)
+        for number, event in enumerate(block.events):
+            if event[0] in ("refused", "dropped"):
+                self._lost(block, number, event)
+
+    def _give(self, sent: Sent) -> None:
+        self.flows.sent[self._next] = sent
+        self._next += 1
+
+    def _input(self, item: dict[str, Any], block: Block) -> None:
+        action, identity = item["action"], (item["source"], item["n"])
+        do, agent = action["do"], action.get("agent", 0)
+        where = f"input {identity[0]}/{identity[1]}"
+        ours = self._client.get(identity)
+        data = _payload(ours, action)
+        if do == "spawn":
+            self._agents += 1
+        elif do == "send":
+            self._give(Sent(OUTSIDE, INPUT, 0, (agent,), data, block.tick, identity, where))
+        elif do == "publish":
+            topic = action["topic"]
+            targets = tuple(self._subscribers[topic]) if topic < len(self._subscribers) else ()
+            self._give(Sent(OUTSIDE, TOPIC, topic, targets, data, block.tick, identity, where))
+        elif do == "schedule" and agent >= self._agents:
+            self._give(Sent(OUTSIDE, WAKE, 0, (), data, block.tick, identity, where))
+        elif do == "schedule":
+            self.flows.scheduled.setdefault(agent, []).append(data or b"")
+            self.flows.tasks.append((block.tick, data or b""))
+        elif do == "join" and agent < self._agents and action["topic"] < len(self._subscribers):
+            self._subscribe(action["topic"], agent)
+
+    def _step(self, step: Step) -> None:
+        flows = self.flows
+        execution = self._executions.get((step.tick, step.agent, step.kind))
+        flows.taken.append(Taken(step, execution))
+        if step.seq != self._next:
+            flows.unjoined.append(f"{place(step.at)}: its numbers begin at {step.seq}, {self._next} is the next free")
+        if step.status != "ok":
+            if step.effects:
+                flows.unjoined.append(f"{place(step.at)}: failed as {step.status}, yet has {len(step.effects)} effects")
+            return
+        if execution is None:
+            flows.unjoined.append(f"{place(step.at)}: no crossing of agent {step.agent} in tick {step.tick}")
+            return
+        calls = execution.event.calls
+        if len(calls) != len(step.effects):
+            flows.unjoined.append(
+                f"{place(step.at)}: {len(step.effects)} effects, guest event {execution.number} made {len(calls)} calls"
+            )
+        for number, call in enumerate(calls):
+            self._call(step, execution.number, number, call)
+
+    def _call(self, step: Step, index: int, number: int, call: GuestCall) -> None:
+        op, target, _, _, data = call
+        if number < len(step.effects):
+            effect = step.effects[number]
+            if effect.op != op or (effect.target != target and op != "output"):
+                self.flows.unjoined.append(
+                    f"{place(step.at)}: effect {number} is {effect.op} {effect.target}, "
+                    f"guest event {index} called {op} {target}"
+                )
+        if op in ("send", "publish"):
+            kind, channel = MESSAGE, 0
+            targets: tuple[int, ...] = (target,)
+            if op == "publish":
+                subscribers = self._subscribers[target] if target < len(self._subscribers) else ()
+                kind, channel, targets = TOPIC, target, tuple(subscribers)
+            where = f"guest event {index} call {number}"
+            origin: Origin = (step.agent, step.tick, number)
+            self._give(Sent(step.agent, kind, channel, targets, data, step.tick, origin, where))
+        elif op == "subscribe":
+            self._subscribe(target, step.agent)
+        elif op == "unsubscribe" and target < len(self._subscribers) and step.agent in self._subscribers[target]:
+            self._subscribers[target].remove(step.agent)
+        elif op == "wake":
+            self.flows.wakes[step.agent] = self.flows.wakes.get(step.agent, 0) + 1
+
+    def _subscribe(self, topic: int, agent: int) -> None:
+        if topic < len(self._subscribers) and agent not in self._subscribers[topic]:
+            self._subscribers[topic].append(agent)
+
+    def _lost(self, block: Block, number: int, event: tuple[Any, ...]) -> None:
+        flows, where = self.flows, f"block {block.block} event {number}"
+        op, seq, target = event[0], event[1], event[-1]
+        sent = flows.sent.get(seq)
+        if sent is None:
+            flows.unjoined.append(f"{where}: {op} number {seq}, which was never given")
+            return
+        if not sent.targets and op == "refused" and sent.sender == OUTSIDE:
+            return  # its address does not exist, so there was no copy
+        if target not in sent.targets or (seq, target) in flows.copies_lost:
+            flows.unjoined.append(f"{where}: {op} number {seq} for agent {target}, which has no copy of it")
+            return
+        flows.copies_lost.add((seq, target))
+        flows.undelivered.append(Undelivered(where, block.tick, op, seq, sent.sender, target))
+        if op == "refused" and sent.sender != OUTSIDE and target < self._agents:
+            owed = (sent.sender, seq)
+            flows.control[owed] = flows.control.get(owed, 0) + 1
+
+
+def _payload(ours: Input | None, action: Mapping[str, Any]) -> bytes | None:
+    """The client's bytes; those of the journal when the input is not the client's (the run's genesis)."""
+    if ours is not None and isinstance(ours.action, Send | Publish | Schedule):
+        return ours.action.payload
+    return base64.b64decode(action["payload"]) if "payload" in action else None
+
+
+def join(
+    journal: Journal, executions: Mapping[Key, Execution], client: Mapping[tuple[str, int], Input], topics: int
+) -> Flows:
+    joiner = _Joiner(executions, client, topics)
+    for block in journal.blocks:
+        joiner.block(block)
+    return joiner.flows

@@ -1,0 +1,258 @@
+"""Messages: exactly once (I8), per-sender FIFO (I9), no invention (I11), conservation (I34).
+
+What receivers' modules got is compared with what senders' modules and the client handed in; the journal is the third
+record, compared with both. Against: redelivery, double application, loss, reordering, altered frames.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+
+from harness.oracles.envelopes import Envelope
+from harness.oracles.flows import Flows, Sent, Taken, place
+from harness.oracles.judged import CUT_SHORT, Judged
+from harness.oracles.verdict import Unjudged
+from runtime.state import BUFFER, INPUT, MESSAGE, OUTSIDE, REFUSED, TOPIC, WAKE
+
+GENESIS = "genesis"  # the source of the scenario's own inputs, which no client sends
+_NAMES = {MESSAGE: "direct", TOPIC: "topic", INPUT: "input", WAKE: "task", REFUSED: "refusal"}
+
+
+def _crossing(taken: Taken) -> str:
+    return f"guest event {taken.execution.number}" if taken.execution else place(taken.step.at)
+
+
+def exactly_once(run: Judged) -> list[str]:
+    """I8: inputs once in the journal, effects once per call made, numbers once per receiver, here and at the guest."""
+    if not run.crossings or not run.client:
+        raise Unjudged("there is no client's ledger")
+    found = _inputs_once(run) + run.flows.unjoined
+    times: Counter[tuple[int, int]] = Counter()
+    for taken in run.flows.taken:
+        step, execution = taken
+        if execution is not None:
+            got = tuple([e.seq for e in execution.inbox if e.kind != BUFFER])
+            if got != step.inbox:
+                found.append(f"{place(step.at)}: consumed {_list(step.inbox)}, {_crossing(taken)} got {_list(got)}")
+        for seq in step.inbox:
+            if seq:
+                times[step.agent, seq] += 1
+                found += _assigned(run.flows, taken, seq)
+    for (agent, seq), number in times.items():
+        sent = run.flows.sent.get(seq)
+        if sent and number > 1 and number > run.flows.control.get((agent, seq), 0) + (agent in sent.targets):
+            found.append(f"number {seq} ({sent.where}) was consumed {number} times by agent {agent}")
+    return found
+
+
+def _assigned(flows: Flows, taken: Taken, seq: int) -> list[str]:
+    """What is wrong with this consumption: a number nobody was given, of another's message, or of one lost."""
+    agent, sent = taken.step.agent, flows.sent.get(seq)
+    if sent is None:
+        return [f"{place(taken.step.at)}: consumed number {seq}, which was given to nothing"]
+    if agent in sent.targets and (seq, agent) not in flows.copies_lost:
+        return [] if sent.tick < taken.step.tick or sent.sender == OUTSIDE else [_early(taken, seq, sent)]
+    if (agent, seq) in flows.control:
+        return []
+    return [f"{place(taken.step.at)}: agent {agent} consumed number {seq} ({sent.where}), of which it has no copy"]
+
+
+def _early(taken: Taken, seq: int, sent: Sent) -> str:
+    return (
+        f"{place(taken.step.at)}: consumed number {seq} in tick {taken.step.tick}, {sent.where} sent it in {sent.tick}"
+    )
+
+
+def _list(numbers: Iterable[int]) -> str:
+    return "[" + ", ".join(map(str, numbers)) + "]"
+
+
+def _inputs_once(run: Judged) -> list[str]:
+    """Each input of the client's once in the journal, up to the newest acknowledged; in it nothing else."""
+    found: list[str] = []
+    seen: dict[tuple[str, int], str] = {}
+    for block in run.journal.blocks:
+        for number, item in enumerate(block.inputs):
+            identity, where = (item["source"], item["n"]), f"block {block.block} input {number}"
+            genesis = block.block == 1 and item["source"] == GENESIS
+            if identity in seen:
+                found.append(f"{where}: {identity[0]}/{identity[1]} is admitted again, first in {seen[identity]}")
+            elif identity not in run.client and not genesis:
+                found.append(f"{where}: {identity[0]}/{identity[1]} was never sent")
+            seen.setdefault(identity, where)
+    newest: dict[str, int] = {}
+    for receipt in run.history.receipts:
+        for source, n in receipt.acknowledged:
+            newest[source] = max(n, newest.get(source, 0))
+    for source, n in sorted(run.client):
+        if n <= newest.get(source, 0) and (source, n) not in seen:
+            found.append(f"input {source}/{n} was sent and {source}/{newest[source]} acknowledged; no block admits it")
+    return found
+
+
+def fifo(run: Judged) -> list[str]:
+    """I9: per (sender, receiver, topic) numbers rise at the receiver's guest, and gaps are on record."""
+    flows, found = run.flows, []
+    got: dict[tuple[int, int, int, int], list[int]] = {}
+    for taken in flows.taken:
+        if taken.execution is None:
+            continue
+        for kind, sender, seq, channel, _ in taken.execution.inbox:
+            if kind in (MESSAGE, TOPIC, INPUT):
+                stream = got.setdefault((kind, sender, taken.step.agent, channel), [])
+                if stream and seq <= stream[-1]:
+                    found.append(
+                        f"{_crossing(taken)}: agent {taken.step.agent} got number {seq} of sender {sender} "
+                        f"({_NAMES[kind]} {channel}) after {stream[-1]}"
+                    )
+                stream.append(seq)
+    unseen = _unseen_inboxes(flows)
+    heads = {key: (stream[-1], set(stream)) for key, stream in got.items()}
+    for seq, sent in flows.sent.items():
+        for target in sent.targets:
+            head = heads.get((sent.kind, sent.sender, target, sent.channel))
+            if head is None or seq >= head[0] or seq in head[1]:
+                continue
+            if (seq, target) not in flows.copies_lost and (seq, target) not in unseen:
+                found.append(f"number {seq} ({sent.where}) never reached agent {target}, which got {head[0]} after it")
+    return found
+
+
+def _unseen_inboxes(flows: Flows) -> set[tuple[int, int]]:
+    """Copies consumed by steps that a decree ended before any crossing."""
+    return {
+        (seq, taken.step.agent) for taken in flows.taken if taken.execution is None for seq in taken.step.inbox if seq
+    }
+
+
+def no_invention(run: Judged) -> list[str]:
+    """I11: what a receiver's guest got is, byte for byte, what the sender's guest passed or the client handed in."""
+    if not run.crossings:
+        raise Unjudged("there is no guest log")
+    found = []
+    tasks = {agent: Counter(payloads) for agent, payloads in run.flows.scheduled.items()}
+    for taken in run.flows.taken:
+        if taken.execution is None:
+            continue
+        known = tasks.setdefault(taken.step.agent, Counter())
+        for number, envelope in enumerate(taken.execution.inbox):
+            problem = _invented(run.flows, taken.step.agent, envelope, known)
+            if problem:
+                found.append(f"{_crossing(taken)} message {number}: {problem}")
+        found += _journaled(taken)
+    return found + _same_inbox(run)
+
+
+def _invented(flows: Flows, agent: int, envelope: Envelope, tasks: Counter[bytes]) -> str:
+    """How this message differs from what was sent, "" when it does not; takes a task's payload out of `tasks`."""
+    kind, sender, seq, channel, payload = envelope
+    if kind in (MESSAGE, TOPIC, INPUT, REFUSED):
+        sent = flows.sent.get(seq)
+        if sent is None:
+            return f"number {seq}, {_show(payload)}, which nobody sent"
+        if kind == REFUSED:
+            same = sent.sender == agent and sender in sent.targets
+        else:
+            same = (sent.kind, sent.sender, sent.channel) == (kind, sender, channel)
+        if same and sent.data == payload:
+            return ""
+        return f"number {seq} of {sender}, {_show(payload)}; {sent.where} of {sent.sender} passed {_show(sent.data)}"
+    if kind == WAKE:
+        if tasks[payload] > 0:
+            tasks[payload] -= 1
+            return ""
+        return "" if not payload and flows.wakes.get(agent) else f"a wake that agent {agent} was never due"
+    return "" if kind == BUFFER else f"{len(payload)} bytes that are no envelope"
+
+
+def _show(data: bytes | None) -> str:
+    if data is None:
+        return "bytes out of range"
+    return f"{len(data)} B {data[:12].hex()}{'…' if len(data) > 12 else ''}"
+
+
+def _journaled(taken: Taken) -> list[str]:
+    """Effects whose bytes in the journal are not those that the module passed; buffers are I15's."""
+    step, execution = taken
+    if execution is None or not step.effects:
+        return []
+    return [
+        f"{place(step.at)} effect {number}: not the bytes that guest event {execution.number} call {number} passed"
+        for number, (effect, call) in enumerate(zip(step.effects, execution.event.calls, strict=False))
+        if effect.op in ("send", "publish", "output") and not effect.payload.is_of(call.data or b"")
+    ]
+
+
+def _same_inbox(run: Judged) -> list[str]:
+    """Repeated runs of a step, after a loss or in a replay, that were fed other bytes than the accepted one."""
+    found = []
+    for index, event in enumerate(run.history.guests):
+        accepted = run.executions[event.tick, event.agent, event.kind]
+        if event is not accepted.event and event.inbox != accepted.event.inbox:
+            died = " before it died" if event.status in CUT_SHORT else ""
+            found.append(f"guest event {index}: was fed another inbox than guest event {accepted.number}{died}")
+    return found
+
+
+def conservation(run: Judged) -> list[str]:
+    """I34: per tick and topic, sent = delivered + refused or dropped on record + in flight; at the end exactly."""
+    if not run.crossings:
+        raise Unjudged("there is no guest log")
+    changes = _changes(run.flows)
+    found, flight = [], Counter[tuple[int, int]]()
+    for tick in sorted(changes):
+        flight.update(changes[tick][0])
+        flight.subtract(changes[tick][1])
+        for channel, number in sorted(flight.items()):
+            if number < 0:
+                found.append(f"tick {tick}: {-number} more copies of {_channel(channel)} arrived than were sent")
+                flight[channel] = 0
+    left = Counter[tuple[int, int]]()
+    for agent in run.final.agents:
+        left[WAKE, 0] += sum(bool(payload) for _, payload in agent.tasks)
+        for message in agent.mailbox:
+            left[_key(message.kind, message.channel)] += message.kind != WAKE or bool(message.payload)
+    for channel in sorted(set(flight) | set(left)):
+        if flight[channel] != left[channel]:
+            found.append(
+                f"at the end {flight[channel]} copies of {_channel(channel)} are unaccounted for, "
+                f"{left[channel]} lie in mailboxes of the final state"
+            )
+    return found
+
+
+def _key(kind: int, channel: int) -> tuple[int, int]:
+    return kind, channel if kind == TOPIC else 0
+
+
+def _channel(channel: tuple[int, int]) -> str:
+    return f"{_NAMES.get(channel[0], 'kind ' + str(channel[0]))} {channel[1]}"
+
+
+_Change = tuple[Counter[tuple[int, int]], Counter[tuple[int, int]]]
+
+
+def _changes(flows: Flows) -> dict[int, _Change]:
+    """Per tick the copies that came into being and those that ended, by (kind, topic)."""
+    changes: dict[int, _Change] = defaultdict(lambda: (Counter(), Counter()))
+    for sent in flows.sent.values():
+        if sent.targets:
+            changes[sent.tick][0][_key(sent.kind, sent.channel)] += len(sent.targets)
+    for lost in flows.undelivered:
+        sent = flows.sent[lost.seq]
+        changes[lost.tick][1][_key(sent.kind, sent.channel)] += 1
+        if lost.op == "refused" and (lost.sender, lost.seq) in flows.control:
+            changes[lost.tick][0][REFUSED, 0] += 1
+    for tick, payload in flows.tasks:
+        changes[tick][0][WAKE, 0] += bool(payload)
+    for taken in flows.taken:
+        ended = changes[taken.step.tick][1]
+        if taken.execution is not None:
+            for kind, _, _, channel, payload in taken.execution.inbox:
+                if kind != BUFFER and (kind != WAKE or payload):
+                    ended[_key(kind, channel)] += 1
+        else:  # ended by decree before any crossing: what it consumed is in the journal alone
+            gone = [flows.sent[seq] for seq in taken.step.inbox if seq in flows.sent]
+            ended.update(_key(sent.kind, sent.channel) for sent in gone)
+    return changes

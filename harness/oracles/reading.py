@@ -1,0 +1,195 @@
+"""An independent reader of the journal's bytes: json and hashlib, nothing of the runtime's own reader and verifier.
+
+It guarantees that a fault in the runtime's code for framing, hashing or reading shows as a difference. It reads any
+bytes: damage ends the reading, and `Journal.damage` names the first block that does not verify and why.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from typing import Any, NamedTuple
+
+GENESIS = "0" * 64
+_HASH, _PREV = ',"hash":"', '","prev":"'
+_HEAD, _SUM = b'{"header":', len(',"sum":""}') + 64
+_SUFFIX = len(_HASH) + 64 + len(_PREV) + 64 + len('"}')
+
+
+class Payload(NamedTuple):
+    """Bytes as the journal holds them: in full, or by sha256 (hex) and size."""
+
+    data: bytes | None
+    digest: str
+    size: int
+
+    def is_of(self, data: bytes) -> bool:
+        if self.data is not None:
+            return self.data == data
+        return self.size == len(data) and self.digest == hashlib.sha256(data).hexdigest()
+
+
+class JournalEffect(NamedTuple):
+    op: str
+    target: int
+    payload: Payload
+
+
+class Step(NamedTuple):
+    """One executed step: `at` is its place (block, record), `seq` the first sequence number of its effects."""
+
+    at: tuple[int, int]
+    tick: int
+    agent: int
+    n: int
+    kind: str
+    status: str
+    effects: tuple[JournalEffect, ...]
+    inbox: tuple[int, ...]
+    views: tuple[tuple[int, int], ...]
+    seq: int
+    image: str
+
+
+class Block(NamedTuple):
+    """One line that verified; `start` and `end` are its bytes in the file, `end` behind the line feed."""
+
+    block: int
+    tick: int
+    start: int
+    end: int
+    body: dict[str, Any]
+    hash: str
+    inputs: tuple[dict[str, Any], ...]
+    decrees: tuple[dict[str, Any], ...]
+    steps: tuple[Step, ...]
+    events: tuple[tuple[Any, ...], ...]
+    root: str
+
+
+class Journal(NamedTuple):
+    """`head` is the length of line 0 in bytes; `damage` is (block, reason) of the first bad line, None when whole."""
+
+    header: dict[str, Any]
+    head: int
+    blocks: tuple[Block, ...]
+    damage: tuple[int, str] | None
+
+
+def payload(raw: object) -> Payload:
+    """A journaled payload: base64 text, or {"sha256": hex, "size": n}; raises ValueError on anything else."""
+    if isinstance(raw, str):
+        data = base64.b64decode(raw, validate=True) if raw else b""
+        return Payload(data, "", len(data))
+    if isinstance(raw, dict) and set(raw) == {"sha256", "size"}:
+        return Payload(None, str(raw["sha256"]), int(raw["size"]))
+    raise ValueError("payload is neither base64 nor a reference")
+
+
+def _step(at: tuple[int, int], tick: int, raw: dict[str, Any]) -> Step:
+    effects = tuple([JournalEffect(op, target, payload(data)) for op, target, data in raw["effects"]])
+    return Step(
+        at,
+        tick,
+        raw["agent"],
+        raw["n"],
+        raw["kind"],
+        raw["status"],
+        effects,
+        tuple(raw["inbox"]),
+        tuple([(buffer, version) for buffer, version in raw["views"]]),
+        raw["seq"],
+        raw["image"],
+    )
+
+
+def _block(number: int, start: int, end: int, body: dict[str, Any], link: str) -> Block:
+    tick = body["tick"]
+    return Block(
+        number,
+        tick,
+        start,
+        end,
+        body,
+        link,
+        tuple(body["inputs"]),
+        tuple(body["decrees"]),
+        tuple([_step((number, i), tick, raw) for i, raw in enumerate(body["steps"])]),
+        tuple([tuple(event) for event in body["events"]]),
+        body["root"],
+    )
+
+
+def _unframe(line: bytes, number: int, previous: str) -> tuple[bytes, str]:
+    """The body of one line and its hash; raises ValueError naming what does not verify."""
+    prefix = b'{"block":%d,"body":' % number
+    if not line.startswith(prefix):
+        raise ValueError("its number is not the next one")
+    suffix = line[-_SUFFIX:].decode("ascii", "replace")
+    link, before = suffix[len(_HASH) : len(_HASH) + 64], suffix[-66:-2]
+    if len(line) < len(prefix) + _SUFFIX or suffix != f'{_HASH}{link}{_PREV}{before}"}}':
+        raise ValueError("it is not a whole line")
+    if before != previous:
+        raise ValueError("its prev is not the hash of the block before it")
+    body = line[len(prefix) : -_SUFFIX]
+    if hashlib.sha256(previous.encode("ascii") + body).hexdigest() != link:
+        raise ValueError("its hash is not that of its body")
+    return body, link
+
+
+def _header(line: bytes) -> dict[str, Any]:
+    inner, suffix = line[len(_HEAD) : -_SUM], line[-_SUM:]
+    if not line.startswith(_HEAD) or suffix != b',"sum":"%b"}' % hashlib.sha256(inner).hexdigest().encode("ascii"):
+        raise ValueError("its sum is not that of its bytes")
+    header = json.loads(inner)
+    if not isinstance(header, dict):
+        raise ValueError("it is not an object")
+    return header
+
+
+class Chained(NamedTuple):
+    """One verified line, its body not yet parsed."""
+
+    block: int
+    start: int
+    end: int
+    body: bytes
+    hash: str
+
+
+def chain(data: bytes) -> tuple[int, list[Chained], tuple[int, str] | None]:
+    """Length of line 0, the lines that verify, and (block, reason) of the first bad one; the header is block 0."""
+    head = data.find(b"\n") + 1
+    try:
+        _header(data[: head - 1] if head else data + b"?")
+    except ValueError as error:
+        return 0, [], (0, str(error))
+    found: list[Chained] = []
+    start, previous = head, GENESIS
+    while start < len(data):
+        number, end = len(found) + 1, data.find(b"\n", start) + 1
+        if not end:
+            return head, found, (number, "it does not end with a line feed")
+        try:
+            body, previous = _unframe(data[start : end - 1], number, previous)
+        except ValueError as error:
+            return head, found, (number, str(error))
+        found.append(Chained(number, start, end, body, previous))
+        start = end
+    return head, found, None
+
+
+def read(data: bytes) -> Journal:
+    """All of a journal up to the first line that does not verify; a body that is not a block counts as damage."""
+    head, lines, damage = chain(data)
+    if not head:
+        return Journal({}, 0, (), damage)
+    blocks: list[Block] = []
+    for line in lines:
+        try:
+            blocks.append(_block(line.block, line.start, line.end, json.loads(line.body), line.hash))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            damage = (line.block, f"its body is no block: {error!r}")
+            break
+    return Journal(_header(data[: head - 1]), head, tuple(blocks), damage)

@@ -1,0 +1,155 @@
+"""Shared buffers: single writer (I14) and no torn read (I15).
+
+I14 compares the store log (what touched the segments) with the trace (who was alive and held a lease). I15 compares
+the bytes at the readers' modules with those that the writer's module passed, version by version. Against: stale and
+second writers, torn, altered and outdated slots.
+"""
+
+from __future__ import annotations
+
+from harness.oracles.flows import place
+from harness.oracles.judged import Judged
+from harness.oracles.verdict import Unjudged
+from runtime.state import BUFFER
+
+# At the same nanosecond: a worker starts and gets work, stores, answers, is lost.
+_SPAWNED, _SENT, _STORED, _RECEIVED, _LOST, _CRASHED = range(6)
+_RANKS = {"spawned": _SPAWNED, "sent": _SENT, "received": _RECEIVED, "lost": _LOST}
+
+
+def single_writer(run: Judged) -> list[str]:
+    """I14: no store by a reaped worker; per segment at most one live worker that may store.
+
+    A worker that has answered may repeat its last stores (a repeated frame) while no other has stored there since.
+    Stores of the orchestrator itself (worker below 0: repairs of what is published) are not writers' stores.
+    """
+    history = run.history
+    if not history.trace:
+        raise Unjudged("there is no trace")
+    if not history.stores:
+        return [] if not run.config["buffers"] else _no_stores(run)
+    moments = [(r.at, _RANKS[r.kind], i) for i, r in enumerate(history.trace) if r.kind in _RANKS]
+    moments += [(s.at, _STORED, i) for i, s in enumerate(history.stores) if s.worker >= 0]
+    moments += [(c.at, _CRASHED, i) for i, c in enumerate(history.crashes)]
+    found: list[str] = []
+    pool = _Pool()
+    for _, rank, index in sorted(moments):
+        if rank == _STORED:
+            store = history.stores[index]
+            problem = pool.store(store.segment, store.worker)
+            if problem:
+                found.append(f"store {index} (segment {store.segment}) by worker {store.worker}: {problem}")
+        elif rank == _CRASHED:
+            pool.crash(history.crashes[index].incarnation)
+        else:
+            record = history.trace[index]
+            pool.move(rank, int(record.fields["worker"]), record.incarnation)
+    return found
+
+
+class _Pool:
+    """Who lives, who holds a lease, and who stored last into each segment."""
+
+    def __init__(self) -> None:
+        self._leased: dict[int, bool] = {}
+        self._born: dict[int, int] = {}
+        self._owner: dict[int, int] = {}
+
+    def move(self, rank: int, worker: int, incarnation: int) -> None:
+        if rank == _LOST:
+            self._leased.pop(worker, None)
+        elif rank == _SPAWNED or worker in self._leased:
+            self._leased[worker] = rank == _SENT
+            self._born.setdefault(worker, incarnation)
+
+    def crash(self, incarnation: int) -> None:
+        """The orchestrator's workers die with it."""
+        self._leased = {w: leased for w, leased in self._leased.items() if self._born[w] > incarnation}
+
+    def store(self, segment: int, worker: int) -> str:
+        """What is wrong with this store, "" when nothing is."""
+        if worker not in self._leased:
+            return "it was reaped before, or never spawned"
+        before = self._owner.get(segment, worker)
+        self._owner[segment] = worker
+        if before == worker:
+            return ""
+        if self._leased.get(before):
+            return f"worker {before}, which stored there before, is alive and holds a lease"
+        return "" if self._leased[worker] else f"it holds no lease, and worker {before} has stored there since"
+
+
+def _no_stores(run: Judged) -> list[str]:
+    for block in run.journal.blocks:
+        for number, event in enumerate(block.events):
+            if event[0] == "published" and event[3]:
+                return [f"block {block.block} event {number}: version {event[2]} was published; the store log is empty"]
+    return []
+
+
+def no_torn_read(run: Judged) -> list[str]:
+    """I15: each version that a reader's module got is, whole, what the writer's module passed for that version."""
+    if not run.crossings:
+        raise Unjudged("there is no guest log")
+    passed, found = published(run)
+    for index, event in enumerate(run.history.guests):
+        accepted = run.executions[event.tick, event.agent, event.kind]
+        if event is not accepted.event and event.inbox == accepted.event.inbox:
+            continue
+        envelopes = accepted.inbox if event is accepted.event else run.opened(event)
+        where = f"guest event {index}"
+        for kind, _, version, buffer, payload in envelopes:
+            if kind != BUFFER:
+                continue
+            source = passed.get((buffer, version))
+            if source is None:
+                found.append(f"{where}: got version {version} of buffer {buffer}, which was never published")
+            elif source[0] >= event.tick:
+                found.append(f"{where}: got version {version} of buffer {buffer} before its tick had closed")
+            elif source[1] != payload:
+                found.append(
+                    f"{where}: version {version} of buffer {buffer} is not the {len(source[1])} B "
+                    f"that {source[2]} passed"
+                )
+    for step, execution in run.flows.taken:
+        if execution is not None:
+            got = tuple([(e.channel, e.seq) for e in execution.inbox if e.kind == BUFFER])
+            if got != step.views:
+                found.append(f"{place(step.at)}: reads {step.views}, guest event {execution.number} got {got}")
+    return found
+
+
+def published(run: Judged) -> tuple[dict[tuple[int, int], tuple[int, bytes, str]], list[str]]:
+    """(tick, bytes, where) of each (buffer, version), and what is wrong with them.
+
+    The bytes are those that the writer's module passed, the versions those that the journal counts.
+    """
+    found: list[str] = []
+    writes: dict[tuple[int, int], list[tuple[bytes, str]]] = {}
+    for step, execution in run.flows.taken:
+        if execution is None or step.status != "ok":
+            continue
+        for number, call in enumerate(execution.event.calls):
+            if call.op == "buffer" and call.data is not None:
+                where = f"guest event {execution.number} call {number}"
+                writes.setdefault((step.tick, call.target), []).append((call.data, where))
+    passed: dict[tuple[int, int], tuple[int, bytes, str]] = {}
+    newest: dict[int, int] = {}
+    for block in run.journal.blocks:
+        for number, event in enumerate(block.events):
+            if event[0] != "published":
+                continue
+            _, buffer, version, length = event[:4]
+            written = writes.get((block.tick, buffer))
+            where = f"block {block.block} event {number}"
+            if version != newest.get(buffer, 0) + 1:
+                found.append(f"{where}: version {version} of buffer {buffer} follows {newest.get(buffer, 0)}")
+            newest[buffer] = version
+            if not written:
+                found.append(f"{where}: version {version} of buffer {buffer} was written by nobody")
+                continue
+            data, source = written.pop(0)
+            if len(data) != length:
+                found.append(f"{where}: buffer {buffer} version {version} has {length} B, {source} passed {len(data)}")
+            passed[buffer, version] = (block.tick, data, source)
+    return passed, found

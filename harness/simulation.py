@@ -1,0 +1,196 @@
+"""One simulated run: the runtime's own code under a virtual clock, with a plan's faults, recorded from all sides.
+
+The driver below is the whole difference to a live run: it calls `advance`, waits for what it asks for, and when the
+orchestrator is killed starts another one from the disk. Same build, scenario and plan: same trace, bit for bit.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from faults.deaths import Killed
+from faults.injector import Injector
+from faults.plan import Plan
+from harness.adapters.disk import SimDisk
+from harness.adapters.gateway import SimClient
+from harness.adapters.loop import Loop
+from harness.adapters.workers import Timing
+from harness.assembly import Incarnation, World, incarnate
+from harness.history import Crash, History, Injection
+from runtime import journal, state
+from runtime.durability import BLOBS, JOURNAL
+from runtime.errors import FailStop, ModuleRefused
+from runtime.orchestrator import Orchestrator
+from runtime.recovery import DECREES
+from runtime.state import Config, Configure
+from runtime.telemetry import Record
+from scenarios.base import Scenario
+
+HORIZON_NS = 600_000_000_000
+MAX_EVENTS = 5_000_000
+MAX_CRASHES = 200
+
+
+class Simulation:
+    """One run of a plan. `run` may be called once; `orchestrator` is the last incarnation."""
+
+    def __init__(self, scenario: Scenario, plan: Plan, timing: Timing | None = None) -> None:
+        self.scenario, self.plan = scenario, plan
+        self.timing = timing or Timing()
+        self.history = History(plan=plan)
+        self.loop = Loop()
+        self.disk = SimDisk(self.loop, self.timing.sync_ns, self._wake)
+        if plan.decrees:
+            lines = [msgspec.json.encode(decree) + b"\n" for decree in plan.decrees]
+            self.disk.load({DECREES: b"".join(lines)})
+        self.client = SimClient(
+            self.loop,
+            self.timing.client_ns,
+            plan.inputs,
+            lambda: self.disk.durable_length(JOURNAL),
+            self._wake,
+        )
+        self.injector = Injector(plan.faults, self._injected, plan.seed)
+        self.world = World(self.loop, self.timing, self.scenario, plan, self.injector, self.history, self._wake)
+        self.orchestrator: Orchestrator | None = None
+        self._present: Incarnation | None = None
+        self._timer = 0
+        self._timer_at: int | None = None
+        self._waking = False
+        due: dict[str, list[int]] = {}
+        for item in plan.inputs:
+            due.setdefault(item.source, []).append(item.tick)
+        self._due = {source: tuple(ticks) for source, ticks in due.items()}
+
+    def run(self) -> History:
+        self._boot()
+        self.client.start()
+        self.loop.run(HORIZON_NS, MAX_EVENTS)
+        history = self.history
+        if not history.finished and not history.failure:
+            history.failure = "liveness"
+            history.failure_detail = f"not finished at {self.loop.now()} ns after {self.loop.events} events"
+        self._collect()
+        return history
+
+    # --- incarnations -------------------------------------------------------------------------------------------
+
+    def _boot(self) -> None:
+        self._present = incarnate(self.world, self.disk, self.client)
+        orchestrator = Orchestrator(
+            self._present.ports,
+            self.plan.physical,
+            self.scenario.genesis(self.plan.seed),
+            self._due,
+            {"scenario": self.scenario.name},
+        )
+        self._present.bind(orchestrator)
+        orchestrator.register_telemetry_hook(self.history.trace.append)
+        self.orchestrator = orchestrator
+        self._wake()
+
+    def _wake(self) -> None:
+        """Something has arrived: let the orchestrator go on, after all that happens at this same moment."""
+        if not self._waking:
+            self._waking = True
+            self.loop.later(0, self._advance)
+
+    def _advance(self) -> None:
+        self._waking = False
+        if self.orchestrator is None:
+            return
+        try:
+            wait = self.orchestrator.advance()
+        except Killed:
+            self._crashed()
+            return
+        except (FailStop, ModuleRefused) as stop:
+            self.history.failure = stop.check
+            self.history.failure_detail = str(stop)
+            self.loop.stop()
+            return
+        if wait.done and self.client.finished:
+            self.history.finished = True
+            self.loop.stop()
+        elif wait.deadline is not None:
+            self._arm(wait.deadline)
+
+    def _arm(self, deadline: int) -> None:
+        """One timer is enough: the earliest deadline; a later one is set when this one has run out."""
+        now = self.loop.now()
+        if self._timer_at is not None and now < self._timer_at <= deadline:
+            return
+        self._timer += 1
+        self._timer_at = max(deadline, now)
+        number = self._timer
+
+        def ring() -> None:
+            if number == self._timer:
+                self._timer_at = None
+                self._wake()
+
+        self.loop.later(deadline - now, ring)
+
+    def _crashed(self) -> None:
+        present, orchestrator = self._present, self.orchestrator
+        assert present is not None and orchestrator is not None
+        before = self.disk.contents().get(JOURNAL, b"")
+        where = (orchestrator.tick, orchestrator.phase)
+        incarnation = orchestrator.telemetry.incarnation
+        self.orchestrator = None
+        self._timer_at = None
+        present.close()
+        self.disk.crash(present.crash_policy())
+        kept = self.disk.contents().get(JOURNAL, b"")
+        self.history.crashes.append(Crash(self.loop.now(), incarnation, *where, before, kept))
+        if len(self.history.crashes) >= MAX_CRASHES:
+            self.history.failure, self.history.failure_detail = "liveness", "too many crashes"
+            self.loop.stop()
+            return
+        self.loop.later(self.timing.restart_ns, self._boot)
+
+    # --- records ------------------------------------------------------------------------------------------------
+
+    def _injected(self, fault: int, fields: dict[str, int | str]) -> None:
+        now = self.loop.now()
+        self.history.injections.append(Injection(now, fault, dict(fields)))
+        lasting = fields.get("for", 0)
+        self.history.healed_at = max(self.history.healed_at, now + (lasting if isinstance(lasting, int) else 0))
+
+    def _collect(self) -> None:
+        history = self.history
+        history.files = self.disk.contents()
+        history.journal = history.files.get(JOURNAL, b"")
+        history.blobs = journal.read_blobs(history.files.get(BLOBS, b""))[0]
+        history.sent = self.client.sent
+        history.receipts = self.client.receipts
+        history.virtual_ns = self.loop.now()
+        if self.orchestrator is not None:
+            history.final_state = state.encode(self.orchestrator.state)
+        if self._present is not None:
+            self._present.close()
+
+
+def simulate(scenario: Scenario, plan: Plan, timing: Timing | None = None) -> History:
+    """Run a plan; whatever happens to it is in the history, no exception of the runtime leaves."""
+    return Simulation(scenario, plan, timing).run()
+
+
+def journal_digest(history: History) -> str:
+    """The last link of the journal's chain; "" for a journal that does not verify."""
+    verified = journal.read(history.journal)
+    return "" if verified.damage or not verified.lines else verified.lines[-1].hash
+
+
+def trace_digest(trace: list[Record]) -> str:
+    """sha256 over the trace's canonical lines."""
+    import hashlib
+
+    return hashlib.sha256(b"\n".join(msgspec.json.encode(r, order="sorted") for r in trace)).hexdigest()
+
+
+def configuration(scenario: Scenario, seed: int) -> Config:
+    """The logical options of a scenario's run."""
+    first = scenario.genesis(seed)[0].action
+    assert isinstance(first, Configure)
+    return first.config

@@ -1,0 +1,114 @@
+"""`report.html`: one self-contained page that opens from a file, offline, in ten years.
+
+Its Content-Security-Policy allows no script, no font, no request. Every string is escaped by the template engine and
+made plain before that, so nothing that an agent controls can act in it; lists are capped, and say what they leave out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from reports import charts, summary
+from reports.frames import Meta, RunRow
+from reports.statistics import CONFIDENCE, spread, upper_bound, wilson
+from reports.summary import Counts
+from reports.words import COMMAND_MAX, at_most, milliseconds, number, percent, plain, plural
+
+GROUPS_MAX = 40
+EXAMPLES_MAX = 3
+SCENARIOS_MAX = 50
+_CLASSES = {"PASSED": "good", "FAILED": "bad", "INCONCLUSIVE": "doubt", "NOTHING RAN": "doubt"}
+
+
+def render(rows: Sequence[RunRow], meta: Meta) -> str:
+    """The page; the same text for the same rows and metadata."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup, escape
+
+    def finalize(value: object) -> object:
+        return plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {
+        "command": lambda text: Markup(escape(plain(text, COMMAND_MAX))),
+        "ms": milliseconds,
+        "number": number,
+        "plural": plural,
+    }
+    drawings = charts.recovery_times({line.scenario: summary.recoveries(line.rows) for line in summary.scenarios(rows)})
+    drawn = {size: Markup(svg) for size, svg in drawings.items()}
+    return environment.get_template("report.html").render(_view(rows, meta) | {"drawings": drawn})
+
+
+def _view(rows: Sequence[RunRow], meta: Meta) -> dict[str, Any]:
+    counts = summary.count(rows)
+    word = summary.verdict(counts)
+    groups, scenarios, faults = summary.groups(rows), summary.scenarios(rows), summary.faults(rows, meta)
+    return {
+        "meta": meta,
+        "counts": counts,
+        "word": word,
+        "tone": _CLASSES[word],
+        "because": _because(counts, len(groups)),
+        "build": _build(meta),
+        "groups": groups[:GROUPS_MAX],
+        "groups_left": len(groups[GROUPS_MAX:]),
+        "examples_max": EXAMPLES_MAX,
+        "scenarios": scenarios[:SCENARIOS_MAX],
+        "scenarios_left": len(scenarios[SCENARIOS_MAX:]),
+        "faults": faults,
+        "faults_effective": sum(1 for line in faults if line.fired),
+        "fired": sum(line.fired for line in faults),
+        "scale": max([1, *(line.planned for line in faults), *(line.fired for line in faults)]),
+        "oracles": summary.oracles(rows, meta),
+        "recovery": spread(summary.recoveries(rows)),
+        "closest": summary.closest_calls(rows),
+        "rate": _rate(counts, meta),
+        "gaps": summary.not_tested(rows, meta),
+    }
+
+
+def _because(counts: Counts, groups: int) -> str:
+    """The verdict's reason in one sentence."""
+    if counts.failed:
+        return f"{plural(counts.failed, 'run')} of {number(counts.runs)} failed, in {plural(groups, 'group')}."
+    if not counts.runs:
+        return "No run was made, so there is nothing to judge."
+    if counts.unknown:
+        return f"No oracle failed, but {plural(counts.unknown, 'run')} of {number(counts.runs)} could not be judged."
+    if counts.idle == counts.runs:
+        return "No fault took effect in any run, so nothing was tested."
+    left = f" Not counted: {plural(counts.idle, 'run')} in which no fault took effect." if counts.idle else ""
+    return f"No oracle failed in {plural(counts.passed, 'judged run')}.{left}"
+
+
+def _build(meta: Meta) -> str:
+    changes = {True: "with uncommitted changes", False: "clean", None: "not known whether clean"}[meta.dirty]
+    commit = f"commit {meta.commit[:12]}, {changes}" if meta.commit else ""
+    return "; ".join(part for part in (meta.build, commit) if part) or "not recorded"
+
+
+def _rate(counts: Counts, meta: Meta) -> dict[str, str] | None:
+    """The intervals on the failure rate; None when runs were chosen rather than drawn, or nothing was judged."""
+    judged = counts.passed + counts.failed
+    if not meta.random or not judged:
+        return None
+    low, high = wilson(counts.failed, judged)
+    return {
+        "judged": number(judged),
+        "observed": percent(counts.failed / judged),
+        "bound": at_most(upper_bound(counts.failed, judged)),
+        "low": percent(low),
+        "high": percent(high),
+        "confidence": percent(CONFIDENCE),
+    }

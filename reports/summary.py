@@ -1,0 +1,179 @@
+"""What the runs amount to: pure functions from rows to the figures that every rendering shows.
+
+One computation for the table, the page, the Markdown and `run.json`, so that they cannot disagree. A run that was
+UNKNOWN or IDLE is never among the passed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from reports.frames import Meta, NotTested, RunRow
+from reports.statistics import Spread, spread
+
+CLOSEST = 5
+
+
+class Counts(Struct, frozen=True, kw_only=True):
+    """Sums over some runs, in the words of the command line's JSON; keys in order."""
+
+    runs: int
+    passed: int
+    failed: int
+    unknown: int
+    idle: int
+    steps_redone: int
+    workers_lost: int
+    faults_planned: dict[str, int]
+    faults_fired: dict[str, int]
+    oracles_judged: dict[str, int]
+
+
+class FaultLine(NamedTuple):
+    kind: str
+    planned: int
+    fired: int
+    runs: int  # in how many runs at least one took effect
+
+
+class OracleLine(NamedTuple):
+    oracle: str
+    judged: int
+    failed: int
+    unknown: int
+
+
+class ScenarioLine(NamedTuple):
+    scenario: str
+    counts: Counts
+    recovery: Spread
+    ticks: int
+    messages: int
+    agent_steps: int
+    closest: tuple[RunRow, ...]
+    rows: tuple[RunRow, ...]
+
+
+class Group(NamedTuple):
+    """Failures with the same fingerprint, in order of run."""
+
+    oracles: tuple[str, ...]
+    component: str
+    rows: tuple[RunRow, ...]
+
+
+def _sum(rows: Sequence[RunRow], pick: Callable[[RunRow], dict[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for row in rows:
+        total.update(pick(row))
+    return {kind: total[kind] for kind in sorted(total)}
+
+
+def count(rows: Sequence[RunRow]) -> Counts:
+    verdicts = Counter(row.verdict for row in rows)
+    return Counts(
+        runs=len(rows),
+        passed=verdicts["PASS"],
+        failed=verdicts["FAIL"],
+        unknown=verdicts["UNKNOWN"],
+        idle=verdicts["IDLE"],
+        steps_redone=sum(row.steps_redone for row in rows),
+        workers_lost=sum(row.workers_lost for row in rows),
+        faults_planned=_sum(rows, lambda row: row.faults_planned),
+        faults_fired=_sum(rows, lambda row: row.faults_fired),
+        oracles_judged=_sum(rows, lambda row: dict.fromkeys(row.judged, 1)),
+    )
+
+
+def verdict(counts: Counts) -> str:
+    """FAILED, INCONCLUSIVE (an unknown run, or every run idle), NOTHING RAN or PASSED, the first that holds."""
+    if counts.failed:
+        return "FAILED"
+    if not counts.runs:
+        return "NOTHING RAN"
+    if counts.unknown or counts.idle == counts.runs:
+        return "INCONCLUSIVE"
+    return "PASSED"
+
+
+def closest_calls(rows: Sequence[RunRow], n: int = CLOSEST) -> tuple[RunRow, ...]:
+    """Passed runs whose longest recovery came nearest to the liveness bound; runs without a recovery have none."""
+    calls = [row for row in rows if row.verdict == "PASS" and row.recoveries_ns]
+    return tuple(sorted(calls, key=lambda row: (row.margin_ns, row.scenario, row.run))[:n])
+
+
+def recoveries(rows: Sequence[RunRow]) -> list[int]:
+    return [ns for row in rows for ns in row.recoveries_ns]
+
+
+def scenarios(rows: Sequence[RunRow]) -> tuple[ScenarioLine, ...]:
+    lines = []
+    for name in sorted({row.scenario for row in rows}):
+        mine = tuple(row for row in rows if row.scenario == name)
+        lines.append(
+            ScenarioLine(
+                name,
+                count(mine),
+                spread(recoveries(mine)),
+                sum(row.ticks for row in mine),
+                sum(row.messages for row in mine),
+                sum(row.agent_steps for row in mine),
+                closest_calls(mine),
+                mine,
+            )
+        )
+    return tuple(lines)
+
+
+def faults(rows: Sequence[RunRow], meta: Meta) -> tuple[FaultLine, ...]:
+    """One line per kind that could fire or was planned, those that never took effect included."""
+    counts = count(rows)
+    present = Counter(kind for row in rows for kind, n in row.faults_fired.items() if n)
+    kinds = sorted({*meta.fault_kinds, *counts.faults_planned, *counts.faults_fired})
+    return tuple(
+        FaultLine(kind, counts.faults_planned.get(kind, 0), counts.faults_fired.get(kind, 0), present[kind])
+        for kind in kinds
+    )
+
+
+def _number_last(name: str) -> tuple[str, int, str]:
+    """I9 before I11: letters first, then the number."""
+    stem = name.rstrip("0123456789")
+    return stem, int(name[len(stem) :] or -1), name
+
+
+def oracles(rows: Sequence[RunRow], meta: Meta) -> tuple[OracleLine, ...]:
+    """One line per oracle that could judge or did, those that never judged included."""
+    judged = Counter(name for row in rows for name in row.judged)
+    failed = Counter(name for row in rows for name in row.failed_oracles)
+    unknown = Counter(name for row in rows for name in row.unknown_oracles)
+    names = sorted({*meta.oracles, *judged, *failed, *unknown}, key=_number_last)
+    return tuple(OracleLine(name, judged[name], failed[name], unknown[name]) for name in names)
+
+
+def groups(rows: Sequence[RunRow]) -> tuple[Group, ...]:
+    """Failed runs by (set of oracles, component), the largest group first."""
+    found: dict[tuple[tuple[str, ...], str], list[RunRow]] = {}
+    for row in rows:
+        if row.verdict == "FAIL":
+            key = tuple(sorted(set(row.failed_oracles), key=_number_last)), row.component or row.scenario
+            found.setdefault(key, []).append(row)
+    ordered = sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))
+    return tuple(Group(names, component, tuple(members)) for (names, component), members in ordered)
+
+
+def not_tested(rows: Sequence[RunRow], meta: Meta) -> tuple[NotTested, ...]:
+    """What this campaign says nothing about: kinds without effect, oracles that never judged, and what `meta` names."""
+    gaps = [
+        NotTested(
+            what=line.kind, why=f"planned {line.planned} times, never took effect" if line.planned else "not drawn"
+        )
+        for line in faults(rows, meta)
+        if not line.fired
+    ]
+    gaps += [NotTested(what=line.oracle, why="never judged a run") for line in oracles(rows, meta) if not line.judged]
+    return (*gaps, *meta.not_tested)

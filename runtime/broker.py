@@ -1,0 +1,69 @@
+"""Delivery: every message goes through here, gets its sequence number, and is delivered, refused or dropped on record.
+
+Order of commit is order of delivery, so senders are FIFO and all subscribers of a topic see one order (MSG-1..3).
+Mailboxes are bounded; control messages use room reserved beyond the bound, as a sender has at most `send_limit` of
+them coming.
+"""
+
+from __future__ import annotations
+
+from runtime.journal import Event
+from runtime.state import E_FULL, GONE, MESSAGE, OUTSIDE, REFUSED, TOPIC, AgentState, Message, State
+
+
+def take_sequence(state: State) -> int:
+    sequence = state.next_seq
+    state.next_seq = sequence + 1
+    return sequence
+
+
+def deliver(state: State, target: int, message: Message, sender: int, events: list[Event]) -> bool:
+    """Put a message into the target's mailbox; else record why not, and tell the agent that sent it."""
+    if target >= len(state.agents):
+        events.append(("refused", message.seq, sender, target))
+        return False
+    agent = state.agents[target]
+    if agent.phase in GONE:
+        events.append(("dropped", message.seq, target))
+        return False
+    assert state.config is not None
+    if len(agent.mailbox) - agent.reserved >= state.config.mailbox:
+        events.append(("refused", message.seq, sender, target))
+        if sender != OUTSIDE:
+            deliver_control(
+                state.agents[sender], Message(message.seq, REFUSED, target, E_FULL, message.payload)
+            )
+        return False
+    agent.mailbox.append(message)
+    return True
+
+
+def deliver_control(agent: AgentState, message: Message) -> None:
+    """A message in reserved room: refusals, wakes and tasks."""
+    agent.mailbox.append(message)
+    agent.reserved += 1
+
+
+def send(state: State, sender: int, target: int, payload: bytes, events: list[Event], kind: int = MESSAGE) -> int:
+    sequence = take_sequence(state)
+    deliver(state, target, Message(sequence, kind, sender, 0, payload), sender, events)
+    return sequence
+
+
+def publish(state: State, sender: int, topic: int, payload: bytes, events: list[Event]) -> int:
+    """One sequence number, one copy for each subscriber in order of subscription."""
+    sequence = take_sequence(state)
+    message = Message(sequence, TOPIC, sender, topic, payload)
+    for subscriber in state.subscribers[topic]:
+        deliver(state, subscriber, message, sender, events)
+    return sequence
+
+
+def subscribe(state: State, agent: int, topic: int) -> None:
+    if agent not in state.subscribers[topic]:
+        state.subscribers[topic].append(agent)
+
+
+def unsubscribe(state: State, agent: int, topic: int) -> None:
+    if agent in state.subscribers[topic]:
+        state.subscribers[topic].remove(agent)

@@ -1,0 +1,42 @@
+"""The errors of the runtime: each says what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+
+class EngineError(Exception):
+    """Base of all errors that a user may meet. `str()` is one line: what (where): what to do."""
+
+    def __init__(self, what: str, where: str = "", todo: str = "") -> None:
+        self.what, self.where, self.todo = what, where, todo
+        super().__init__(what, where, todo)
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{text}; {self.todo}" if self.todo else text
+
+
+class Refused(EngineError):
+    """Input that is refused before anything of it runs: a plan, an option, a damaged case."""
+
+
+class ModuleRefused(Refused):
+    """A module that fails a load check. `check` is the name of the first check that failed, in the order of WAS-3:
+
+    size, digest, format, abi, import, limit.
+    """
+
+    def __init__(self, check: str, what: str, where: str = "", todo: str = "") -> None:
+        self.check = check
+        super().__init__(f"module refused [{check}]: {what}", where, todo)
+
+
+class FrameRefused(EngineError):
+    """A frame whose length, checksum or content is not what its sender wrote."""
+
+
+class FailStop(EngineError):
+    """A check found what repair cannot mend; the runtime stops, nothing partial leaves. `check` names it."""
+
+    def __init__(self, check: str, what: str, where: str = "") -> None:
+        self.check = check
+        super().__init__(f"stopped by check '{check}': {what}", where, "restore from a second copy or report it")

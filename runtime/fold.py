@@ -1,0 +1,309 @@
+"""`begin` and `commit`: the two functions that move the logical state, live and in recovery alike.
+
+A tick is a pure function of the state, the admitted inputs and decrees, and the outcomes of its steps. Nothing
+physical enters; so whoever folds the same blocks gets the same state, and the block that `commit` makes of a recovered
+tick must equal the journal's byte for byte.
+"""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import google_crc32c
+import msgspec
+from msgspec import Struct
+
+from runtime import broker, lifecycle, scheduler, supervisor
+from runtime.errors import FailStop
+from runtime.journal import Block, Event, JournalEffect, StepEntry, journal_effect
+from runtime.state import (
+    ACTIVE,
+    BACKOFF,
+    INPUT,
+    OUTSIDE,
+    STARTING,
+    TERMINATED,
+    WAKE,
+    AgentState,
+    BufferState,
+    Config,
+    Configure,
+    Decree,
+    Effect,
+    Grant,
+    Input,
+    Join,
+    Message,
+    Operate,
+    Outcome,
+    Publish,
+    Schedule,
+    Send,
+    Spawn,
+    State,
+    StepRecord,
+    View,
+    encode,
+)
+
+
+class Open(Struct):
+    """An open tick: what was admitted, and the steps to run, in the order in which they will be committed."""
+
+    tick: int
+    inputs: tuple[Input, ...]
+    decrees: tuple[Decree, ...]
+    records: list[StepRecord]
+    events: list[Event]
+
+
+class Committed(NamedTuple):
+    """A closed tick: its block, the blobs it needs, and the state's encoding where a snapshot is due."""
+
+    block: Block
+    blobs: list[tuple[str, bytes]]
+    snapshot: bytes | None
+    messages: int
+
+
+def begin(state: State, tick: int, inputs: Iterable[Input], decrees: tuple[Decree, ...] = ()) -> Open:
+    """Admit and select: sort by (source, n), apply what is new, wake who is due, fix the step records."""
+    state.tick = tick
+    events: list[Event] = []
+    admitted = []
+    for item in sorted(inputs, key=lambda i: (i.source, i.n)):
+        if item.n <= state.admitted.get(item.source, 0):
+            continue  # delivered again: its effect is in the state already
+        state.admitted[item.source] = item.n
+        admitted.append(item)
+        _apply(state, item, events)
+    config = state.config
+    if config is None:
+        raise FailStop("genesis", "the first input does not configure the run", "block 1")
+    for index, agent in enumerate(state.agents):
+        supervisor.restart_due(index, agent, tick, events)
+        _wake(agent, tick)
+    records = _closing(state, config, events) if tick >= config.last_tick else _stepping(state, config)
+    return Open(tick, tuple(admitted), decrees, records, events)
+
+
+def _apply(state: State, item: Input, events: list[Event]) -> None:
+    match item.action:
+        case Configure() if state.config is not None:
+            events.append(("illegal", OUTSIDE, "configure", item.source))
+        case Configure(config):
+            state.config = config
+            state.buffers = [BufferState() for _ in config.buffers]
+            state.subscribers = [[] for _ in config.topics]
+        case Spawn(spec):
+            state.agents.append(AgentState(spec=spec, seen=[0] * len(spec.reads)))
+        case Send(agent, payload):
+            broker.send(state, OUTSIDE, agent, payload, events, INPUT)
+        case Publish(payload, topic):
+            if topic < len(state.subscribers):
+                broker.publish(state, OUTSIDE, topic, payload, events)
+            else:
+                events.append(("refused", broker.take_sequence(state), OUTSIDE, topic))
+        case Schedule(agent, payload, ticks):
+            if agent < len(state.agents):
+                bisect.insort(state.agents[agent].tasks, (state.tick + ticks, payload))
+            else:
+                events.append(("refused", broker.take_sequence(state), OUTSIDE, agent))
+        case Join(agent, topic):
+            if agent < len(state.agents) and topic < len(state.subscribers):
+                broker.subscribe(state, agent, topic)
+            else:
+                events.append(("illegal", agent, "join", topic))
+        case Operate(action, agent):
+            lifecycle.operate(state, agent, action, events)
+
+
+def _wake(agent: AgentState, tick: int) -> None:
+    """Due wakes and tasks of an active agent become messages; several wakes that are due are one."""
+    if agent.phase != ACTIVE:
+        return
+    if agent.wakes and agent.wakes[0] <= tick:
+        agent.wakes = [at for at in agent.wakes if at > tick]
+        broker.deliver_control(agent, Message(0, WAKE, OUTSIDE, 0, b""))
+    while agent.tasks and agent.tasks[0][0] <= tick:
+        broker.deliver_control(agent, Message(0, WAKE, OUTSIDE, 0, agent.tasks.pop(0)[1]))
+
+
+def _stepping(state: State, config: Config) -> list[StepRecord]:
+    records = []
+    for index in scheduler.select(state):
+        kind = "init" if state.agents[index].phase == STARTING else "step"
+        records.append(_record(state, config, index, kind))
+    return records
+
+
+def _closing(state: State, config: Config, events: list[Event]) -> list[StepRecord]:
+    """The last tick: active agents take their shutdown step, the others end as they are."""
+    records = []
+    for index, agent in enumerate(state.agents):
+        if agent.phase == ACTIVE:
+            records.append(_record(state, config, index, "shutdown"))
+        if agent.phase != TERMINATED:
+            lifecycle.move(index, agent, TERMINATED, events)
+    return records
+
+
+def _record(state: State, config: Config, index: int, kind: str) -> StepRecord:
+    agent = state.agents[index]
+    agent.n += 1
+    inbox: tuple[Message, ...] = ()
+    views: tuple[View, ...] = ()
+    snapshot = kind != "step"
+    if kind == "step":
+        inbox = tuple(agent.mailbox)
+        agent.mailbox = []
+        agent.reserved = 0
+        views = _views(state, config, agent)
+        snapshot = state.tick >= agent.image_due
+    if snapshot:
+        ahead = (index - state.tick) % config.snapshot_every
+        agent.image_due = state.tick + (ahead or config.snapshot_every)
+    key = hashlib.sha256(b"%d/random/%d/%d" % (config.seed, index, state.tick)).digest()
+    return StepRecord(
+        agent=index,
+        n=agent.n,
+        kind=kind,
+        tick=state.tick,
+        now_ms=config.epoch_ms + state.tick * config.tick_ms,
+        random_key=int.from_bytes(key[:8], "little"),
+        agents=len(state.agents),
+        topics=len(config.topics),
+        buffers=len(config.buffers),
+        send_limit=config.send_limit,
+        max_payload=config.max_payload,
+        snapshot=snapshot,
+        inbox=inbox,
+        views=views,
+        grants=tuple(
+            Grant(b, state.buffers[b].version + 1, spec.capacity)
+            for b, spec in enumerate(config.buffers)
+            if spec.writer == index
+        ),
+    )
+
+
+def _views(state: State, config: Config, agent: AgentState) -> tuple[View, ...]:
+    """The published versions that the agent has not read yet, one for each of its buffers at most."""
+    views = []
+    for place, buffer in enumerate(agent.spec.reads):
+        published = state.buffers[buffer]
+        if published.version > agent.seen[place]:
+            agent.seen[place] = published.version
+            capacity = config.buffers[buffer].capacity
+            views.append(View(buffer, published.version, published.length, published.crc, capacity))
+    return tuple(views)
+
+
+def commit(state: State, opened: Open, outcomes: Mapping[int, Outcome]) -> Committed:
+    """Apply the outcomes in task order, whatever order they came in; make the block."""
+    config = state.config
+    assert config is not None
+    steps: list[StepEntry] = []
+    blobs: list[tuple[str, bytes]] = []
+    first = state.next_seq
+    for record in opened.records:
+        outcome = outcomes[record.agent]
+        sequence = state.next_seq
+        _settle(state, config, record, outcome, opened.events)
+        steps.append(_entry(record, outcome, sequence, blobs))
+    if opened.tick >= config.last_tick:
+        state.finished = True
+        opened.events.append(("finished",))
+    state.block += 1
+    snapshot = None
+    digest = ""
+    if state.finished or opened.tick >= state.root_due:
+        state.root_due = (opened.tick // config.snapshot_every + 1) * config.snapshot_every
+        snapshot = encode(state)
+        digest = hashlib.sha256(snapshot).hexdigest()
+    block = Block(opened.decrees, tuple(opened.events), opened.inputs, digest, tuple(steps), opened.tick)
+    return Committed(block, blobs, snapshot, state.next_seq - first)
+
+
+def _settle(state: State, config: Config, record: StepRecord, outcome: Outcome, events: list[Event]) -> None:
+    agent = state.agents[record.agent]
+    if outcome.status != "ok":
+        if agent.phase == TERMINATED:
+            events.append(("failed", record.agent, outcome.status))
+        else:
+            supervisor.failed(record.agent, agent, outcome.status, record.tick, config, events)
+        return
+    if record.kind == "init":
+        lifecycle.move(record.agent, agent, ACTIVE, events)
+    for effect in outcome.effects:
+        _effect(state, record, effect, events)
+
+
+
+def _effect(state: State, record: StepRecord, effect: Effect, events: list[Event]) -> None:
+    op, target = effect.op, effect.target
+    if op == "send":
+        broker.send(state, record.agent, target, effect.payload, events)
+    elif op == "publish":
+        broker.publish(state, record.agent, target, effect.payload, events)
+    elif op == "wake":
+        bisect.insort(state.agents[record.agent].wakes, record.tick + max(1, target))
+    elif op == "subscribe":
+        broker.subscribe(state, record.agent, target)
+    elif op == "unsubscribe":
+        broker.unsubscribe(state, record.agent, target)
+    elif op == "buffer":
+        digest = hashlib.sha256(effect.payload).hexdigest()
+        crc = google_crc32c.value(effect.payload)
+        version = state.buffers[target].version + 1
+        state.buffers[target] = BufferState(version, len(effect.payload), crc, digest)
+        events.append(("published", target, version, len(effect.payload), crc, digest))
+    # an output leaves with the block's release and changes no state
+
+
+def _entry(record: StepRecord, outcome: Outcome, sequence: int, blobs: list[tuple[str, bytes]]) -> StepEntry:
+    effects: list[JournalEffect] = []
+    for effect in outcome.effects:
+        journaled, blob = journal_effect(effect)
+        effects.append(journaled)
+        if blob:
+            blobs.append(blob)
+    return StepEntry(
+        agent=record.agent,
+        effects=tuple(effects),
+        image=outcome.image,
+        inbox=tuple(m.seq for m in record.inbox),
+        kind=record.kind,
+        n=record.n,
+        seq=sequence,
+        status=outcome.status,
+        views=tuple((v.buffer, v.version) for v in record.views),
+    )
+
+
+def next_tick(state: State, input_due: int | None) -> int:
+    """The next tick in which anything is due; ticks between write no block."""
+    config = state.config
+    if config is None:
+        return 0
+    due = config.last_tick if input_due is None else min(config.last_tick, input_due)
+    soon = state.tick + 1
+    for agent in state.agents:
+        if agent.phase == STARTING or (agent.phase == ACTIVE and agent.mailbox):
+            return min(soon, config.last_tick)
+        if agent.phase == BACKOFF:
+            due = min(due, agent.restart_at)
+        elif agent.phase == ACTIVE:
+            if agent.wakes:
+                due = min(due, agent.wakes[0])
+            if agent.tasks:
+                due = min(due, agent.tasks[0][0])
+    return max(due, soon)
+
+
+def copy_state(state: State) -> State:
+    """A deep copy through the one encoding."""
+    return msgspec.msgpack.decode(encode(state), type=State)

@@ -1,0 +1,149 @@
+"""Frames: length, CRC-32C, body. They guarantee that what is handled is what was sent, or is not handled at all.
+
+A lost, repeated, late or altered frame is repaired by whoever waits for the answer (leases and resends in
+`orchestrator`, the resending client); a frame by itself only proves its bytes.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import google_crc32c
+import msgspec
+from msgspec import Struct
+
+from runtime.errors import FrameRefused
+from runtime.state import AgentSpec, Effect, Input, StepRecord
+
+_HEAD = struct.Struct("<II")
+MAX_FRAME = 1 << 26
+
+
+class Image(Struct, frozen=True, array_like=True):
+    """An agent's memory and globals after step `n`; digest as in `snapshot.image_digest`."""
+
+    digest: str
+    n: int
+    memory: bytes
+    globals: tuple[int, ...]
+
+
+class ImageDelta(Struct, frozen=True, array_like=True):
+    """An image as the 4 KiB pages that differ from the image with digest `base` ("" is: all zero, no pages)."""
+
+    base: str
+    digest: str
+    n: int
+    size: int
+    pages: tuple[tuple[int, bytes], ...]
+    globals: tuple[int, ...]
+
+
+class Replay(Struct, frozen=True, array_like=True):
+    """A committed step to be fed again, the digest its outcome must have, and its image's ("" when it took none)."""
+
+    record: StepRecord
+    digest: bytes
+    image: str
+
+
+class Base(Struct, frozen=True, array_like=True):
+    """Where an agent starts from on a worker that does not hold it: an image, or nothing (its init replays)."""
+
+    spec: AgentSpec
+    image: Image | None
+    replay: tuple[Replay, ...]
+
+
+class Order(Struct, frozen=True, array_like=True):
+    """One step to run; `base` is there when the worker is not known to hold the agent at step n - 1."""
+
+    record: StepRecord
+    fuel: int
+    base: Base | None
+
+
+class Result(Struct, frozen=True, array_like=True):
+    """One step's outcome, or why there is none: `unserved` is "", "behind", "corrupt" or "diverged".
+
+    `fuel` (trace only) covers the replay as well. `detail` names the step or (buffer, version) concerned.
+    `effects` of op buffer carry (crc u32, length u32) little-endian as payload; the bytes lie in the slot.
+    """
+
+    agent: int
+    n: int
+    status: str
+    effects: tuple[Effect, ...]
+    image: ImageDelta | None
+    fuel: int
+    replayed: int
+    unserved: str = ""
+    detail: tuple[int, int] = (0, 0)
+
+
+class Work(Struct, frozen=True, array_like=True, tag="work"):
+    incarnation: int
+    worker: int
+    lease: int
+    orders: tuple[Order, ...]
+
+
+class Done(Struct, frozen=True, array_like=True, tag="done"):
+    incarnation: int
+    worker: int
+    lease: int
+    results: tuple[Result, ...]
+
+
+class Inputs(Struct, frozen=True, array_like=True, tag="inputs"):
+    """A client's message: the newest block it has seen released, and inputs (new ones or unacknowledged ones)."""
+
+    cursor: int
+    inputs: tuple[Input, ...]
+
+
+class Output(Struct, frozen=True, array_like=True, gc=False):
+    """One output of an agent, tagged by where it arose: (tick, task, index) is unique in a run."""
+
+    tick: int
+    task: int
+    index: int
+    agent: int
+    payload: bytes
+
+
+class Release(Struct, frozen=True, array_like=True, tag="release"):
+    """What leaves with one synced block: acknowledgements (source, n) and outputs. `final` ends the run."""
+
+    block: int
+    tick: int
+    acknowledged: tuple[tuple[str, int], ...]
+    outputs: tuple[Output, ...]
+    final: bool
+
+
+Frame = Work | Done | Inputs | Release
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
+
+
+def pack(frame: Frame) -> bytes:
+    body = _encoder.encode(frame)
+    return _HEAD.pack(len(body), google_crc32c.value(body)) + body
+
+
+def unpack(data: bytes) -> Frame:
+    """The frame that `data` holds, whole; raises FrameRefused on any other bytes."""
+    if len(data) < _HEAD.size:
+        raise FrameRefused("frame shorter than its head", todo="it is sent again")
+    length, checksum = _HEAD.unpack_from(data)
+    body = data[_HEAD.size :]
+    if length != len(body) or length > MAX_FRAME:
+        raise FrameRefused("frame length does not match", todo="it is sent again")
+    if google_crc32c.value(body) != checksum:
+        raise FrameRefused("frame checksum does not match", todo="it is sent again")
+    try:
+        return _decoder.decode(body)
+    except msgspec.MsgspecError as error:
+        raise FrameRefused(f"frame content is not a frame: {error}", todo="it is sent again") from None

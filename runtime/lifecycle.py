@@ -1,0 +1,37 @@
+"""The life of an agent: which transitions exist, and their record (ORC-2). All happen at a tick boundary."""
+
+from __future__ import annotations
+
+from runtime.journal import Event
+from runtime.state import ACTIVE, BACKOFF, PAUSED, QUARANTINED, STARTING, TERMINATED, AgentState, State
+
+ALLOWED = {
+    STARTING: (ACTIVE, BACKOFF, QUARANTINED, TERMINATED),
+    ACTIVE: (PAUSED, BACKOFF, QUARANTINED, TERMINATED),
+    PAUSED: (ACTIVE, TERMINATED),
+    BACKOFF: (STARTING, TERMINATED),
+    QUARANTINED: (STARTING, TERMINATED),
+    TERMINATED: (),
+}
+ACTIONS = {"pause": PAUSED, "resume": ACTIVE, "terminate": TERMINATED, "release": STARTING}
+_FROM = {"pause": (ACTIVE,), "resume": (PAUSED,), "terminate": tuple(ALLOWED), "release": (QUARANTINED,)}
+
+
+def move(index: int, agent: AgentState, phase: str, events: list[Event]) -> None:
+    assert phase in ALLOWED[agent.phase], f"{agent.phase} -> {phase}"
+    events.append(("lifecycle", index, agent.phase, phase))
+    agent.phase = phase
+
+
+def operate(state: State, index: int, action: str, events: list[Event]) -> None:
+    """An operator's action; an illegal one is refused on record, by name."""
+    known = index < len(state.agents) and action in ACTIONS
+    if not known or state.agents[index].phase not in _FROM[action] or state.agents[index].phase == TERMINATED:
+        phase = state.agents[index].phase if index < len(state.agents) else "unknown"
+        events.append(("illegal", index, action, phase))
+        return
+    agent = state.agents[index]
+    if action == "release":
+        agent.restarts = []
+        agent.life += 1
+    move(index, agent, ACTIONS[action], events)

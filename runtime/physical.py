@@ -1,0 +1,25 @@
+"""Physical options: they may change the trace, never the journal. All times in ns."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+MS = 1_000_000
+
+
+class Physical(Struct, frozen=True, kw_only=True):
+    """How the work is carried out.
+
+    A lease covers restore, replay and step: `lease_ns` + (steps) x (`step_ns` + fuel x `worst_ns_per_fuel`); it
+    doubles with every expiry of the same task. An unanswered work frame is sent again after `resend_ns`, doubling.
+    """
+
+    workers: int = 2
+    lost_workers_max: int = 4
+    sync_ahead: int = 4
+    keep_snapshots: int = 2
+    lease_ns: int = 20 * MS
+    step_ns: int = 100_000
+    worst_ns_per_fuel: int = 2
+    resend_ns: int = 5 * MS
+    respawn_ns: int = 1 * MS

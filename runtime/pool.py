@@ -1,0 +1,223 @@
+"""The pool: placement, leases, losses (all physical: trace only, WAS-8).
+
+A worker that closes its end, or lets its lease run out, is killed and reaped before its agents run elsewhere. An
+answer counts only under the incarnation, worker and lease that are waited for; a late one is discarded. A lease
+doubles with each expiry of the same task. After a loss a batch's steps are sent one by one, so that a step that takes
+its worker with it is found out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from runtime.errors import FrameRefused
+from runtime.frames import Done, Order, Result, Work, pack, unpack
+from runtime.physical import Physical
+from runtime.ports import Ports
+from runtime.state import StepRecord
+from runtime.telemetry import Telemetry
+
+MAX_DOUBLINGS = 20
+
+
+class Slot:
+    """One place in the pool; the worker in it changes with every loss. `worker` is -1 when there is none."""
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.worker = -1
+        self.dying = False
+        self.respawn_at = 0
+        self.hosted: set[int] = set()  # membership only, never iterated
+        self.queue: list[list[int]] = []
+        self.sent: list[int] = []
+        self.frame = b""
+        self.lease = 0
+        self.deadline = 0
+        self.resend_at = 0
+        self.resend_ns = 0
+
+
+class Pool:
+    """Runs one tick's steps at a time. `order_of(record, with_base)` makes the order for a step."""
+
+    def __init__(
+        self,
+        ports: Ports,
+        physical: Physical,
+        incarnation: int,
+        telemetry: Telemetry,
+        order_of: Callable[[StepRecord, bool], Order],
+    ) -> None:
+        self._ports, self._physical, self._telemetry = ports, physical, telemetry
+        self._incarnation = incarnation
+        self._order_of = order_of
+        self._slots = [Slot(index) for index in range(physical.workers)]
+        self._by_worker: dict[int, Slot] = {}
+        self._pending: dict[int, StepRecord] = {}
+        self._expiries: dict[int, int] = {}
+        self._losses: dict[int, int] = {}
+        self._spawned = 0
+        self._leases = 0
+
+    @property
+    def idle(self) -> bool:
+        return not self._pending
+
+    def open(self, records: list[StepRecord]) -> None:
+        """Take a tick's steps and send each worker its batch."""
+        self._pending = {record.agent: record for record in records}
+        self._expiries, self._losses = {}, {}
+        for slot in self._slots:
+            batch = [r.agent for r in records if r.agent % len(self._slots) == slot.index]
+            size = 1 if self._ports.hazard("pool.tiny_batch", records[0].tick, slot.index) else len(batch)
+            slot.queue = [batch[i : i + size] for i in range(0, len(batch), size or 1)]
+        for slot in self._slots:
+            self._next(slot)
+
+    def done(self, agent: int) -> None:
+        """The step's outcome is settled (by its result or by decree)."""
+        self._pending.pop(agent, None)
+
+    def poisonous(self) -> list[int]:
+        """Pending steps that, sent alone, have taken `lost_workers_max` workers with them."""
+        limit = self._physical.lost_workers_max
+        return [agent for agent in sorted(self._pending) if self._losses.get(agent, 0) >= limit]
+
+    def again(self, agent: int) -> None:
+        """Ask for a step once more under a new lease: what it read has been repaired, or its slot was altered."""
+        slot = self._slots[agent % len(self._slots)]
+        slot.queue.insert(0, [agent])
+
+    def forget(self, agent: int) -> None:
+        """The worker does not hold the agent as it should: send its base with the next order."""
+        self._slots[agent % len(self._slots)].hosted.discard(agent)
+
+    def collect(self) -> list[Result]:
+        """Results that are valid now, in order of arrival; losses are taken note of."""
+        results: list[Result] = []
+        for worker, data in self._ports.workers.poll():
+            slot = self._by_worker.get(worker)
+            if data is None:
+                self._ended(slot, worker)
+                continue
+            try:
+                frame = unpack(data)
+            except FrameRefused:
+                self._telemetry.emit("garbled", worker=worker)
+                continue
+            if not isinstance(frame, Done):
+                self._telemetry.emit("garbled", worker=worker)
+            elif not self._current(slot, worker, frame):
+                self._telemetry.emit("stale", worker=worker, lease=frame.lease, reason="not the lease waited for")
+            else:
+                assert slot is not None
+                self._telemetry.emit("received", worker=worker, lease=frame.lease, orders=len(frame.results))
+                slot.sent, slot.frame = [], b""
+                results += [r for r in frame.results if self._awaited(r)]
+        return results
+
+    def advance(self) -> None:
+        """Timers, respawns, and the next batch of every worker that waits for none."""
+        now = self._ports.clock.now()
+        for slot in self._slots:
+            if slot.sent and not slot.dying:
+                if now >= slot.deadline:
+                    self._lost(slot, "lease")
+                elif now >= slot.resend_at:
+                    self._telemetry.emit("resent", worker=slot.worker, lease=slot.lease)
+                    self._ports.workers.send(slot.worker, slot.frame)
+                    slot.resend_ns *= 2
+                    slot.resend_at = now + slot.resend_ns
+            self._next(slot)
+
+    def deadline(self) -> int | None:
+        """The earliest time at which `advance` has something to do."""
+        times = []
+        for slot in self._slots:
+            if slot.sent and not slot.dying:
+                times.append(min(slot.deadline, slot.resend_at))
+            elif slot.queue and slot.worker < 0:
+                times.append(slot.respawn_at)
+        return min(times, default=None)
+
+    def _current(self, slot: Slot | None, worker: int, frame: Done) -> bool:
+        if slot is None or slot.worker != worker or slot.dying:
+            return False
+        return frame.incarnation == self._incarnation and frame.worker == worker and frame.lease == slot.lease
+
+    def _awaited(self, result: Result) -> bool:
+        record = self._pending.get(result.agent)
+        return record is not None and record.n == result.n
+
+    def _next(self, slot: Slot) -> None:
+        """Send the next batch, if the slot is free; spawn its worker first, if there is none."""
+        while slot.queue and not slot.sent:
+            records = [self._pending[a] for a in slot.queue[0] if a in self._pending]
+            if not records:
+                slot.queue.pop(0)
+                continue
+            now = self._ports.clock.now()
+            if slot.worker < 0:
+                if now < slot.respawn_at:
+                    return
+                self._spawn(slot)
+            slot.queue.pop(0)
+            self._send(slot, records, now)
+
+    def _spawn(self, slot: Slot) -> None:
+        self._spawned += 1
+        slot.worker = self._incarnation * 1_000_000 + self._spawned
+        slot.hosted = set()
+        self._by_worker[slot.worker] = slot
+        self._ports.workers.spawn(slot.worker)
+        self._telemetry.emit("spawned", worker=slot.worker, slot=slot.index)
+
+    def _send(self, slot: Slot, records: list[StepRecord], now: int) -> None:
+        orders = []
+        budget = self._physical.lease_ns
+        for record in records:
+            order = self._order_of(record, record.agent not in slot.hosted)
+            slot.hosted.add(record.agent)
+            replayed = len(order.base.replay) if order.base else 0
+            if order.base and record.kind != "init":
+                self._telemetry.emit("restored", worker=slot.worker, agent=record.agent, replayed=replayed)
+            step_ns = self._physical.step_ns + order.fuel * self._physical.worst_ns_per_fuel
+            budget += (1 + replayed) * step_ns
+            orders.append(order)
+        self._leases += 1
+        doublings = max(self._expiries.get(record.agent, 0) for record in records)
+        slot.lease = self._leases
+        slot.frame = pack(Work(self._incarnation, slot.worker, slot.lease, tuple(orders)))
+        slot.sent = [record.agent for record in records]
+        slot.deadline = now + (budget << min(doublings, MAX_DOUBLINGS))
+        slot.resend_ns = self._physical.resend_ns
+        slot.resend_at = now + slot.resend_ns
+        self._telemetry.emit("sent", worker=slot.worker, lease=slot.lease, orders=len(orders))
+        self._ports.workers.send(slot.worker, slot.frame)
+
+    def _ended(self, slot: Slot | None, worker: int) -> None:
+        if slot is None or slot.worker != worker:
+            return
+        if not slot.dying:
+            self._lost(slot, "exit")
+        self._by_worker.pop(worker, None)
+        slot.worker, slot.dying = -1, False
+        slot.respawn_at = self._ports.clock.now() + self._physical.respawn_ns
+
+    def _lost(self, slot: Slot, cause: str) -> None:
+        self._telemetry.emit("lost", worker=slot.worker, lease=slot.lease if slot.sent else 0, cause=cause)
+        self.retire(slot)
+        for agent in slot.sent:
+            if cause == "lease":
+                self._expiries[agent] = self._expiries.get(agent, 0) + 1
+            if len(slot.sent) == 1:
+                self._losses[agent] = self._losses.get(agent, 0) + 1
+        slot.queue = [[agent] for batch in [slot.sent, *slot.queue] for agent in batch]
+        slot.sent, slot.frame = [], b""
+
+    def retire(self, slot: Slot) -> None:
+        """Kill; nothing of the worker is used again, and its end closes when it is reaped."""
+        slot.dying = True
+        slot.hosted = set()
+        self._ports.workers.kill(slot.worker)

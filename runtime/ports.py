@@ -1,0 +1,182 @@
+"""Everything the runtime sees of the world, as Protocols.
+
+Each has a simulated adapter and any number of fault wrappers.
+
+Calls return at once: what takes time is submitted and comes back from `poll`. An adapter only moves bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from runtime.state import AgentSpec
+
+
+class Clock(Protocol):
+    def now(self) -> int:
+        """Nanoseconds; monotone; physical, so nothing logical may depend on it."""
+        ...
+
+
+class Arrival(NamedTuple):
+    """A frame from a worker; `frame` is None when the worker's end has closed (it died, and is reaped)."""
+
+    worker: int
+    frame: bytes | None
+
+
+class Workers(Protocol):
+    def spawn(self, worker: int) -> None:
+        """Start a worker under a number never used before. Its death, at once or later, arrives as a closed end."""
+        ...
+
+    def send(self, worker: int, frame: bytes) -> None:
+        """Put a frame into the worker's pipe; a dead worker's pipe swallows it."""
+        ...
+
+    def poll(self) -> list[Arrival]:
+        """What has arrived, in order of arrival. Frames that were in the pipe at a kill may still come."""
+        ...
+
+    def kill(self, worker: int) -> None:
+        """End the worker; it is reaped when its closed end arrives. Killing a dead one does nothing."""
+        ...
+
+
+class Memory(Protocol):
+    """Shared segments, reserved in full at start; stores may be chunked, and torn by a death between chunks."""
+
+    def reserve(self, segment: int, size: int) -> None: ...
+
+    def store(self, segment: int, offset: int, data: bytes) -> None: ...
+
+    def load(self, segment: int, offset: int, length: int) -> bytes: ...
+
+
+class Storage(Protocol):
+    """Flat files. `write` reaches the page cache; only a completed `sync` makes it durable."""
+
+    def names(self) -> list[str]: ...
+
+    def read(self, name: str) -> bytes: ...
+
+    def write(self, name: str, offset: int, data: bytes) -> None: ...
+
+    def truncate(self, name: str, length: int) -> None: ...
+
+    def remove(self, name: str) -> None: ...
+
+    def rename(self, old: str, new: str) -> None: ...
+
+    def sync(self, name: str) -> int:
+        """Submit; the ticket comes back from `poll` when what was written before is durable."""
+        ...
+
+    def sync_dir(self) -> int:
+        """Submit; when it completes, created, renamed and removed names are durable."""
+        ...
+
+    def poll(self) -> list[int]:
+        """Tickets of completed syncs, in order of completion."""
+        ...
+
+
+class Gateway(Protocol):
+    """The clients' side: frames in both directions (`runtime.frames`: Inputs in, Release out)."""
+
+    def poll(self) -> list[bytes]: ...
+
+    def send(self, frame: bytes) -> None: ...
+
+
+class Artifacts(Protocol):
+    def get(self, digest: str) -> bytes:
+        """The bytes with this sha256 (hex); raises KeyError. Who uses them checks the digest."""
+        ...
+
+
+class Hazard(Protocol):
+    def __call__(self, name: str, *key: int) -> bool:
+        """Whether a rare but legal choice is taken here; in production never."""
+        ...
+
+
+def never(name: str, *key: int) -> bool:
+    """The production hazard."""
+    return False
+
+
+class Call(NamedTuple):
+    """One host call with an effect, raw: unsigned 32-bit values exactly as the module passed them."""
+
+    op: str
+    target: int
+    pointer: int
+    length: int
+
+
+class GuestStep(NamedTuple):
+    """What one crossing into a module did. `status` is "ok" or a reason; `fuel` is what it consumed."""
+
+    status: str
+    calls: list[Call]
+    fuel: int
+
+
+class StepArguments(NamedTuple):
+    """What the module's host functions answer from during one step; `inbox` are whole envelopes (docs/abi.md).
+
+    `stop_at` > 0 traps the step on entering its host call of that number (counted from 1); 0 never.
+    """
+
+    kind: str
+    tick: int
+    agent: int
+    now_ms: int
+    random_key: int
+    agents: int
+    topics: int
+    buffers: int
+    send_limit: int
+    max_payload: int
+    fuel: int
+    inbox: Sequence[bytes]
+    stop_at: int = 0
+
+
+class Guest(Protocol):
+    """One agent's instance. Not one of its methods raises for what the module does."""
+
+    def run(self, arguments: StepArguments) -> GuestStep: ...
+
+    def memory(self) -> memoryview:
+        """The whole linear memory as it is now; taken anew after every run, as a run may grow it."""
+        ...
+
+    def globals(self) -> list[int]:
+        """The mutable globals as raw bits, in index order."""
+        ...
+
+    def restore(self, memory: bytes, globals: Sequence[int]) -> None:
+        """Only on an instance that has not run."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Guests(Protocol):
+    def instantiate(self, agent: int, spec: AgentSpec, wasm: bytes) -> Guest:
+        """A fresh instance after all load checks (WAS-3); raises ModuleRefused."""
+        ...
+
+
+class Ports(NamedTuple):
+    """What an orchestrator is given, put together in one place by its driver."""
+
+    clock: Clock
+    workers: Workers
+    memory: Memory
+    storage: Storage
+    gateway: Gateway
+    hazard: Hazard = never

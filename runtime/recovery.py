@@ -1,0 +1,225 @@
+"""Recovery: from disk alone to the state, the images and the step records of the run that died.
+
+Reads only. The watermark says what must be there; beyond it the longest prefix that verifies is kept. Snapshots only
+save work: each is checked against the journal, and one that disagrees or is damaged is discarded (STA-2). The fold
+goes through the same `begin` and `commit` as the live path, and must give the journal's bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+import msgspec
+
+from runtime import fold, journal, snapshot, watermark
+from runtime.durability import BLOBS, JOURNAL, check_growth
+from runtime.errors import FailStop
+from runtime.frames import Output, Release
+from runtime.journal import Block, Line
+from runtime.ports import Storage
+from runtime.residence import Residence
+from runtime.snapshot import HeldImage
+from runtime.state import AgentSpec, Decree, Outcome, Spawn, State, StepRecord, decode
+from runtime.telemetry import Telemetry
+from runtime.watermark import Watermark
+
+DECREES = "decrees"
+
+
+class Recovered(NamedTuple):
+    """What a new incarnation starts with. `mark` is what was last synced; `journal_end`, `blob_end` file offsets."""
+
+    mark: Watermark
+    header: bytes
+    lines: list[Line]
+    journal_end: int
+    blob_end: int
+    cut: int
+    blobs: dict[str, bytes]
+    state: State
+    residences: list[Residence]
+    versions: dict[tuple[int, int], bytes]
+    releases: list[Release]
+    decrees: list[Decree]
+    decree_end: int
+    folded: int
+
+
+def load(storage: Storage, telemetry: Telemetry) -> Recovered:
+    """Raises FailStop when what was synced is not there as it was synced."""
+    names = storage.names()
+    data = storage.read(JOURNAL) if JOURNAL in names else b""
+    mark = watermark.newest(storage.read(watermark.NAME)) if watermark.NAME in names else None
+    if mark is None:
+        if data:
+            raise FailStop("watermark", "there is a journal but no watermark that verifies", "watermark")
+        mark = Watermark(0, 0)
+    blobs, blob_end = journal.read_blobs(storage.read(BLOBS)) if BLOBS in names else ({}, 0)
+    verified = journal.recover(data, (mark.block, mark.hash), blobs)
+    lines = verified.lines
+    end = lines[-1].end if lines else 0
+    decrees, decree_end = _read_decrees(storage.read(DECREES)) if DECREES in names else ([], 0)
+    images = _images(storage, names, lines, telemetry)
+    state, start = _start(storage, names, lines, images, telemetry)
+    residences, versions = _fold(state, start, lines, blobs, images)
+    releases = [release_of(line.number, line.block, blobs) for line in lines]
+    return Recovered(
+        mark,
+        verified.header,
+        lines,
+        end,
+        blob_end,
+        len(data) - end,
+        blobs,
+        state,
+        residences,
+        versions,
+        releases,
+        decrees,
+        decree_end,
+        len(lines) - start,
+    )
+
+
+def release_of(number: int, block: Block, blobs: dict[str, bytes]) -> Release:
+    """What leaves with a block, derived from the block alone."""
+    outputs = []
+    for task, step in enumerate(block.steps):
+        index = 0
+        for entry in step.effects:
+            if entry.op == "output":
+                payload = journal.effect_of(entry, blobs).payload
+                outputs.append(Output(block.tick, task, index, step.agent, payload))
+                index += 1
+    final = bool(block.events) and block.events[-1] == ("finished",)
+    return Release(number, block.tick, tuple((i.source, i.n) for i in block.inputs), tuple(outputs), final)
+
+
+def _read_decrees(data: bytes) -> tuple[list[Decree], int]:
+    """The decrees whose lines are whole, and where they end; a torn last one was not acted on."""
+    decrees = []
+    end = 0
+    for line in data.split(b"\n")[:-1]:
+        try:
+            decrees.append(msgspec.json.decode(line, type=Decree))
+        except msgspec.MsgspecError:
+            break
+        end += len(line) + 1
+    return decrees, end
+
+
+def _images(storage: Storage, names: list[str], lines: list[Line], telemetry: Telemetry) -> dict[int, HeldImage]:
+    """For each agent the newest image on disk that the journal vouches for, in its present life."""
+    vouched: dict[int, dict[int, str]] = {}
+    for line in lines:
+        for step in line.block.steps:
+            if step.status != "ok" or step.kind == "init":
+                vouched[step.agent] = {}
+            if step.status == "ok" and step.image:
+                vouched[step.agent][step.n] = step.image
+    images: dict[int, HeldImage] = {}
+    for name in sorted((n for n in names if n.startswith("agent-")), reverse=True):
+        agent, n = int(name[6:11]), int(name[12:])
+        if agent in images or n not in vouched.get(agent, {}):
+            continue
+        content = snapshot.unpack_agent(storage.read(name))
+        if isinstance(content, str):
+            telemetry.emit("discarded", file=name, reason=content)
+        elif content.image.digest != vouched[agent][n]:
+            telemetry.emit("discarded", file=name, reason="the journal has another digest")
+        else:
+            images[agent] = HeldImage()
+            images[agent].adopt(content.image)
+    return images
+
+
+def _start(
+    storage: Storage, names: list[str], lines: list[Line], images: dict[int, HeldImage], telemetry: Telemetry
+) -> tuple[State, int]:
+    """The newest usable state snapshot that is not younger than any agent's image, and its block (0 is genesis)."""
+    last_init: dict[int, int] = {}
+    for line in lines:
+        for step in line.block.steps:
+            if step.kind == "init" or step.status != "ok":
+                last_init[step.agent] = step.n
+    for name in sorted((n for n in names if n.startswith("state-")), reverse=True):
+        number = int(name[6:])
+        if not 0 < number <= len(lines):
+            continue
+        content = snapshot.unpack_state(storage.read(name))
+        if isinstance(content, str):
+            telemetry.emit("discarded", file=name, reason=content)
+            continue
+        state = decode(content.state)
+        if lines[number - 1].block.root != hashlib.sha256(content.state).hexdigest():
+            telemetry.emit("discarded", file=name, reason="the journal has another root")
+            continue
+        oldest = [images[a].n if a in images else last_init.get(a, 1) - 1 for a in range(len(state.agents))]
+        if all(agent.n <= oldest[a] for a, agent in enumerate(state.agents)):
+            return state, number
+    return State(), 0
+
+
+def _fold(
+    state: State, start: int, lines: list[Line], blobs: dict[str, bytes], images: dict[int, HeldImage]
+) -> tuple[list[Residence], dict[tuple[int, int], bytes]]:
+    """Move `state` over the blocks after `start`, comparing bytes; collect images, step records, buffer versions."""
+    published = _published(lines, blobs)
+    residences: list[Residence] = []
+    _house(residences, [agent.spec for agent in state.agents], images)
+    prev = lines[start - 1].hash if start else journal.GENESIS
+    for line in lines[start:]:
+        block = line.block
+        opened = fold.begin(state, block.tick, block.inputs, block.decrees)
+        _house(residences, _spawned(block), images)
+        if [(r.agent, r.n, r.kind) for r in opened.records] != [(s.agent, s.n, s.kind) for s in block.steps]:
+            raise FailStop("fold", f"block {line.number} holds other steps than its inputs select", "journal")
+        outcomes = {
+            s.agent: Outcome(s.status, tuple(journal.effect_of(e, blobs) for e in s.effects), s.image)
+            for s in block.steps
+        }
+        for record in opened.records:
+            _settle(residences, record, outcomes[record.agent], images, published)
+        body = journal.encode_block(fold.commit(state, opened, outcomes).block)
+        check_growth(journal.link(prev, body), line)
+        prev = line.hash
+    return residences, published
+
+
+def _house(residences: list[Residence], specs: list[AgentSpec], images: dict[int, HeldImage]) -> None:
+    for spec in specs:
+        residence = Residence(spec)
+        residence.image = images.get(len(residences))
+        residences.append(residence)
+
+
+def _spawned(block: Block) -> list[AgentSpec]:
+    return [item.action.spec for item in block.inputs if isinstance(item.action, Spawn)]
+
+
+def _published(lines: list[Line], blobs: dict[str, bytes]) -> dict[tuple[int, int], bytes]:
+    """(buffer, version) -> bytes, for every version ever published."""
+    versions: dict[tuple[int, int], bytes] = {}
+    count: dict[int, int] = {}
+    for line in lines:
+        for step in line.block.steps:
+            for entry in step.effects:
+                if entry.op == "buffer":
+                    count[entry.target] = count.get(entry.target, 0) + 1
+                    versions[entry.target, count[entry.target]] = journal.effect_of(entry, blobs).payload
+    return versions
+
+
+def _settle(
+    residences: list[Residence],
+    record: StepRecord,
+    outcome: Outcome,
+    images: dict[int, HeldImage],
+    published: dict[tuple[int, int], bytes],
+) -> None:
+    """Keep the step for replay unless the agent's image is of this step or a later one."""
+    held = images.get(record.agent)
+    if held is None or record.n > held.n:
+        data = {view.buffer: published[view.buffer, view.version] for view in record.views}
+        residences[record.agent].settle(record, outcome, None, data)

@@ -1,0 +1,52 @@
+"""Selection of the tick's tasks in one total order (SCH-1, SCH-2, SCH-4).
+
+Both policies starve nobody. `round_robin` goes on after the agent that ran last: a ready agent waits at most
+ceil(agents / max_tasks_per_tick) ticks. `priority` orders by (ready since + priority x AGING): an agent is overtaken
+only by those ready at most `priority x AGING` ticks after it, which bounds its wait by that much plus one round.
+"""
+
+from __future__ import annotations
+
+from runtime.errors import Refused
+from runtime.state import ACTIVE, STARTING, AgentState, State
+
+AGING = 4
+MAX_PRIORITY = 7
+POLICIES = ("round_robin", "priority")
+
+
+def ready(agent: AgentState) -> bool:
+    return agent.phase == STARTING or (agent.phase == ACTIVE and bool(agent.mailbox))
+
+
+def wait_bound(agents: int, max_tasks: int, policy: str) -> int:
+    """Ticks within which a ready agent runs."""
+    rounds = -(-agents // max_tasks)
+    return rounds if policy == "round_robin" else rounds * 2 + MAX_PRIORITY * AGING
+
+
+def select(state: State) -> list[int]:
+    """The agents that run in this tick, in the order in which their steps are committed."""
+    config = state.config
+    assert config is not None
+    candidates = [index for index, agent in enumerate(state.agents) if ready(agent)]
+    for index in candidates:
+        if state.agents[index].ready_since < 0:
+            state.agents[index].ready_since = state.tick
+    if config.policy == "round_robin":
+        cursor = state.cursor
+        ordered = [i for i in candidates if i >= cursor] + [i for i in candidates if i < cursor]
+    elif config.policy == "priority":
+        ordered = sorted(candidates, key=lambda i: (_deadline(state.agents[i]), i))
+    else:
+        raise Refused(f"unknown policy {config.policy!r}", "config.policy", f"use one of {', '.join(POLICIES)}")
+    chosen = ordered[: config.max_tasks_per_tick]
+    if chosen and len(chosen) < len(ordered):
+        state.cursor = (chosen[-1] + 1) % len(state.agents)
+    for index in chosen:
+        state.agents[index].ready_since = -1
+    return chosen
+
+
+def _deadline(agent: AgentState) -> int:
+    return agent.ready_since + min(agent.spec.priority, MAX_PRIORITY) * AGING

@@ -1,0 +1,167 @@
+"""Images of agents and snapshots of the state tree, as digests, page differences and checked files.
+
+Guards against torn, stale and forgotten parts: an image's digest covers every page and every mutable global; a
+difference names the image it is based on; a file that does not verify is no snapshot (STA-2).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Sequence
+
+import msgspec
+from msgspec import Struct
+
+from runtime.errors import FrameRefused
+from runtime.frames import Image, ImageDelta
+from runtime.versions import SNAPSHOT
+
+PAGE = 4096
+ZERO = bytes(PAGE)
+_ZERO_HASH = hashlib.sha256(ZERO).digest()
+_FILE_HEAD = struct.Struct("<4sI32s")
+_MAGIC = b"WES1"
+
+
+def image_digest(hashes: Sequence[bytes], global_bits: Sequence[int]) -> str:
+    """The digest of an image: over its pages' hashes in order, its size, and its mutable globals as raw bits."""
+    digest = hashlib.sha256(b"".join(hashes))
+    digest.update(struct.pack("<Q", len(hashes)))
+    for bits in global_bits:
+        digest.update(struct.pack("<Q", bits))
+    return digest.hexdigest()
+
+
+class HeldImage:
+    """The image of one agent as last taken or restored, with its pages' hashes, so that only changes cost."""
+
+    def __init__(self, digest: str = "", n: int = 0) -> None:
+        self.digest, self.n = digest, n
+        self.memory = b""
+        self.hashes: list[bytes] = []
+        self.globals: tuple[int, ...] = ()
+
+    def take(self, n: int, memory: memoryview, global_bits: Sequence[int]) -> ImageDelta:
+        """Compare with the memory as it is now, hash and copy the pages that differ, and become the new image."""
+        size = len(memory)
+        pages = []
+        hashes = self.hashes[: size // PAGE]
+        old = memoryview(self.memory)
+        for index in range(size // PAGE):
+            start = index * PAGE
+            page = memory[start : start + PAGE]
+            known = index < len(hashes)
+            if page == (old[start : start + PAGE] if known else ZERO):
+                if not known:
+                    hashes.append(_ZERO_HASH)
+                continue
+            data = bytes(page)
+            pages.append((index, data))
+            digest = hashlib.sha256(data).digest()
+            if known:
+                hashes[index] = digest
+            else:
+                hashes.append(digest)
+        base = self.digest
+        if pages or size != len(self.memory):
+            self.memory = bytes(memory)
+        self.hashes = hashes
+        self.globals = tuple(global_bits)
+        self.digest, self.n = image_digest(self.hashes, self.globals), n
+        return ImageDelta(base, self.digest, n, size, tuple(pages), self.globals)
+
+    def apply(self, delta: ImageDelta) -> HeldImage:
+        """The image that `delta` makes of this one; raises FrameRefused when base or digest do not fit."""
+        if delta.base != self.digest:
+            raise FrameRefused("page difference for another base", todo="the step runs again")
+        if delta.size % PAGE or len(delta.pages) * PAGE > delta.size:
+            raise FrameRefused("page difference of an impossible size", todo="the step runs again")
+        memory = bytearray(self.memory[: delta.size].ljust(delta.size, b"\0"))
+        hashes = self.hashes[: delta.size // PAGE]
+        hashes += [_ZERO_HASH] * (delta.size // PAGE - len(hashes))
+        for index, data in delta.pages:
+            if len(data) != PAGE or not 0 <= index < len(hashes):
+                raise FrameRefused("page difference outside the memory", todo="the step runs again")
+            memory[index * PAGE : (index + 1) * PAGE] = data
+            hashes[index] = hashlib.sha256(data).digest()
+        image = HeldImage(delta.digest, delta.n)
+        image.memory, image.hashes, image.globals = bytes(memory), hashes, delta.globals
+        if image_digest(hashes, delta.globals) != delta.digest:
+            raise FrameRefused("page difference does not give its digest", todo="the step runs again")
+        return image
+
+    def adopt(self, image: Image) -> None:
+        """Become `image`, hashing its pages; compare `digest` with the image's own afterwards."""
+        self.memory, self.globals, self.n = image.memory, image.globals, image.n
+        view = memoryview(image.memory)
+        self.hashes = [hashlib.sha256(view[i : i + PAGE]).digest() for i in range(0, len(view), PAGE)]
+        self.digest = image_digest(self.hashes, self.globals)
+
+    def image(self) -> Image:
+        return Image(self.digest, self.n, self.memory, self.globals)
+
+
+class AgentFile(Struct, frozen=True):
+    """An agent's image on disk."""
+
+    agent: int
+    image: Image
+    version: int = SNAPSHOT
+
+
+class StateFile(Struct, frozen=True):
+    """The state tree on disk, as it was after `block`."""
+
+    block: int
+    state: bytes
+    version: int = SNAPSHOT
+
+
+def agent_name(agent: int, n: int) -> str:
+    return f"agent-{agent:05d}-{n:08d}"
+
+
+def state_name(block: int) -> str:
+    return f"state-{block:08d}"
+
+
+def pack_file(content: AgentFile | StateFile) -> bytes:
+    body = msgspec.msgpack.encode(content)
+    return _FILE_HEAD.pack(_MAGIC, len(body), hashlib.sha256(body).digest()) + body
+
+
+def unpack_agent(data: bytes) -> AgentFile | str:
+    """The file's content, or what is wrong with it."""
+    body = _body(data)
+    if isinstance(body, str):
+        return body
+    content = msgspec.msgpack.decode(body, type=AgentFile)
+    if content.version != SNAPSHOT:
+        return f"snapshot version {content.version}, this build reads {SNAPSHOT}"
+    held = HeldImage()
+    held.adopt(content.image)
+    return content if held.digest == content.image.digest else "image does not give its digest"
+
+
+def unpack_state(data: bytes) -> StateFile | str:
+    """The file's content, or what is wrong with it."""
+    body = _body(data)
+    if isinstance(body, str):
+        return body
+    content = msgspec.msgpack.decode(body, type=StateFile)
+    if content.version != SNAPSHOT:
+        return f"snapshot version {content.version}, this build reads {SNAPSHOT}"
+    return content
+
+
+def _body(data: bytes) -> bytes | str:
+    if len(data) < _FILE_HEAD.size:
+        return "shorter than its head"
+    magic, length, digest = _FILE_HEAD.unpack_from(data)
+    body = data[_FILE_HEAD.size :]
+    if magic != _MAGIC or length != len(body):
+        return "cut or not a snapshot"
+    if hashlib.sha256(body).digest() != digest:
+        return "damaged"
+    return body

@@ -1,0 +1,276 @@
+"""The logical state: one tree of Structs. What is not in here (or in an agent's memory and globals) is not logical.
+
+All times are ticks, all ids integers in order of creation. The tree's encoding is a state snapshot (`encode`), and
+its sha256 the root that the journal carries (STA-1).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import msgspec
+from msgspec import Struct
+
+OUTSIDE = 0xFFFFFFFF  # the sender of whatever no agent sent
+
+# Kinds of messages, as an agent sees them in the envelope (docs/abi.md).
+MESSAGE, TOPIC, INPUT, WAKE, REFUSED, BUFFER = 1, 2, 3, 4, 5, 6
+
+# Status codes of host calls and of refused sends (docs/abi.md).
+OK, E_LIMIT, E_TARGET, E_SIZE, E_FULL = 0, 1, 2, 3, 4
+
+# Phases of an agent's life (ORC-2).
+STARTING, ACTIVE, PAUSED, BACKOFF, QUARANTINED, TERMINATED = (
+    "starting",
+    "active",
+    "paused",
+    "backoff",
+    "quarantined",
+    "terminated",
+)
+GONE = (QUARANTINED, TERMINATED)
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """What one agent may use. Memory and stack in bytes, fuel in wasmtime's units per step (WAS-4)."""
+
+    fuel: int = 1_000_000
+    memory: int = 1 << 20
+    table: int = 1_000
+
+
+class AgentSpec(Struct, frozen=True, kw_only=True):
+    """One agent as declared: module by digest, granted groups of host functions, limits, buffers it reads."""
+
+    capabilities: tuple[str, ...]
+    limits: Limits = Limits()
+    module: str
+    name: str
+    priority: int = 0
+    reads: tuple[int, ...] = ()
+
+
+class BufferSpec(Struct, frozen=True, kw_only=True):
+    """One shared buffer: its capacity in bytes and the id of its only writer."""
+
+    capacity: int
+    name: str
+    writer: int
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """The logical options of a run (CFG-1). Physical ones (workers, leases) are `runtime.physical.Physical`."""
+
+    backoff_ticks: int = 1
+    buffers: tuple[BufferSpec, ...] = ()
+    epoch_ms: int = 1_700_000_000_000
+    last_tick: int
+    mailbox: int = 1024
+    max_payload: int = 65_536
+    max_restarts: int = 3
+    max_tasks_per_tick: int = 1_000_000
+    policy: str = "round_robin"
+    seed: int
+    send_limit: int = 64
+    snapshot_every: int = 64
+    tick_ms: int = 10
+    topics: tuple[str, ...] = ()
+    window_ticks: int = 100
+
+
+# --- inputs: everything that enters from outside, operator actions included (ORC-4) ---------------------------------
+
+
+class Configure(Struct, frozen=True, tag_field="do", tag="configure"):
+    config: Config
+
+
+class Spawn(Struct, frozen=True, tag_field="do", tag="spawn"):
+    spec: AgentSpec
+
+
+class Send(Struct, frozen=True, tag_field="do", tag="send"):
+    agent: int
+    payload: bytes
+
+
+class Publish(Struct, frozen=True, tag_field="do", tag="publish"):
+    payload: bytes
+    topic: int
+
+
+class Schedule(Struct, frozen=True, tag_field="do", tag="schedule"):
+    """A task for an agent: a WAKE message with this payload, `ticks` from its admission."""
+
+    agent: int
+    payload: bytes
+    ticks: int
+
+
+class Join(Struct, frozen=True, tag_field="do", tag="join"):
+    agent: int
+    topic: int
+
+
+class Operate(Struct, frozen=True, tag_field="do", tag="operate"):
+    """An operator's action on an agent: pause, resume, terminate, release."""
+
+    action: str
+    agent: int
+
+
+Action = Configure | Spawn | Send | Publish | Schedule | Join | Operate
+
+
+class Input(Struct, frozen=True):
+    """One input; (source, n) is its identity, n counts from 1 in each source, `tick` is where it is due."""
+
+    action: Action
+    n: int
+    source: str
+    tick: int
+
+
+class Decree(Struct, frozen=True):
+    """A verdict that only physical evidence can give, admitted like an input: the step ends as failed(reason)."""
+
+    agent: int
+    reason: str
+    tick: int
+
+
+# --- a step ---------------------------------------------------------------------------------------------------------
+
+
+class Message(Struct, frozen=True, array_like=True, gc=False):
+    """One delivered message. `channel` is the topic, the buffer, or the status code of a refusal."""
+
+    seq: int
+    kind: int
+    sender: int
+    channel: int
+    payload: bytes
+
+
+class View(Struct, frozen=True, array_like=True):
+    """One published version of a buffer that a step reads; `data` is filled in only for a replay."""
+
+    buffer: int
+    version: int
+    length: int
+    crc: int
+    capacity: int
+    data: bytes | None = None
+
+
+class Grant(Struct, frozen=True, array_like=True, gc=False):
+    """The right to fill the private slot of `version` of a buffer, of at most `capacity` bytes."""
+
+    buffer: int
+    version: int
+    capacity: int
+
+
+class StepRecord(Struct, frozen=True, array_like=True):
+    """All that a step may observe beside its own state, fixed at select. `kind` is init, step or shutdown."""
+
+    agent: int
+    n: int
+    kind: str
+    tick: int
+    now_ms: int
+    random_key: int
+    agents: int
+    topics: int
+    buffers: int
+    send_limit: int
+    max_payload: int
+    snapshot: bool
+    inbox: tuple[Message, ...]
+    views: tuple[View, ...]
+    grants: tuple[Grant, ...]
+
+
+class Effect(Struct, frozen=True, array_like=True, gc=False):
+    """One host call that had an effect: send, publish, subscribe, unsubscribe, wake, buffer, output."""
+
+    op: str
+    target: int
+    payload: bytes = b""
+
+
+class Outcome(Struct, frozen=True, array_like=True):
+    """What a step did: "ok" with effects in call order, or a reason with none; the image's digest if it took one."""
+
+    status: str
+    effects: tuple[Effect, ...]
+    image: str = ""
+
+
+# --- the tree -------------------------------------------------------------------------------------------------------
+
+
+class AgentState(Struct):
+    """`n` counts executed steps over all lives; `ready_since` is -1 when there is nothing to do."""
+
+    spec: AgentSpec
+    phase: str = STARTING
+    life: int = 0
+    n: int = 0
+    ready_since: int = -1
+    restart_at: int = -1
+    image_due: int = 0
+    mailbox: list[Message] = []
+    reserved: int = 0  # control messages in the mailbox, beyond its bound
+    restarts: list[int] = []
+    seen: list[int] = []  # newest version read, in the order of spec.reads
+    tasks: list[tuple[int, bytes]] = []  # scheduled from outside: (tick, payload), in order of tick
+    wakes: list[int] = []  # ticks the agent asked to be woken at; a new life starts without them
+
+
+class BufferState(Struct):
+    version: int = 0
+    length: int = 0
+    crc: int = 0
+    digest: str = ""
+
+
+class State(Struct):
+    config: Config | None = None
+    tick: int = -1
+    block: int = 0
+    next_seq: int = 1
+    cursor: int = 0  # round robin: the agent whose turn is next
+    root_due: int = 0
+    agents: list[AgentState] = []
+    admitted: dict[str, int] = {}
+    buffers: list[BufferState] = []
+    subscribers: list[list[int]] = []
+    finished: bool = False
+
+
+_encoder = msgspec.msgpack.Encoder(order="sorted")
+_decoder = msgspec.msgpack.Decoder(State)
+
+
+def encode(state: State) -> bytes:
+    """The state's one encoding; equal states give equal bytes."""
+    return _encoder.encode(state)
+
+
+def decode(data: bytes) -> State:
+    """The inverse of `encode`; raises msgspec.DecodeError on anything else."""
+    return _decoder.decode(data)
+
+
+def root(state: State) -> str:
+    return hashlib.sha256(encode(state)).hexdigest()
+
+
+_outcome_encoder = msgspec.msgpack.Encoder()
+
+
+def outcome_digest(status: str, effects: Sequence[Effect]) -> bytes:
+    """What a replayed step is compared by: 16 bytes over its status and effects, image left out."""
+    return hashlib.sha256(_outcome_encoder.encode((status, tuple(effects)))).digest()[:16]

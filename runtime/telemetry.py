@@ -1,0 +1,55 @@
+"""Telemetry: what happened physically, told to hooks that cannot change the run (TEL-1).
+
+A hook that raises is dropped and counted; nothing it does reaches a decision. The trace of a run is what one such
+hook wrote down. Kinds and their fields (all integers or short strings):
+
+started {block} · recovered {block, cut, folded} · opened {} · sent {worker, lease, orders} · resent {worker, lease} ·
+received {worker, lease, orders} · stale {worker, lease, reason} · garbled {worker} · lost {worker, lease, cause} ·
+spawned {worker, slot} · restored {worker, agent, replayed} · repaired {buffer, version} ·
+rewritten {buffer, version} · committed {block, steps, messages} · durable {block} · released {block} ·
+snapshot {agent, n} · discarded {file, reason} · decreed {agent, reason} · failed {agent, reason} · failstop {check}
+
+Every record carries `at` (virtual or wall ns), the incarnation and the tick that was open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+
+class Record(Struct, frozen=True):
+    at: int
+    kind: str
+    incarnation: int
+    tick: int
+    fields: dict[str, int | str]
+
+
+Hook = Callable[[Record], None]
+
+
+class Telemetry:
+    """Fans records out to hooks; a failing hook is removed, and `dropped` says how many were."""
+
+    def __init__(self, now: Callable[[], int]) -> None:
+        self._now = now
+        self._hooks: list[Hook] = []
+        self.dropped = 0
+        self.incarnation = 0
+        self.tick = -1
+
+    def register(self, hook: Hook) -> None:
+        self._hooks.append(hook)
+
+    def emit(self, kind: str, **fields: int | str) -> None:
+        if not self._hooks:
+            return
+        record = Record(self._now(), kind, self.incarnation, self.tick, fields)
+        for hook in tuple(self._hooks):
+            try:
+                hook(record)
+            except Exception:
+                self._hooks.remove(hook)
+                self.dropped += 1

@@ -1,0 +1,10 @@
+"""Versions of everything that crosses a boundary. A reader meets another version by name or not at all (SCM-1)."""
+
+PORTS = 1
+FRAME = 1
+JOURNAL = 1
+SNAPSHOT = 1
+STATE = 1
+ABI = 1
+
+ALL = {"abi": ABI, "frame": FRAME, "journal": JOURNAL, "ports": PORTS, "snapshot": SNAPSHOT, "state": STATE}

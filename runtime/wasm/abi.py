@@ -1,0 +1,80 @@
+"""The agent ABI, version 1, as data: what modules export, what they may import, and where our own modules keep things.
+
+The page for authors of agents is docs/abi.md; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+I32, I64 = 0x7F, 0x7E  # value types in the binary format
+VALUE_NAMES = {0x7F: "i32", 0x7E: "i64", 0x7D: "f32", 0x7C: "f64", 0x7B: "v128", 0x70: "funcref", 0x6F: "externref"}
+
+SECTION = "wasm-engine.abi"  # optional custom section: the ABI version as ascii text
+RESERVED = "wasm-engine."  # names of exports that start so are the loader's
+GLOBAL_NAME = "wasm-engine.global."  # + index: where the loader exports a mutable global
+
+PAGE = 65_536
+
+
+class Signature(NamedTuple):
+    """A function's type: value types of parameters and results, one byte each."""
+
+    parameters: bytes
+    results: bytes
+
+    def __str__(self) -> str:
+        names = [VALUE_NAMES.get(kind, hex(kind)) for kind in self.parameters]
+        results = [VALUE_NAMES.get(kind, hex(kind)) for kind in self.results]
+        return f"({', '.join(names)}) -> ({', '.join(results)})"
+
+
+def _signature(parameters: int, *results: int) -> Signature:
+    return Signature(bytes([I32] * parameters), bytes(results))
+
+
+# What an agent exports besides its memory.
+EXPORTS: dict[str, Signature] = {
+    "agent_alloc": _signature(1, I32),
+    "agent_init": _signature(0, I32),
+    "agent_receive": _signature(2, I32),
+    "agent_step": _signature(1, I32),
+    "agent_shutdown": _signature(0, I32),
+}
+
+
+class HostFunction(NamedTuple):
+    """One import of module `engine`.
+
+    `group` is the capability that grants it ("" is always granted). `kind`: "pure" depends on nothing but the agent,
+    "recorded" answers from the step record, "effect" appends to the step's list under the name `op`.
+    """
+
+    group: str
+    kind: str
+    signature: Signature
+    op: str = ""
+
+
+HOST: dict[str, HostFunction] = {
+    "send": HostFunction("messages", "effect", _signature(3, I32), "send"),
+    "publish": HostFunction("topics", "effect", _signature(3, I32), "publish"),
+    "subscribe": HostFunction("topics", "effect", _signature(1, I32), "subscribe"),
+    "unsubscribe": HostFunction("topics", "effect", _signature(1, I32), "unsubscribe"),
+    "wake": HostFunction("timers", "effect", _signature(1, I32), "wake"),
+    "buffer_write": HostFunction("buffers", "effect", _signature(3, I32), "buffer"),
+    "output": HostFunction("output", "effect", _signature(2, I32), "output"),
+    "now": HostFunction("time", "recorded", _signature(0, I64)),
+    "random": HostFunction("random", "recorded", _signature(0, I64)),
+    "self": HostFunction("", "pure", _signature(0, I32)),
+}
+
+GROUPS: tuple[str, ...] = tuple(sorted({function.group for function in HOST.values() if function.group}))
+
+# Codes of the effects in the shim's list; position is the code.
+OPS: tuple[str, ...] = ("send", "publish", "subscribe", "unsubscribe", "wake", "buffer", "output")
+
+KINDS: dict[str, int] = {"init": 1, "step": 2, "shutdown": 3}
+
+# Results of the driver's `run`: bits 32..39 of what it returns.
+DONE, ALLOC, AGENT_ERROR = 0, 1, 2

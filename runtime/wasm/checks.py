@@ -1,0 +1,162 @@
+"""The load checks (WAS-3): size, digest, format, ABI, imports, limits, in this order; the first that fails is named.
+
+Nothing of a module executes before all have passed. Its instantiation runs no code either, as it has no start function.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import NamedTuple
+
+import wasmtime
+
+from runtime.errors import ModuleRefused
+from runtime.state import AgentSpec
+from runtime.versions import ABI
+from runtime.wasm import raw
+from runtime.wasm.abi import EXPORTS, GROUPS, HOST, PAGE, RESERVED, SECTION
+from runtime.wasm.binary import Malformed, Parsed, parse, rewrite
+from runtime.wasm.engine import CACHE_BYTES, Cache, engine, shim
+
+MODULE_BYTES = 16 << 20
+
+_VERSION = re.compile(rb"(\d{1,9})(?:\.\d{1,9}){0,2}")
+
+
+class Loaded(NamedTuple):
+    """A module that passed: compiled, with the names of its imports in order and its mutable globals."""
+
+    module: wasmtime.Module
+    imports: tuple[str, ...]
+    mutable: tuple[tuple[int, int], ...]
+
+
+_parsed: Cache[Parsed] = Cache(CACHE_BYTES)
+_loaded: Cache[Loaded] = Cache(CACHE_BYTES)
+
+
+def check_module(spec: AgentSpec, wasm: bytes, max_bytes: int = MODULE_BYTES) -> None:
+    """Runs the load checks alone; raises ModuleRefused, naming the check that failed."""
+    load(spec, wasm, max_bytes)
+
+
+def load(spec: AgentSpec, wasm: bytes, max_bytes: int = MODULE_BYTES) -> Loaded:
+    """The module, checked for this spec and compiled for its limits; raises ModuleRefused."""
+    where = f"agent {shown(spec.name)}"
+    if len(wasm) > max_bytes:
+        raise ModuleRefused("size", f"{len(wasm)} bytes, allowed are {max_bytes}", where, "make the module smaller")
+    digest = hashlib.sha256(wasm).hexdigest()
+    if digest != spec.module:
+        what = f"its sha256 is {digest}, declared is {shown(spec.module)}"
+        raise ModuleRefused("digest", what, where, "declare the digest of the module's own bytes")
+    parsed = _parsed.get((digest, 0))
+    if parsed is None:
+        parsed = _check_format(wasm, where)
+        _parsed.put((digest, 0), parsed, len(wasm))
+    _check_abi(parsed, where)
+    _check_imports(parsed, spec, where)
+    _check_limits(parsed, spec, where)
+    pages = spec.limits.memory // PAGE
+    loaded = _loaded.get((digest, pages))
+    if loaded is None:
+        loaded = _compile(wasm, parsed, pages, where)
+        _loaded.put((digest, pages), loaded, len(wasm))
+    return loaded
+
+
+def _check_format(wasm: bytes, where: str) -> Parsed:
+    todo = "build it as a core wasm module with one memory (docs/abi.md)"
+    try:
+        parsed = parse(wasm)
+        wasmtime.Module.validate(engine(), wasm)
+    except (Malformed, wasmtime.WasmtimeError) as error:
+        raise ModuleRefused("format", " ".join(str(error).split()), where, todo) from None
+    return parsed
+
+
+def _check_abi(parsed: Parsed, where: str) -> None:
+    def refused(what: str, todo: str) -> ModuleRefused:
+        return ModuleRefused("abi", what, where, todo)
+
+    if len(parsed.abi) > 1:
+        raise refused(f"section {SECTION} occurs {len(parsed.abi)} times", "keep one")
+    for text in parsed.abi:
+        version = _VERSION.fullmatch(text)
+        if version is None:
+            raise refused(f"section {SECTION} holds {text[:20]!r}", f"write a version like {ABI} into it")
+        if int(version.group(1)) != ABI:
+            raise refused(f"built for ABI {text.decode()}, this runtime has {ABI}", f"build it for ABI {ABI}")
+    exports = {export.name: export for export in parsed.exports}
+    for name in exports:
+        if name.startswith(RESERVED):
+            raise refused(f"it exports {shown(name)}", f"names that begin with {RESERVED} are reserved")
+    memory = exports.get("memory")
+    if memory is None or memory.kind != 2:
+        raise refused("it exports no memory under the name 'memory'", "export it")
+    for name, signature in EXPORTS.items():
+        export = exports.get(name)
+        if export is None or export.kind != 0:
+            raise refused(f"it exports no function {name}", f"export {name}: {signature}")
+        found = parsed.functions[export.place]
+        if found != signature:
+            raise refused(f"{name} has type {found}", f"give it type {signature}")
+
+
+def _check_imports(parsed: Parsed, spec: AgentSpec, where: str) -> None:
+    for group in spec.capabilities:
+        if group not in GROUPS:
+            raise ModuleRefused("import", f"no capability {shown(group)}", where, f"grant one of {', '.join(GROUPS)}")
+    for entry in parsed.imports:
+        name = f"{shown(entry.module)}.{shown(entry.name)}"
+        function = HOST.get(entry.name) if entry.module == "engine" and entry.kind == 0 else None
+        if function is None:
+            raise ModuleRefused(
+                "import", f"{name} is not offered", where, "import only functions of module 'engine' (docs/abi.md)"
+            )
+        if entry.signature != function.signature:
+            raise ModuleRefused(
+                "import", f"{name} is imported as {entry.signature}", where, f"its type is {function.signature}"
+            )
+        if function.group and function.group not in spec.capabilities:
+            raise ModuleRefused(
+                "import", f"{name} is not granted", where, f"grant the capability '{function.group}' or do without it"
+            )
+
+
+def _check_limits(parsed: Parsed, spec: AgentSpec, where: str) -> None:
+    minimum = parsed.memories[0][0] * PAGE
+    if minimum > spec.limits.memory:
+        what = f"its memory begins with {minimum} bytes, its limit is {spec.limits.memory}"
+        raise ModuleRefused("limit", what, where, "raise limits.memory")
+    elements = sum(table[0] for table in parsed.tables)
+    if elements > spec.limits.table:
+        what = f"its tables have {elements} elements, its limit is {spec.limits.table}"
+        raise ModuleRefused("limit", what, where, "raise limits.table")
+
+
+def _compile(wasm: bytes, parsed: Parsed, pages: int, where: str) -> Loaded:
+    """Compiles, and instantiates once: a segment that lies outside its memory is found here and not in a worker."""
+    try:
+        module = wasmtime.Module(engine(), rewrite(wasm, parsed, pages))
+    except wasmtime.WasmtimeError as error:
+        raise ModuleRefused("format", " ".join(str(error).split()), where, "build it with another compiler") from None
+    loaded = Loaded(module, tuple(entry.name for entry in parsed.imports), parsed.mutable)
+    try:
+        link(loaded)
+    except raw.InstantiationTrap:
+        raise ModuleRefused("format", "a segment lies outside its memory or table", where, "enlarge it") from None
+    return loaded
+
+
+def link(loaded: Loaded) -> tuple[raw.Linked, raw.Linked]:
+    """(shim, agent) in a store of their own; raises InstantiationTrap, Unavailable."""
+    store = wasmtime.Store(engine())
+    host = raw.Linked(store, shim(), ())
+    return host, raw.Linked(store, loaded.module, [host.export(name) for name in loaded.imports])
+
+
+def shown(name: str) -> str:
+    """A hostile name, safe on one line."""
+    text = name if len(name) <= 80 else name[:77] + "..."
+    return text if text.isascii() and text.isprintable() else ascii(text)

@@ -1,0 +1,187 @@
+"""The one file that calls wasmtime's C API directly; wasmtime is pinned, and tests compare it with the safe calls.
+
+It guarantees that no raw pointer leaves this layer (only `guest.py` uses it), that every trap and error is deleted,
+that objects of one store never meet another store (a SIGABRT in wasmtime), and that memory which anybody still looks
+at is not freed: a view keeps its store alive.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any
+
+import wasmtime
+from wasmtime import _bindings as B
+from wasmtime._ffi import dll
+
+_pointer, _size = ctypes.c_void_p, ctypes.c_size_t
+
+# Prototypes of our own: arguments are plain addresses, which saves most of ctypes' conversions. What runs wasm lets
+# other threads run (CFUNCTYPE); what returns at once keeps the interpreter's lock (PYFUNCTYPE).
+_call = ctypes.CFUNCTYPE(_pointer, _pointer, _pointer, _pointer, _size, _pointer)(("wasmtime_func_call_unchecked", dll))
+_set_fuel = ctypes.PYFUNCTYPE(_pointer, _pointer, ctypes.c_uint64)(("wasmtime_context_set_fuel", dll))
+_get_fuel = ctypes.PYFUNCTYPE(_pointer, _pointer, _pointer)(("wasmtime_context_get_fuel", dll))
+_data = ctypes.PYFUNCTYPE(_pointer, _pointer, _pointer)(("wasmtime_memory_data", dll))
+_data_size = ctypes.PYFUNCTYPE(_size, _pointer, _pointer)(("wasmtime_memory_data_size", dll))
+_memory_grow = ctypes.PYFUNCTYPE(_pointer, _pointer, _pointer, ctypes.c_uint64, _pointer)(("wasmtime_memory_grow", dll))
+_trap_code = ctypes.PYFUNCTYPE(ctypes.c_bool, _pointer, _pointer)(("wasmtime_trap_code", dll))
+_trap_delete = ctypes.PYFUNCTYPE(None, _pointer)(("wasm_trap_delete", dll))
+_error_delete = ctypes.PYFUNCTYPE(None, _pointer)(("wasmtime_error_delete", dll))
+
+_TRAPS = {code.value: code.name.lower() for code in wasmtime.TrapCode}
+_VALUE_AT = B.wasmtime_val_t.of.offset
+_KINDS = {0x7F: 0, 0x7E: 1, 0x7D: 2, 0x7C: 3}  # value type in the binary format -> WASMTIME_I32, _I64, _F32, _F64
+_WIDE = (1, 3)
+
+
+class Unavailable(MemoryError):
+    """The host could not give what an instance needs; the worker is lost, the agent is not to blame."""
+
+
+class InstantiationTrap(Exception):
+    """Instantiation trapped: an active segment lies outside its memory or table."""
+
+
+class Linear:
+    """One linear memory. Views are over the bytes themselves; growing never moves them (memory_may_move=False)."""
+
+    def __init__(self, instance: Linked, extern: Any) -> None:
+        self._store = instance.store
+        self._context = instance.context
+        self._struct = extern.of.memory
+        self._extern = extern  # the struct is a part of it
+        self._at = ctypes.addressof(self._struct)
+
+    def view(self) -> memoryview:
+        """The whole memory at its present size, writable."""
+        size = _data_size(self._context, self._at)
+        if not size:
+            return memoryview(bytearray())
+        array: Any = (ctypes.c_ubyte * size).from_address(_data(self._context, self._at))
+        array.owner = self._store  # the view holds the array, and the array the store
+        return memoryview(array).cast("B")
+
+    def size(self) -> int:
+        """Bytes."""
+        size: int = _data_size(self._context, self._at)
+        return size
+
+    def grow(self, pages: int) -> None:
+        """Raises Unavailable where the host (or the memory's maximum) does not allow it."""
+        before = ctypes.c_uint64()
+        error = _memory_grow(self._context, self._at, pages, ctypes.addressof(before))
+        if error:
+            _error_delete(error)
+            raise Unavailable(f"a memory cannot grow by {pages} pages")
+
+
+class GlobalCell:
+    """One mutable global, read and written as raw bits: a float passed as a float would lose NaN bits."""
+
+    def __init__(self, instance: Linked, extern: Any, kind: int) -> None:
+        self._context = instance.store._context()
+        self._struct = extern.of.global_
+        self._extern = extern
+        self._kind = _KINDS[kind]
+        self._value = B.wasmtime_val_t()
+        word = ctypes.c_uint64 if self._kind in _WIDE else ctypes.c_uint32
+        self._bits: Any = word.from_address(ctypes.addressof(self._value) + _VALUE_AT)
+
+    def get(self) -> int:
+        B.wasmtime_global_get(self._context, ctypes.byref(self._struct), ctypes.byref(self._value))
+        bits: int = self._bits.value
+        return bits
+
+    def holds(self, bits: int) -> bool:
+        """Whether these bits fit into the global."""
+        return 0 <= bits < 1 << (64 if self._kind in _WIDE else 32)
+
+    def set(self, bits: int) -> None:
+        self._value.kind = self._kind  # type: ignore[assignment]  # a ctypes field takes an int
+        self._bits.value = bits
+        error: Any = B.wasmtime_global_set(self._context, ctypes.byref(self._struct), ctypes.byref(self._value))
+        if error:
+            raise wasmtime.WasmtimeError._from_ptr(error)
+
+
+class Linked:
+    """One instance in `store`, its imports given in their order."""
+
+    def __init__(self, store: wasmtime.Store, module: wasmtime.Module, imports: Sequence[Any]) -> None:
+        self.store = store
+        pointer = store._context()
+        self.context: int = ctypes.cast(pointer, _pointer).value or 0
+        self._struct = B.wasmtime_instance_t()
+        given = (B.wasmtime_extern_t * len(imports))(*imports)
+        trap: Any = ctypes.POINTER(B.wasm_trap_t)()
+        error: Any = B.wasmtime_instance_new(
+            pointer, module.ptr(), given, len(imports), ctypes.byref(self._struct), ctypes.byref(trap)
+        )
+        if trap:
+            B.wasm_trap_delete(trap)
+            raise InstantiationTrap
+        if error:
+            raise Unavailable(str(wasmtime.WasmtimeError._from_ptr(error)).splitlines()[0])
+
+    def export(self, name: str) -> Any:
+        """The export as an extern, to be an import of another instance in the same store."""
+        raw = name.encode()
+        extern = B.wasmtime_extern_t()
+        if not B.wasmtime_instance_export_get(
+            self.store._context(), ctypes.byref(self._struct), raw, len(raw), ctypes.byref(extern)
+        ):
+            raise KeyError(name)
+        return extern
+
+    def memory(self, name: str) -> Linear:
+        return Linear(self, self.export(name))
+
+    def global_cell(self, name: str, kind: int) -> GlobalCell:
+        return GlobalCell(self, self.export(name), kind)
+
+    def entry(self, name: str) -> Entry:
+        return Entry(self, self.export(name))
+
+
+class Entry:
+    """A function of type () -> i64, called without any check of types: who makes an Entry has checked them."""
+
+    def __init__(self, instance: Linked, extern: Any) -> None:
+        self._store = instance.store  # alive as long as this is
+        self._context = instance.context
+        self._extern = extern
+        self._function = ctypes.addressof(extern.of.func)
+        self._cell = (ctypes.c_uint64 * 2)()  # one wasmtime_val_raw_t: 16 bytes
+        self._cell_at = ctypes.addressof(self._cell)
+        self._trap = ctypes.c_void_p()
+        self._trap_at = ctypes.addressof(self._trap)
+        self._fuel = ctypes.c_uint64()
+        self._fuel_at = ctypes.addressof(self._fuel)
+        self.trap_name = ""  # of the last trap: wasmtime's name of the code, in lower case
+
+    def call(self, fuel: int) -> int:
+        """Runs with `fuel` units; the result as 64 unsigned bits, or -1 when it trapped (`trap_name` tells)."""
+        _set_fuel(self._context, fuel)
+        error = _call(self._context, self._function, self._cell_at, 1, self._trap_at)
+        if error is not None or self._trap.value is not None:
+            return self._failed(error)
+        return self._cell[0]
+
+    def fuel_left(self) -> int:
+        """Units left after a call that returned; after a trap the number means nothing (wasmtime#13802)."""
+        _get_fuel(self._context, self._fuel_at)
+        return self._fuel.value
+
+    def _failed(self, error: int | None) -> int:
+        trap = self._trap.value
+        self._trap.value = None
+        self.trap_name = "engine_error"
+        if trap is not None:
+            code = ctypes.c_uint8()
+            if _trap_code(trap, ctypes.addressof(code)):
+                self.trap_name = _TRAPS.get(code.value, "engine_error")
+            _trap_delete(trap)
+        if error is not None:
+            _error_delete(error)
+        return -1

@@ -1,0 +1,180 @@
+"""The deliveries of a run, rebuilt from its journal: which message each step consumed, byte for byte.
+
+The journal names a step's inbox by sequence numbers only. Here the messages are made anew from the journaled inputs
+and effects, queued in commit order, and taken out as the steps name them. So a message that a step consumed twice, out
+of order, or that nobody sent, is found; and a judge gets the envelopes that an agent must have seen.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from runtime.journal import Block, StepEntry, effect_of
+from runtime.state import (
+    E_FULL,
+    INPUT,
+    MESSAGE,
+    OUTSIDE,
+    REFUSED,
+    TOPIC,
+    WAKE,
+    Configure,
+    Effect,
+    Input,
+    Join,
+    Message,
+    Publish,
+    Schedule,
+    Send,
+    Spawn,
+)
+from scenarios.base import Outcome
+
+_ENVELOPE = struct.Struct("<IIQII")
+
+
+class Loss(NamedTuple):
+    """A message that reached no mailbox, and nobody gets back: its target is gone, or an input was refused."""
+
+    tick: int
+    target: int
+    message: Message
+
+
+class Step(NamedTuple):
+    """One step with what it consumed and did, payloads included. A failed step has no effects."""
+
+    tick: int
+    agent: int
+    kind: str
+    status: str
+    inbox: tuple[Message, ...]
+    effects: tuple[Effect, ...]
+    views: tuple[tuple[int, int], ...]
+
+
+class Deliveries:
+    """The run's steps in commit order, the losses, and what lies undelivered. `violations` names what cannot be."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        self.steps: list[Step] = []
+        self.losses: list[Loss] = []
+        self.inputs: list[Input] = []
+        self.violations: list[str] = []
+        self._outcome = outcome
+        self._queues: list[deque[Message]] = []
+        self._subscribers: list[list[int]] = []
+        self._next = 1
+        for block in outcome.blocks:
+            self._fold(block)
+        self._compare_mailboxes()
+
+    def of(self, agent: int) -> Iterator[Step]:
+        return (step for step in self.steps if step.agent == agent)
+
+    def _fold(self, block: Block) -> None:
+        missed: dict[tuple[int, int], str] = {}
+        for event in block.events:
+            if event[0] in ("refused", "dropped"):
+                missed[int(event[1]), int(event[-1])] = str(event[0])
+        for item in block.inputs:
+            self.inputs.append(item)
+            self._admit(block.tick, item, missed)
+        inboxes = [self._take(block.tick, entry) for entry in block.steps]
+        for entry, inbox in zip(block.steps, inboxes, strict=True):
+            effects = tuple(effect_of(effect, self._outcome.blobs) for effect in entry.effects)
+            if entry.status != "ok" and effects:
+                self.violations.append(f"tick {block.tick}, agent {entry.agent}: a failed step has effects")
+            self.steps.append(
+                Step(block.tick, entry.agent, entry.kind, entry.status, inbox, effects, entry.views)
+            )
+            for effect in effects:
+                self._apply(block.tick, entry.agent, effect, missed)
+
+    def _admit(self, tick: int, item: Input, missed: dict[tuple[int, int], str]) -> None:
+        match item.action:
+            case Configure(config) if not self._subscribers:
+                self._subscribers = [[] for _ in config.topics]
+            case Spawn():
+                self._queues.append(deque())
+            case Send(agent, payload):
+                self._deliver(tick, agent, self._message(INPUT, OUTSIDE, 0, payload), missed)
+            case Publish(payload, topic):
+                self._publish(tick, OUTSIDE, topic, payload, missed)
+            case Schedule(agent) if agent >= len(self._queues):
+                self._next += 1
+            case Join(agent, topic) if topic < len(self._subscribers) and agent < len(self._queues):
+                self._subscribe(agent, topic)
+
+    def _apply(self, tick: int, agent: int, effect: Effect, missed: dict[tuple[int, int], str]) -> None:
+        if effect.op == "send":
+            self._deliver(tick, effect.target, self._message(MESSAGE, agent, 0, effect.payload), missed)
+        elif effect.op == "publish":
+            self._publish(tick, agent, effect.target, effect.payload, missed)
+        elif effect.op == "subscribe":
+            self._subscribe(agent, effect.target)
+        elif effect.op == "unsubscribe" and agent in self._subscribers[effect.target]:
+            self._subscribers[effect.target].remove(agent)
+
+    def _message(self, kind: int, sender: int, channel: int, payload: bytes) -> Message:
+        self._next += 1
+        return Message(self._next - 1, kind, sender, channel, payload)
+
+    def _subscribe(self, agent: int, topic: int) -> None:
+        if agent not in self._subscribers[topic]:
+            self._subscribers[topic].append(agent)
+
+    def _publish(self, tick: int, sender: int, topic: int, payload: bytes, missed: dict[tuple[int, int], str]) -> None:
+        message = self._message(TOPIC, sender, topic, payload)
+        for subscriber in self._subscribers[topic] if topic < len(self._subscribers) else ():
+            self._deliver(tick, subscriber, message, missed)
+
+    def _deliver(self, tick: int, target: int, message: Message, missed: dict[tuple[int, int], str]) -> None:
+        why = missed.get((message.seq, target))
+        if why == "refused" and message.sender != OUTSIDE:
+            back = Message(message.seq, REFUSED, target, E_FULL, message.payload)
+            self._queues[message.sender].append(back)
+        elif why:
+            self.losses.append(Loss(tick, target, message))
+        elif target >= len(self._queues):
+            self.violations.append(f"tick {tick}: message {message.seq} to unknown agent {target} was not refused")
+        else:
+            self._queues[target].append(message)
+
+    def _take(self, tick: int, entry: StepEntry) -> tuple[Message, ...]:
+        """The messages that the step names; sequence 0 is a wake, which no queue holds."""
+        inbox = []
+        queue = self._queues[entry.agent] if entry.agent < len(self._queues) else deque[Message]()
+        for sequence in entry.inbox:
+            if sequence == 0:
+                inbox.append(Message(0, WAKE, OUTSIDE, 0, b""))
+            elif queue and queue[0].seq == sequence:
+                inbox.append(queue.popleft())
+            else:
+                due = f"message {queue[0].seq}" if queue else "nothing"
+                self.violations.append(
+                    f"tick {tick}, agent {entry.agent}: consumed message {sequence} where {due} was due"
+                )
+        if entry.kind == "step" and queue:
+            self.violations.append(f"tick {tick}, agent {entry.agent}: left message {queue[0].seq} of its inbox")
+        return tuple(inbox)
+
+    def _compare_mailboxes(self) -> None:
+        """What the journal says is undelivered must be what lies in the mailboxes, wakes left out."""
+        for agent, queue in enumerate(self._queues):
+            held = [m for m in self._outcome.mailboxes[agent] if m.seq] if agent < len(self._outcome.mailboxes) else []
+            if list(queue) != held:
+                self.violations.append(
+                    f"agent {agent}: {len(held)} messages in its mailbox at the end, {len(queue)} by the journal"
+                    if len(queue) != len(held)
+                    else f"agent {agent}: its mailbox at the end differs from the journal's deliveries"
+                )
+
+
+def envelope(message: Message) -> bytes:
+    """The bytes an agent was given for it (docs/abi.md)."""
+    head = _ENVELOPE.pack(message.kind, message.sender, message.seq, message.channel, len(message.payload))
+    return head + message.payload
