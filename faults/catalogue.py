@@ -103,7 +103,9 @@ def checked(
 
 
 def default_of(slug: str, name: str) -> Value | None:
-    return key_of(kind_of(slug), name)[0].default
+    """The default of a key or parameter; None for one that has none, or that this kind does not have."""
+    kind = kind_of(slug)
+    return next((key.default for key in kind.keys + kind.params if key.name == name), None)
 
 
 def usage(kind: FaultKind) -> str:

@@ -1,10 +1,10 @@
-"""Deaths as exceptions that nothing in the runtime catches: neither `except Exception` nor a fault handler sees them."""
+"""Deaths as exceptions that no `except Exception` of the runtime sees."""
 
 from __future__ import annotations
 
 
 class Killed(BaseException):
-    """The orchestrator is dead. Every further port call of its incarnation raises it again, so no `finally` tidies up."""
+    """The orchestrator is dead; every further port call of its incarnation raises it, so no `finally` tidies up."""
 
 
 class WorkerDied(BaseException):

@@ -7,7 +7,12 @@ from typing import NamedTuple
 
 from faults.injector import Injector
 from faults.plan import Plan
-from harness.adapters.disk import CrashPolicy, SimDisk, keep_all
+from faults.wrappers.crash import Fuse, mortal
+from faults.wrappers.gateway import FaultyGateway
+from faults.wrappers.guests import FaultyGuests, VisibleFaults, WorkerSite
+from faults.wrappers.memory import BufferFlips, TornMemory
+from faults.wrappers.workers import FaultyWorkers
+from harness.adapters.disk import SimDisk
 from harness.adapters.gateway import SimClient
 from harness.adapters.guests import ObservedGuests
 from harness.adapters.loop import Loop
@@ -55,9 +60,10 @@ class ModuleArtifacts:
 class Incarnation:
     """One orchestrator's ports, and their end."""
 
-    def __init__(self, ports: Ports, workers: SimWorkers) -> None:
-        self.ports = ports
-        self._workers = workers
+    def __init__(self) -> None:
+        self.ports: Ports
+        self.fuse: Fuse
+        self._closing: list[Callable[[], None]] = []
         self._orchestrator: Orchestrator | None = None
 
     def bind(self, orchestrator: Orchestrator) -> None:
@@ -69,29 +75,53 @@ class Incarnation:
             return -1, "boot"
         return self._orchestrator.tick, self._orchestrator.phase
 
-    def crash_policy(self) -> CrashPolicy:
-        return keep_all
+    def on_close(self, *actions: Callable[[], None]) -> None:
+        self._closing += actions
 
     def close(self) -> None:
-        self._workers.orphan()
+        for action in self._closing:
+            action()
 
 
 def incarnate(world: World, disk: SimDisk, client: SimClient) -> Incarnation:
     """The ports of the next incarnation; the disk and the client are the same for all."""
-    loop, history = world.loop, world.history
+    loop, history, injector = world.loop, world.history, world.injector
+    incarnation = Incarnation()
     memory = SimMemory()
-    artifacts = ModuleArtifacts(world.scenario)
-    guests = WasmGuests()
 
-    def core_of(worker: int) -> WorkerCore:
-        incarnation = worker // 1_000_000
-        observed = ObservedGuests(guests, worker, incarnation, loop.now, history.guests)
-        return WorkerCore(worker, observed, WorkerMemory(memory, worker, loop.now, history.stores), artifacts)
+    def later(delay_ns: int, action: Callable[[], None]) -> None:
+        def act() -> None:
+            action()
+            world.wake()
+
+        loop.later(delay_ns, act)
 
     def note(kind: str, worker: int) -> None:
         history.trace.append(Record(loop.now(), kind, worker // 1_000_000, -1, {"worker": worker}))
 
+    core_of = _cores(world, memory)
     workers = SimWorkers(loop, world.timing, core_of, world.wake, note)
-    return Incarnation(Ports(LoopClock(loop), workers, memory, disk, client), workers)
+    faulty_workers = FaultyWorkers(workers, injector, later, BufferFlips(memory, injector))
+    faulty_gateway = FaultyGateway(client, injector, later)
+    incarnation.fuse = Fuse(injector, incarnation.where, len(history.crashes))
+    inner = Ports(LoopClock(loop), faulty_workers, memory, disk, faulty_gateway)
+    incarnation.ports = mortal(inner, incarnation.fuse)
+    incarnation.on_close(workers.orphan, faulty_workers.close, faulty_gateway.close)
+    return incarnation
 
 
+def _cores(world: World, memory: SimMemory) -> Callable[[int], WorkerCore]:
+    """Makes a worker's core: the runtime's own, over observed and faulty ports."""
+    loop, history, injector = world.loop, world.history, world.injector
+    artifacts = ModuleArtifacts(world.scenario)
+    guests = WasmGuests()
+    visible = VisibleFaults(world.plan.faults)
+
+    def core_of(worker: int) -> WorkerCore:
+        site = WorkerSite(worker)
+        faulty = FaultyGuests(guests, injector, site, visible)
+        observed = ObservedGuests(faulty, worker, worker // 1_000_000, loop.now, history.guests)
+        shared = TornMemory(WorkerMemory(memory, worker, loop.now, history.stores), injector, site)
+        return WorkerCore(worker, observed, shared, artifacts)
+
+    return core_of

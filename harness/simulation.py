@@ -6,11 +6,14 @@ orchestrator is killed starts another one from the disk. Same build, scenario an
 
 from __future__ import annotations
 
+import hashlib
+
 import msgspec
 
 from faults.deaths import Killed
 from faults.injector import Injector
 from faults.plan import Plan
+from faults.wrappers.storage import policy_at_crash
 from harness.adapters.disk import SimDisk
 from harness.adapters.gateway import SimClient
 from harness.adapters.loop import Loop
@@ -32,15 +35,22 @@ MAX_CRASHES = 200
 
 
 class Simulation:
-    """One run of a plan. `run` may be called once; `orchestrator` is the last incarnation."""
+    """One run of a plan. `run` may be called once; `orchestrator` is the last incarnation.
 
-    def __init__(self, scenario: Scenario, plan: Plan, timing: Timing | None = None) -> None:
+    With `files` it goes on from that disk; without, from an empty one.
+    """
+
+    def __init__(
+        self, scenario: Scenario, plan: Plan, timing: Timing | None = None, files: dict[str, bytes] | None = None
+    ) -> None:
         self.scenario, self.plan = scenario, plan
         self.timing = timing or Timing()
         self.history = History(plan=plan)
         self.loop = Loop()
         self.disk = SimDisk(self.loop, self.timing.sync_ns, self._wake)
-        if plan.decrees:
+        if files is not None:
+            self.disk.load(files)
+        elif plan.decrees:
             lines = [msgspec.json.encode(decree) + b"\n" for decree in plan.decrees]
             self.disk.load({DECREES: b"".join(lines)})
         self.client = SimClient(
@@ -140,7 +150,7 @@ class Simulation:
         self.orchestrator = None
         self._timer_at = None
         present.close()
-        self.disk.crash(present.crash_policy())
+        self.disk.crash(policy_at_crash(self.injector))
         kept = self.disk.contents().get(JOURNAL, b"")
         self.history.crashes.append(Crash(self.loop.now(), incarnation, *where, before, kept))
         if len(self.history.crashes) >= MAX_CRASHES:
@@ -184,8 +194,6 @@ def journal_digest(history: History) -> str:
 
 def trace_digest(trace: list[Record]) -> str:
     """sha256 over the trace's canonical lines."""
-    import hashlib
-
     return hashlib.sha256(b"\n".join(msgspec.json.encode(r, order="sorted") for r in trace)).hexdigest()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Sequence
 
@@ -14,7 +15,7 @@ GROUPS_MAX = 20
 
 
 def _text(text: str) -> str:
-    return re.sub(r"([\\`*_{}\[\]<>()#+!|~&$@:])", r"\\\1", plain(text))
+    return html.escape(re.sub(r"([\\`*_\[\]#|~$@:])", r"\\\1", plain(text)), quote=False)
 
 
 def _code(command: str) -> str:

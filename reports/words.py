@@ -5,20 +5,16 @@
 
 from __future__ import annotations
 
-import unicodedata
 from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Context, Decimal
 
 LENGTH_MAX = 600
 COMMAND_MAX = 4000
-_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 
 
 def plain(text: str, limit: int = LENGTH_MAX) -> str:
     """`text` on one line, with every character that is not visible written as its escape."""
     cut = text[:limit]
-    shown = "".join(
-        char if unicodedata.category(char) not in _HIDDEN else char.encode("unicode_escape").decode() for char in cut
-    )
+    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in cut)
     return shown + (f" … ({len(text) - limit} more characters)" if len(text) > limit else "")
 
 

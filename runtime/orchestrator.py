@@ -170,8 +170,8 @@ class Orchestrator:
     def _raise_watermark(self) -> list[int]:
         found, storage = self._recovered, self.ports.storage
         assert found is not None
-        end = (found.lines[-1].number, found.lines[-1].hash) if found.lines else (0, journal.GENESIS)
-        mark = Watermark(found.mark.serial + 1, found.mark.incarnation + 1, *end)
+        block, hash_ = (found.lines[-1].number, found.lines[-1].hash) if found.lines else (0, journal.GENESIS)
+        mark = Watermark(found.mark.serial + 1, found.mark.incarnation + 1, block, hash_)
         offset, data = watermark.slot_bytes(mark)
         storage.write(watermark.NAME, offset, data)
         self._durability = Durability(storage, mark, found.header or self._header)
@@ -231,6 +231,8 @@ class Orchestrator:
         if frame.cursor > self.state.block:
             raise FailStop("cursor", f"a client has seen block {frame.cursor} of {self.state.block}", "gateway")
         for item in frame.inputs:
+            if item.n <= self.state.admitted.get(item.source, 0) or (item.source, item.n) in self._inputs:
+                self.telemetry.emit("stale", worker=-1, lease=item.n, reason="input seen already")
             if item.source not in ("genesis", LOCAL):
                 self._inputs[item.source, item.n] = item
         self._cursor = max(self._cursor, frame.cursor)

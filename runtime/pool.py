@@ -152,7 +152,7 @@ class Pool:
 
     def _next(self, slot: Slot) -> None:
         """Send the next batch, if the slot is free; spawn its worker first, if there is none."""
-        while slot.queue and not slot.sent:
+        while slot.queue and not slot.sent and not slot.dying:
             records = [self._pending[a] for a in slot.queue[0] if a in self._pending]
             if not records:
                 slot.queue.pop(0)

@@ -88,9 +88,7 @@ class Deliveries:
             effects = tuple(effect_of(effect, self._outcome.blobs) for effect in entry.effects)
             if entry.status != "ok" and effects:
                 self.violations.append(f"tick {block.tick}, agent {entry.agent}: a failed step has effects")
-            self.steps.append(
-                Step(block.tick, entry.agent, entry.kind, entry.status, inbox, effects, entry.views)
-            )
+            self.steps.append(Step(block.tick, entry.agent, entry.kind, entry.status, inbox, effects, entry.views))
             for effect in effects:
                 self._apply(block.tick, entry.agent, effect, missed)
 
@@ -145,7 +143,7 @@ class Deliveries:
             self._queues[target].append(message)
 
     def _take(self, tick: int, entry: StepEntry) -> tuple[Message, ...]:
-        """The messages that the step names; sequence 0 is a wake, which no queue holds."""
+        """The messages that the step names; number 0 is a wake, which no queue holds: it stands without a payload."""
         inbox = []
         queue = self._queues[entry.agent] if entry.agent < len(self._queues) else deque[Message]()
         for sequence in entry.inbox:

@@ -6,6 +6,7 @@ import struct
 
 OFFSET = 0xCBF29CE484222325
 PRIME = 0x100000001B3
+MULTIPLIER = 0x9E3779B97F4A7C15  # odd, so that multiplying is a bijection
 _MASK = (1 << 64) - 1
 
 
@@ -16,17 +17,20 @@ def fnv1a(data: bytes, value: int = OFFSET) -> int:
     return value
 
 
-def fold_words(data: bytes, value: int = OFFSET) -> int:
-    """FNV-1a over 64-bit little-endian words, the last one padded with zeros.
+def mix(value: int, word: int) -> int:
+    """One 64-bit word folded into `value`.
 
-    Each step is a bijection of `value` and of the word, so any single changed word changes the result.
+    A bijection of each, and the shift brings high bits back down: a multiplication alone carries them only upwards,
+    and two changed top bits would cancel.
     """
+    value = (value ^ word) * MULTIPLIER & _MASK
+    return value ^ value >> 32
+
+
+def fold_words(data: bytes, value: int = OFFSET) -> int:
+    """`mix` over 64-bit little-endian words, the last one padded with zeros."""
     padded = data + bytes(-len(data) % 8)
     for word in struct.unpack(f"<{len(padded) // 8}Q", padded):
-        value = (value ^ word) * PRIME & _MASK
+        value = (value ^ word) * MULTIPLIER & _MASK
+        value ^= value >> 32
     return value
-
-
-def fold_number(value: int, number: int) -> int:
-    """One more number, 0 <= number < 2**64, folded into `value`."""
-    return (value ^ number) * PRIME & _MASK

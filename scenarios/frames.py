@@ -13,7 +13,7 @@ from runtime.frames import Output
 from runtime.journal import BlobRef
 from runtime.state import Action, AgentSpec, BufferSpec, Config, Send
 from scenarios.base import Order, Outcome, Scenario, load
-from scenarios.folds import OFFSET, fold_number, fold_words
+from scenarios.folds import OFFSET, fold_words, mix
 from scenarios.streams import Stream
 
 CAPACITY = 4096
@@ -60,6 +60,7 @@ class _Reader:
         self.fold = OFFSET
         self.newest = 0
         self.life: list[int] = []  # versions reported in this life
+        self.lives = 0
         self.ended = False
 
     def report(self, output: Output) -> None:
@@ -72,7 +73,7 @@ class _Reader:
         if reader != self.agent or count != len(entries):
             self.violations.append(f"{where}: a malformed report")
         if tag == _OPENED:
-            self.fold, self.life = OFFSET, []
+            self.fold, self.life, self.lives = OFFSET, [], self.lives + 1
         self.ended = tag == _SHUTDOWN
         for version, tick in entries:
             self._read(where, version, tick)
@@ -92,23 +93,31 @@ class _Reader:
             self.violations.append(f"{where}: version {version} read in tick {tick}, before it was visible")
         if version < len(self.published) and self.published[version].tick < tick:
             self.violations.append(f"{where}: version {version} read in tick {tick}, but a newer one was published")
-        self.fold = fold_number(fold_number(self.fold, version), self.published[version - 1].digest)
+        self.fold = mix(mix(self.fold, version), self.published[version - 1].digest)
 
 
-def _journaled_reads(outcome: Outcome, agent: int) -> tuple[list[int], bool]:
-    """The versions given to the steps of the agent's last life, and whether it ended with a shutdown step."""
-    reads: list[int] = []
-    closed = False
+class _Given(NamedTuple):
+    """What the journal says of one reader: its lives, the versions its last one was given, and whether it closed."""
+
+    lives: int
+    versions: list[int]
+    closed: bool
+
+
+def _given(outcome: Outcome, agent: int) -> _Given:
+    lives, closed = 0, False
+    versions: list[int] = []
     for block in outcome.blocks:
         for step in block.steps:
             if step.agent != agent:
                 continue
             if step.kind == "init" or step.status != "ok":
-                reads = []
+                lives += step.status == "ok"
+                versions = []
             else:
-                reads += [version for _, version in step.views]
+                versions += [version for _, version in step.views]
                 closed = step.kind == "shutdown"
-    return reads, closed
+    return _Given(lives, versions, closed)
 
 
 def _invariant(outcome: Outcome) -> list[str]:
@@ -122,11 +131,13 @@ def _invariant(outcome: Outcome) -> list[str]:
         else:
             violations.append(f"tick {output.tick}, agent {output.agent}: an output that no reader made")
     for agent, reader in readers.items():
-        reads, closed = _journaled_reads(outcome, agent)
-        if closed != reader.ended:
-            violations.append(f"reader {agent}: {'no' if closed else 'a'} last report, against the journal")
-        if closed and reads != reader.life:
-            violations.append(f"reader {agent}: folded {len(reader.life)} versions, was given {len(reads)}")
+        given = _given(outcome, agent)
+        if given.lives != reader.lives:
+            violations.append(f"reader {agent}: {reader.lives} lives reported, {given.lives} in the journal")
+        if given.closed != reader.ended:
+            violations.append(f"reader {agent}: {'no' if given.closed else 'a'} last report, against the journal")
+        if given.closed and given.versions != reader.life:
+            violations.append(f"reader {agent}: folded {len(reader.life)} versions, was given {len(given.versions)}")
     return violations
 
 

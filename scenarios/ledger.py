@@ -19,7 +19,8 @@ from scenarios.streams import Stream
 ACCOUNTS = 16
 LAST_TICK = 110
 ORDERS = 200
-RUSH = 3  # orders that each account gets for the one tick of the rush
+RUSH, RUSH_TICK = 3, 41  # orders that each account gets in one tick, all for the same payee
+FIRST, LAST = 2, 100  # ticks of the orders
 BIG = 250  # transfers from this amount on are announced to the auditors
 
 MINT, ORDER, TRANSFER, RECEIPT, NOTE, AUDIT = 1, 2, 3, 4, 5, 6
@@ -112,7 +113,8 @@ def _reports(outcome: Outcome, violations: list[str]) -> dict[int, Account]:
             _, agent, *fields = _FINAL.unpack(output.payload)
             if agent != output.agent or agent in reports:
                 violations.append(f"{where}: a second or foreign final report, of agent {agent}")
-            reports[agent] = Account(*fields)
+            else:
+                reports[agent] = Account(*fields)
         elif tag == _REJECTED_TAG and len(output.payload) == _REJECTED.size:
             _, order, amount, balance, reason, _ = _REJECTED.unpack(output.payload)
             if balance < 0 or (reason == 9 and 0 < amount <= balance):
@@ -159,16 +161,18 @@ def _fixed(seed: int) -> tuple[tuple[int, Action], ...]:
 
 
 def _orders(seed: int) -> tuple[Order, ...]:
-    """(tick, from, to, amount): about two a tick, one in ten hopeless, and the rush."""
+    """(tick, from, to, amount): one in each tick, as many again anywhere, one in ten hopeless; and the rush."""
     stream = Stream(seed, "ledger/orders")
     orders = []
-    for _ in range(ORDERS):
-        tick, payer, payee = stream.between(2, 100), stream.between(0, 15), stream.between(0, 15)
+    for number in range(ORDERS):
+        tick, payer, payee = stream.between(FIRST, LAST), stream.between(0, 15), stream.between(0, 15)
         hopeless = stream.chance(1, 10)
-        orders.append((tick, payer, payee, stream.between(1500, 3000) if hopeless else stream.between(1, 400)))
+        amount = stream.between(1500, 3000) if hopeless else stream.between(1, 400)
+        steady = FIRST + number
+        orders.append((steady if steady <= LAST else tick, payer, payee, amount))
     rush = Stream(seed, "ledger/rush")
-    tick, payee = rush.between(30, 70), rush.between(0, ACCOUNTS - 1)
-    orders += [(tick, payer, payee, rush.between(1, 5)) for payer in range(ACCOUNTS) for _ in range(RUSH)]
+    payee = rush.between(0, ACCOUNTS - 1)
+    orders += [(RUSH_TICK, payer, payee, rush.between(1, 5)) for payer in range(ACCOUNTS) for _ in range(RUSH)]
     return tuple(orders)
 
 
@@ -196,7 +200,7 @@ LEDGER = Scenario(
     config=_config,
     source="bank",
     orders=_orders,
-    bounds=((2, 100), (0, ACCOUNTS - 1), (0, ACCOUNTS), (0, 3000)),
+    bounds=((FIRST, LAST), (0, ACCOUNTS - 1), (0, ACCOUNTS), (0, 3000)),
     compose=_compose,
     invariant=_invariant,
     fixed=_fixed,

@@ -70,7 +70,7 @@ def _counted(element: st.SearchStrategy[T], low: int, high: int) -> st.SearchStr
 def plans(name: str, picks_min: int = 3, picks_max: int = 12) -> st.SearchStrategy[Draft]:
     """Drafts for the scenario `name`, with `picks_min` to `picks_max` faults; raises Refused for an unknown name.
 
-    Half of the drafts keep the whole workload, the others a first part of its orders; then up to 12 edits.
+    About half of the drafts keep the whole workload, the others a first part of it; then come up to 12 edits.
     """
     scenario = get(name)
     pick = st.tuples(st.integers(0, PICK_KINDS - 1), *[st.integers(0, (1 << 32) - 1)] * PICK_INTEGERS)
@@ -78,7 +78,7 @@ def plans(name: str, picks_min: int = 3, picks_max: int = 12) -> st.SearchStrate
 
     def build(seed: int, kept: int, edits: tuple[tuple[int, int, Order], ...], picks: tuple[Pick, ...]) -> Draft:
         orders = scenario.orders(seed)
-        part = orders[: kept % (2 * len(orders) + 1)]
+        part = orders[: 1 + kept % (2 * len(orders))]
         return Draft(name, seed, scenario.inputs(seed, edited(part, edits)), picks)
 
     return st.builds(

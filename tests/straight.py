@@ -1,4 +1,4 @@
-"""A run without drivers, pipes or disks: `begin`, one WorkerCore, `commit`, tick after tick. What a scenario's tests need.
+"""A run without drivers, pipes or disks: begin, one WorkerCore, commit, tick after tick; scenarios are tested with it.
 
 Steps can be made to fail at (tick, agent), as a decree does: their effects are dropped and supervision takes over.
 """

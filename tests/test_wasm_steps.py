@@ -17,10 +17,6 @@ ALL = imports("send", "publish", "subscribe", "unsubscribe", "wake", "buffer_wri
 OUT_OF_BOUNDS = "(i32.load (i32.const 65536))"
 
 
-def status_of(step: GuestStep) -> str:
-    return step.status
-
-
 def codes(*calls: str, **changes: object) -> tuple[list[int], list[Call]]:
     """The statuses an agent saw from these host calls, and what was recorded."""
     stores = "".join(f"(i32.store (i32.const {4 * at}) {call})" for at, call in enumerate(calls))
@@ -147,7 +143,8 @@ def test_what_a_step_ends_with(kind: str, function: str, body: str, status: str)
 
 
 def test_calls_through_a_table_trap_by_name() -> None:
-    table = "(table 2 2 funcref) (type $f (func (result i32))) (elem (i32.const 0) $g) (func $g (result i64) (i64.const 1))"
+    table = """(table 2 2 funcref) (elem (i32.const 0) $g)
+      (type $f (func (result i32))) (func $g (result i64) (i64.const 1))"""
     for index, status in ((0, "bad_signature"), (1, "indirect_call_to_null"), (2, "table_out_of_bounds")):
         instance = guest(wat(before=table, step=f"(call_indirect (type $f) (i32.const {index}))"))
         assert instance.run(arguments()).status == f"trap:{status}"
@@ -172,7 +169,8 @@ def test_a_failed_step_returns_what_was_recorded_before() -> None:
 
 def test_a_step_hands_over_envelopes_in_order_and_then_the_context() -> None:
     """The agent appends whatever it is given at 2000; the image of its memory is compared with the bytes sent."""
-    copy = "(memory.copy (global.get $at) (local.get 0) (local.get 1)) (global.set $at (i32.add (global.get $at) (local.get 1)))"
+    copy = """(memory.copy (global.get $at) (local.get 0) (local.get 1))
+      (global.set $at (i32.add (global.get $at) (local.get 1)))"""
     instance = guest(
         wat(
             before="(global $at (mut i32) (i32.const 2000))",
@@ -187,7 +185,8 @@ def test_a_step_hands_over_envelopes_in_order_and_then_the_context() -> None:
 
 
 def test_init_and_shutdown_call_nothing_else() -> None:
-    bodies = {name: f"(i32.const {code})" for code, name in enumerate(("alloc", "init", "receive", "step", "shutdown"), 1)}
+    names = ("alloc", "init", "receive", "step", "shutdown")
+    bodies = {name: f"(i32.const {code})" for code, name in enumerate(names, 1)}
     instance = guest(wat(**bodies))
     assert instance.run(arguments(kind="init", inbox=[envelope(b"x")])).status == "agent_error:2"
     assert instance.run(arguments(kind="shutdown", inbox=[envelope(b"x")])).status == "agent_error:5"
@@ -220,7 +219,8 @@ def test_a_trap_after_a_stop_is_not_taken_for_one() -> None:
 
 def test_an_inbox_of_a_thousand_messages_arrives_whole() -> None:
     """More than the shim's first page, and more bytes than the step has fuel: copying is not charged."""
-    add = "(i64.store (i32.const 0) (i64.add (i64.load (i32.const 0)) (i64.load8_u offset=24 (local.get 0)))) (i32.const 0)"
+    add = """(i64.store (i32.const 0) (i64.add (i64.load (i32.const 0)) (i64.load8_u offset=24 (local.get 0))))
+      (i32.const 0)"""
     instance = guest(wat(receive=add))
     inbox = [envelope(bytes([n & 255]) * 2000, seq=n) for n in range(1000)]
     step = instance.run(arguments(inbox=inbox, fuel=1_000_000))
@@ -253,19 +253,22 @@ def test_memory_grows_exactly_to_the_limit(declared: str, limit: int, granted: i
         memory = f'(memory (export "memory") {declared})'
         body = f"(memory.grow (i32.const {pages}))"
         instance = guest(wat(memory=memory, init=body), memory=limit * 65536 + 65535)
-        code = -1 if answer == -1 else int(declared.split()[0])
+        code = -1 if answer == -1 else int(declared.partition(" ")[0])
         expected = "ok" if code == 0 else f"agent_error:{code & 0xFFFFFFFF}"
         assert instance.run(arguments(kind="init")).status == expected
 
 
 def test_fuel_is_what_was_consumed_and_a_trap_costs_all_that_was_granted() -> None:
     short = guest(wat()).run(arguments()).fuel
-    loop = "(local $i i32) (loop $l (br_if $l (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 100))))"
+    loop = """(local $i i32) (loop $l (local.set $i (i32.add (local.get $i) (i32.const 1)))
+      (br_if $l (i32.lt_u (local.get $i) (i32.const 100))))"""
     assert guest(wat(step=loop + "(i32.const 0)")).run(arguments()).fuel > short + 300
     assert guest(wat(step="unreachable")).run(arguments(fuel=5000)).fuel == 5000
     assert guest(wat()).run(arguments(fuel=0)).status == "fuel"
     assert guest(wat()).run(arguments(fuel=short)) == GuestStep("ok", [], short)
-    assert guest(wat()).run(arguments(fuel=short - 1)).status == "fuel"
+    # wasmtime looks at the count only where a function or a loop begins: a step may end just beyond its fuel.
+    assert guest(wat()).run(arguments(fuel=short - 1)) == GuestStep("ok", [], short - 1)
+    assert guest(wat(step="(loop $l (br $l)) (i32.const 0)")).run(arguments(fuel=5000)) == GuestStep("fuel", [], 5000)
 
 
 def test_the_same_steps_give_the_same_results() -> None:
@@ -275,7 +278,9 @@ def test_the_same_steps_give_the_same_results() -> None:
     assert first.memory() == second.memory()
 
 
-@pytest.mark.parametrize("change", [{"kind": "other"}, {"tick": -1}, {"agents": 1 << 32}, {"fuel": -1}, {"fuel": 1 << 63}])
+@pytest.mark.parametrize(
+    "change", [{"kind": "other"}, {"tick": -1}, {"agents": 1 << 32}, {"fuel": -1}, {"fuel": 1 << 63}]
+)
 def test_arguments_that_no_step_can_have_are_refused_in_one_line(change: dict[str, object]) -> None:
     instance = guest(wat())
     with pytest.raises(Refused) as refused:

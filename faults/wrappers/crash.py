@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from faults.deaths import Killed
-from faults.injector import Injector
+from faults.injector import Fields, Injector
 from faults.plan import Fault
 from faults.streams import draw
 from runtime.ports import Arrival, Clock, Gateway, Hazard, Memory, Ports, Storage, Workers
@@ -45,7 +45,7 @@ class Fuse:
             action()
         tick, phase = self._where()
         self.dead = True
-        fields = {"successor": self.successor, "call": self.calls, "tick": tick, "port": port, "phase": phase}
+        fields: Fields = {"successor": self.successor, "call": self.calls, "tick": tick, "port": port, "phase": phase}
         self._injector.fire(index, {**fields, "point": point})
         raise Killed
 

@@ -13,7 +13,7 @@ _LENGTHS = (0, 2**31, 2**32 - 1)
 
 def applied(fault: Fault, deliveries: list[Delivery]) -> list[Delivery]:
     """What becomes of a frame's deliveries under one frame fault."""
-    later = fault.number("for")
+    later = fault.number("for") if fault.kind in ("frame.delay", "frame.duplicate") else 0
     if fault.kind == "frame.lose":
         return []
     if fault.kind == "frame.duplicate":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from faults.injector import Injector, Later
+from faults.injector import Fields, Injector, Later
 from faults.wrappers.frames import KINDS, Delivery, applied
 from runtime.errors import FrameRefused
 from runtime.frames import Inputs, Release, unpack
@@ -59,9 +59,9 @@ class FaultyGateway:
         if not isinstance(inputs, Inputs):
             return [(0, frame)]
         for one in inputs.inputs:
-            fields: dict[str, int | str] = {"again": 1, "source": one.source, "n": one.n}
+            fields: Fields = {"again": 1, "source": one.source, "n": one.n}
             self._injector.settle(("inputs", one.source, one.n), fields)
-        about: dict[str, int | str] = {"direction": "inputs", "inputs": len(inputs.inputs)}
+        about: Fields = {"direction": "inputs", "inputs": len(inputs.inputs)}
         deliveries, fired = self._faults("inputs", -1, frame, about)
         for index in fired:
             for one in inputs.inputs:
@@ -73,15 +73,13 @@ class FaultyGateway:
         if not isinstance(release, Release):
             return [(0, frame)]
         self._injector.settle(("release", release.block), {"again": 1, "block": release.block})
-        fields: dict[str, int | str] = {"direction": "release", "block": release.block}
+        fields: Fields = {"direction": "release", "block": release.block}
         deliveries, fired = self._faults("release", release.block, frame, fields)
         for index in fired:
             self._injector.owe(index, "release", release.block)
         return deliveries
 
-    def _faults(
-        self, direction: str, block: int, frame: bytes, fields: dict[str, int | str]
-    ) -> tuple[list[Delivery], list[int]]:
+    def _faults(self, direction: str, block: int, frame: bytes, fields: Fields) -> tuple[list[Delivery], list[int]]:
         """What becomes of the frame, and the faults that did it."""
         occurrence = self._injector.count(direction, block)
         deliveries: list[Delivery] = [(0, frame)]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from faults.deaths import WorkerDied
-from faults.injector import Injector
+from faults.injector import Fields, Injector
 from faults.plan import Fault
 from runtime.ports import Guest, Guests, GuestStep, StepArguments
 from runtime.state import AgentSpec
@@ -83,11 +83,10 @@ class FaultyGuest:
         stop = min(stops, default=0)
         step = self._inner.run(arguments._replace(stop_at=stop))
         if step.status == STOPPED and stop == killed_at:
-            fields = {"worker": site.worker, "tick": site.tick, "agent": site.agent, "hostcall": stop}
-            self._injector.fire(kill, dict(fields))
+            self._injector.fire(kill, self._fields(stop))
             raise WorkerDied(site.worker)
         if step.status == STOPPED and stop == trapped_at:
-            self._note(trap, {"hostcall": stop})
+            self._injector.note(trap, self._fields(stop))
             return step._replace(status=TRAP_REASON)
         return self._bad_pointers(arguments, step)
 
@@ -116,9 +115,9 @@ class FaultyGuest:
         for number, index in self._visible.pointers(arguments):
             if number <= len(calls):
                 calls[number - 1] = calls[number - 1]._replace(pointer=BAD_POINTER)
-                self._note(index, {"hostcall": number})
+                self._injector.note(index, self._fields(number))
         return step._replace(calls=calls)
 
-    def _note(self, index: int, fields: dict[str, int]) -> None:
+    def _fields(self, hostcall: int) -> Fields:
         site = self._site
-        self._injector.note(index, {"worker": site.worker, "tick": site.tick, "agent": site.agent, **fields})
+        return {"worker": site.worker, "tick": site.tick, "agent": site.agent, "hostcall": hostcall}

@@ -6,7 +6,7 @@ Guards the slot protocol: whatever is torn or altered must be found by its reade
 from __future__ import annotations
 
 from faults.deaths import WorkerDied
-from faults.injector import Injector
+from faults.injector import Fields, Injector
 from faults.wrappers.guests import WorkerSite
 from runtime import buffers
 from runtime.ports import Memory
@@ -33,8 +33,9 @@ class TornMemory:
             byte = fault.number("byte")
             if byte < 0 or site.stored + len(data) < byte:
                 continue
-            self._inner.store(segment, offset, data[: byte - site.stored])
-            fields = {"worker": site.worker, "tick": site.tick, "agent": site.agent}
+            if byte > site.stored:
+                self._inner.store(segment, offset, data[: byte - site.stored])
+            fields: Fields = {"worker": site.worker, "tick": site.tick, "agent": site.agent}
             self._injector.fire(index, {**fields, "byte": byte, "segment": segment})
             raise WorkerDied(site.worker)
         self._inner.store(segment, offset, data)
@@ -54,8 +55,8 @@ class BufferFlips:
             first = fault.number("bit")
             for bit in range(first, first + fault.number("bits")):
                 self._flip(view, bit)
-            fields = {"buffer": view.buffer, "version": view.version, "bit": first, "bits": fault.number("bits")}
-            self._injector.fire(index, dict(fields))
+            flipped: Fields = {"bit": first, "bits": fault.number("bits")}
+            self._injector.fire(index, {"buffer": view.buffer, "version": view.version, **flipped})
 
     def _flip(self, view: View, bit: int) -> None:
         """Bits are counted through the payload, then through the head; there is always a head."""

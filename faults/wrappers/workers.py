@@ -1,4 +1,4 @@
-"""The Workers port under fault: idle and finished workers killed, stalled, and their frames lost, doubled, late, altered.
+"""The Workers port under fault: workers killed or stalled, and their frames lost, doubled, late or altered.
 
 Guards the orchestrator's leases, resends and refusal of late results. A fault is found by the logical step in the
 frame, never by a worker's number; what is not addressed passes untouched and in order.
@@ -11,7 +11,7 @@ from functools import partial
 
 from msgspec import Struct
 
-from faults.injector import Injector, Later, Step
+from faults.injector import Fields, Injector, Later, Step
 from faults.plan import Fault
 from faults.wrappers.frames import KINDS as FRAME_KINDS
 from faults.wrappers.frames import Delivery, applied
@@ -67,7 +67,7 @@ class FaultyWorkers:
                 for view in order.record.views:
                     if view.data is None:
                         self._on_view(view)
-        about = {"worker": worker, "lease": work.lease, "incarnation": work.incarnation}
+        about: Fields = {"worker": worker, "lease": work.lease, "incarnation": work.incarnation}
         if self._kill("idle", worker, steps, about):
             return
         for delay, copy in self._frame_faults("work", steps, frame, about):
@@ -97,7 +97,7 @@ class FaultyWorkers:
             return
         agents = {result.agent for result in done.results}
         steps = tuple(step for step in self._leases.get((worker, done.lease), ()) if step[1] in agents)
-        about = {"worker": worker, "lease": done.lease, "incarnation": done.incarnation}
+        about: Fields = {"worker": worker, "lease": done.lease, "incarnation": done.incarnation}
         if self._stall(arrival, steps, about):
             return
         if self._kill("after", worker, steps, about):
@@ -119,7 +119,7 @@ class FaultyWorkers:
         except FrameRefused:
             return None
 
-    def _kill(self, point: str, worker: int, steps: Iterable[Step], about: dict[str, int]) -> bool:
+    def _kill(self, point: str, worker: int, steps: Iterable[Step], about: Fields) -> bool:
         """Kill the worker if it is addressed at this point; all faults that address it fire with this one death."""
         killed = False
         for tick, agent in steps:
@@ -132,7 +132,7 @@ class FaultyWorkers:
             self._inner.kill(worker)
         return killed
 
-    def _stall(self, arrival: Arrival, steps: Iterable[Step], about: dict[str, int]) -> bool:
+    def _stall(self, arrival: Arrival, steps: Iterable[Step], about: Fields) -> bool:
         for tick, agent in steps:
             for index, fault in self._injector.armed_at("worker.stall", tick, agent):
                 for_ns = fault.number("for")
@@ -152,9 +152,7 @@ class FaultyWorkers:
         if worker in self._stalled:
             self._ready.extend(self._stalled.pop(worker).held)
 
-    def _frame_faults(
-        self, direction: str, steps: Iterable[Step], frame: bytes, about: dict[str, int]
-    ) -> list[Delivery]:
+    def _frame_faults(self, direction: str, steps: Iterable[Step], frame: bytes, about: Fields) -> list[Delivery]:
         deliveries = [(0, frame)]
         for tick, agent in steps:
             faults = self._frames_at(direction, tick, agent)
@@ -166,8 +164,8 @@ class FaultyWorkers:
                     continue
                 deliveries = applied(fault, deliveries)
                 until = max((delay for delay, _ in deliveries), default=0)
-                fields = {**about, "tick": tick, "agent": agent, "direction": direction, "for": until}
-                self._injector.fire(index, fields)
+                step: Fields = {"tick": tick, "agent": agent, "direction": direction, "for": until}
+                self._injector.fire(index, {**about, **step})
         return deliveries
 
     def _frames_at(self, direction: str, tick: int, agent: int) -> list[tuple[int, Fault]]:

@@ -8,15 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from faults.wrappers.storage import CrashPolicy
 from harness.adapters.loop import Loop
-
-# (name, durable bytes or None when the name is not durable, bytes as written) -> bytes kept, or None for no file
-CrashPolicy = Callable[[str, bytes | None, bytes], bytes | None]
-
-
-def keep_all(name: str, durable: bytes | None, written: bytes) -> bytes | None:
-    """The friendly disk: everything that was written has reached it."""
-    return written
 
 
 class _File:
@@ -116,17 +109,15 @@ class SimDisk:
         self._completed = []
         kept: dict[str, _File] = {}
         for name in sorted({**self._files, **self._durable_names}):
-            durable = self._durable_names.get(name)
-            written = self._files.get(name)
-            if written is None:
-                assert durable is not None
-                content: bytes | None = bytes(durable.durable)  # a removal that was not synced
-            elif durable is written and not written.pending and written.durable == written.written:
-                content = bytes(written.written)
-            else:
-                content = policy(name, bytes(durable.durable) if durable else None, bytes(written.written))
-            if content is not None:
-                kept[name] = _File(content)
+            file = self._files.get(name)
+            if file is not self._durable_names.get(name) and not policy.keeps_entry(name):
+                file = self._durable_names.get(name)
+            if file is None:
+                continue
+            content = bytes(file.written)
+            if file.durable != file.written:
+                content = policy(name, bytes(file.durable), content)
+            kept[name] = _File(content)
         self._files = kept
         self._durable_names = dict(kept)
 

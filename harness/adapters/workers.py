@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
+from msgspec import Struct
+
 from faults.deaths import WorkerDied
 from harness.adapters.loop import Loop
-from msgspec import Struct
 from runtime.ports import Arrival
 from runtime.worker import WorkerCore
 

@@ -152,13 +152,13 @@ def _differs(receipt: Receipt, block: Block) -> list[str]:
     expected = []
     for task, step in enumerate(block.steps):
         outputs = [effect for effect in step.effects if effect.op == "output"]
-        expected += [((block.tick, task, index, step.agent), e.payload) for index, e in enumerate(outputs)]
+        expected += [((block.tick, task, index, step.agent), effect) for index, effect in enumerate(outputs)]
     got = [((o.tick, o.task, o.index, o.agent), o.payload) for o in receipt.outputs]
     if [tag for tag, _ in got] != [tag for tag, _ in expected]:
         found.append(f"outputs {[tag for tag, _ in got][:4]}, block {block.block} has {[t for t, _ in expected][:4]}")
     else:
-        for (tag, data), (_, payload) in zip(got, expected, strict=True):
-            if not payload.is_of(data):
+        for (tag, data), (_, effect) in zip(got, expected, strict=True):
+            if not effect.is_of(data):
                 found.append(f"output {tag} has other bytes than block {block.block} step {tag[1]}")
     return found
 

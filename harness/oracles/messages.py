@@ -10,8 +10,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from harness.oracles.envelopes import Envelope
-from harness.oracles.flows import Flows, Sent, Taken, place
+from harness.oracles.flows import Flows, Taken, place
 from harness.oracles.judged import CUT_SHORT, Judged
+from harness.oracles.reading import Step
 from harness.oracles.verdict import Unjudged
 from runtime.state import BUFFER, INPUT, MESSAGE, OUTSIDE, REFUSED, TOPIC, WAKE
 
@@ -32,13 +33,13 @@ def exactly_once(run: Judged) -> list[str]:
     for taken in run.flows.taken:
         step, execution = taken
         if execution is not None:
-            got = tuple([e.seq for e in execution.inbox if e.kind != BUFFER])
+            got = tuple([envelope[2] for envelope in execution.inbox if envelope[0] != BUFFER])
             if got != step.inbox:
                 found.append(f"{place(step.at)}: consumed {_list(step.inbox)}, {_crossing(taken)} got {_list(got)}")
-        for seq in step.inbox:
-            if seq:
-                times[step.agent, seq] += 1
-                found += _assigned(run.flows, taken, seq)
+        consumed = [(step.agent, seq) for seq in step.inbox if seq]
+        times.update(consumed)
+        for _, seq in consumed:
+            found += _assigned(run.flows, step, seq)
     for (agent, seq), number in times.items():
         sent = run.flows.sent.get(seq)
         if sent and number > 1 and number > run.flows.control.get((agent, seq), 0) + (agent in sent.targets):
@@ -46,22 +47,18 @@ def exactly_once(run: Judged) -> list[str]:
     return found
 
 
-def _assigned(flows: Flows, taken: Taken, seq: int) -> list[str]:
+def _assigned(flows: Flows, step: Step, seq: int) -> tuple[str, ...]:
     """What is wrong with this consumption: a number nobody was given, of another's message, or of one lost."""
-    agent, sent = taken.step.agent, flows.sent.get(seq)
+    agent, sent = step.agent, flows.sent.get(seq)
     if sent is None:
-        return [f"{place(taken.step.at)}: consumed number {seq}, which was given to nothing"]
+        return (f"{place(step.at)}: consumed number {seq}, which was given to nothing",)
     if agent in sent.targets and (seq, agent) not in flows.copies_lost:
-        return [] if sent.tick < taken.step.tick or sent.sender == OUTSIDE else [_early(taken, seq, sent)]
+        if sent.tick < step.tick or sent.sender == OUTSIDE:
+            return ()
+        return (f"{place(step.at)}: consumed number {seq}, which {sent.where} sends only in tick {sent.tick}",)
     if (agent, seq) in flows.control:
-        return []
-    return [f"{place(taken.step.at)}: agent {agent} consumed number {seq} ({sent.where}), of which it has no copy"]
-
-
-def _early(taken: Taken, seq: int, sent: Sent) -> str:
-    return (
-        f"{place(taken.step.at)}: consumed number {seq} in tick {taken.step.tick}, {sent.where} sent it in {sent.tick}"
-    )
+        return ()
+    return (f"{place(step.at)}: agent {agent} consumed number {seq} ({sent.where}), of which it has no copy",)
 
 
 def _list(numbers: Iterable[int]) -> str:
@@ -180,7 +177,7 @@ def _journaled(taken: Taken) -> list[str]:
     return [
         f"{place(step.at)} effect {number}: not the bytes that guest event {execution.number} call {number} passed"
         for number, (effect, call) in enumerate(zip(step.effects, execution.event.calls, strict=False))
-        if effect.op in ("send", "publish", "output") and not effect.payload.is_of(call.data or b"")
+        if effect.op in ("send", "publish", "output") and not effect.is_of(call.data or b"")
     ]
 
 

@@ -6,7 +6,7 @@ bytes: damage ends the reading, and `Journal.damage` names the first block that 
 
 from __future__ import annotations
 
-import base64
+import binascii
 import hashlib
 import json
 from typing import Any, NamedTuple
@@ -17,23 +17,18 @@ _HEAD, _SUM = b'{"header":', len(',"sum":""}') + 64
 _SUFFIX = len(_HASH) + 64 + len(_PREV) + 64 + len('"}')
 
 
-class Payload(NamedTuple):
-    """Bytes as the journal holds them: in full, or by sha256 (hex) and size."""
-
-    data: bytes | None
-    digest: str
-    size: int
-
-    def is_of(self, data: bytes) -> bool:
-        if self.data is not None:
-            return self.data == data
-        return self.size == len(data) and self.digest == hashlib.sha256(data).hexdigest()
-
-
 class JournalEffect(NamedTuple):
+    """`payload` as the journal holds it: base64 text, or {"sha256": hex, "size": bytes}."""
+
     op: str
     target: int
-    payload: Payload
+    payload: str | dict[str, Any]
+
+    def is_of(self, data: bytes) -> bool:
+        """Whether the payload stands for exactly these bytes; a payload of any other form stands for none."""
+        if isinstance(self.payload, str):
+            return self.payload == binascii.b2a_base64(data, newline=False).decode("ascii")
+        return self.payload == {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
 
 
 class Step(NamedTuple):
@@ -77,18 +72,8 @@ class Journal(NamedTuple):
     damage: tuple[int, str] | None
 
 
-def payload(raw: object) -> Payload:
-    """A journaled payload: base64 text, or {"sha256": hex, "size": n}; raises ValueError on anything else."""
-    if isinstance(raw, str):
-        data = base64.b64decode(raw, validate=True) if raw else b""
-        return Payload(data, "", len(data))
-    if isinstance(raw, dict) and set(raw) == {"sha256", "size"}:
-        return Payload(None, str(raw["sha256"]), int(raw["size"]))
-    raise ValueError("payload is neither base64 nor a reference")
-
-
 def _step(at: tuple[int, int], tick: int, raw: dict[str, Any]) -> Step:
-    effects = tuple([JournalEffect(op, target, payload(data)) for op, target, data in raw["effects"]])
+    effects = tuple([JournalEffect(*effect) for effect in raw["effects"]])
     return Step(
         at,
         tick,

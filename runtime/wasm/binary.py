@@ -18,6 +18,8 @@ CUSTOM, TYPE, IMPORT, FUNCTION, TABLE, MEMORY, GLOBAL, EXPORT, START, ELEMENT, C
 _NUMBERS = b"\x7f\x7e\x7d\x7c"  # value types that a snapshot holds as raw bits
 _VALUES = _NUMBERS + b"\x7b\x70\x6f"
 _PAGES_MAX = 65_536
+_ITEMS_MAX = 200_000  # in one vector; more than any compiler emits, few enough to be read without much memory
+_SECTIONS_MAX = 10_000
 
 
 class Malformed(ValueError):
@@ -119,8 +121,11 @@ class _Reader:
         return minimum, self.u32() if flags else None
 
     def items(self) -> Iterator[int]:
-        """Counts through a vector. A hostile count ends at the section's end, since every item takes a byte."""
-        return iter(range(self.u32()))
+        """Counts through a vector."""
+        count = self.u32()
+        if count > _ITEMS_MAX:
+            raise Malformed(f"a vector of {count} items at byte {self.at}, allowed are {_ITEMS_MAX}")
+        return iter(range(count))
 
 
 def parse(wasm: bytes) -> Parsed:
@@ -217,6 +222,8 @@ def _sections(wasm: bytes) -> tuple[Section, ...]:
         reader.take(size)
         if number != CUSTOM and number in seen:
             raise Malformed(f"section {number} occurs twice")
+        if len(sections) >= _SECTIONS_MAX:
+            raise Malformed(f"more than {_SECTIONS_MAX} sections")
         seen.add(number)
         sections.append(Section(number, start, reader.at))
     return tuple(sections)

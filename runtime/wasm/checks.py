@@ -20,6 +20,9 @@ from runtime.wasm.binary import Malformed, Parsed, parse, rewrite
 from runtime.wasm.engine import CACHE_BYTES, Cache, engine, shim
 
 MODULE_BYTES = 16 << 20
+FUEL_MAX = 1 << 62
+# Elements, whatever the limits say: they are allocated at once, and wasmtime ends the process where that fails.
+TABLE_MAX = 10_000_000
 
 _VERSION = re.compile(rb"(\d{1,9})(?:\.\d{1,9}){0,2}")
 
@@ -71,7 +74,7 @@ def _check_format(wasm: bytes, where: str) -> Parsed:
         parsed = parse(wasm)
         wasmtime.Module.validate(engine(), wasm)
     except (Malformed, wasmtime.WasmtimeError) as error:
-        raise ModuleRefused("format", " ".join(str(error).split()), where, todo) from None
+        raise ModuleRefused("format", shown(" ".join(str(error).split()), 300), where, todo) from None
     return parsed
 
 
@@ -130,8 +133,9 @@ def _check_limits(parsed: Parsed, spec: AgentSpec, where: str) -> None:
         what = f"its memory begins with {minimum} bytes, its limit is {spec.limits.memory}"
         raise ModuleRefused("limit", what, where, "raise limits.memory")
     elements = sum(table[0] for table in parsed.tables)
-    if elements > spec.limits.table:
-        what = f"its tables have {elements} elements, its limit is {spec.limits.table}"
+    allowed = min(spec.limits.table, TABLE_MAX)
+    if elements > allowed:
+        what = f"its tables have {elements} elements, its limit is {allowed}"
         raise ModuleRefused("limit", what, where, "raise limits.table")
 
 
@@ -140,7 +144,8 @@ def _compile(wasm: bytes, parsed: Parsed, pages: int, where: str) -> Loaded:
     try:
         module = wasmtime.Module(engine(), rewrite(wasm, parsed, pages))
     except wasmtime.WasmtimeError as error:
-        raise ModuleRefused("format", " ".join(str(error).split()), where, "build it with another compiler") from None
+        what = shown(" ".join(str(error).split()), 300)
+        raise ModuleRefused("format", what, where, "build it with another compiler") from None
     loaded = Loaded(module, tuple(entry.name for entry in parsed.imports), parsed.mutable)
     try:
         link(loaded)
@@ -152,11 +157,12 @@ def _compile(wasm: bytes, parsed: Parsed, pages: int, where: str) -> Loaded:
 def link(loaded: Loaded) -> tuple[raw.Linked, raw.Linked]:
     """(shim, agent) in a store of their own; raises InstantiationTrap, Unavailable."""
     store = wasmtime.Store(engine())
+    store.set_fuel(FUEL_MAX)  # constant expressions of globals and segments consume some; a step sets its own
     host = raw.Linked(store, shim(), ())
     return host, raw.Linked(store, loaded.module, [host.export(name) for name in loaded.imports])
 
 
-def shown(name: str) -> str:
+def shown(name: str, longest: int = 80) -> str:
     """A hostile name, safe on one line."""
-    text = name if len(name) <= 80 else name[:77] + "..."
+    text = name if len(name) <= longest else name[: longest - 3] + "..."
     return text if text.isascii() and text.isprintable() else ascii(text)

@@ -21,8 +21,7 @@ RESERVATION = 1 << 32
 CACHE_BYTES = 64 << 20  # of wasm, not of machine code, which is several times that
 
 
-@functools.cache
-def engine() -> wasmtime.Engine:
+def _create() -> wasmtime.Engine:
     config = wasmtime.Config()
     config.consume_fuel = True
     config.cranelift_nan_canonicalization = True
@@ -44,6 +43,13 @@ def engine() -> wasmtime.Engine:
     config.wasm_threads = False
     config.wasm_wide_arithmetic = False
     return wasmtime.Engine(config)
+
+
+_ENGINE = _create()  # at import, so that no two threads make one each: wasmtime aborts where engines are mixed
+
+
+def engine() -> wasmtime.Engine:
+    return _ENGINE
 
 
 @functools.cache
@@ -75,7 +81,9 @@ class Cache(Generic[V]):
         return entry[0]
 
     def put(self, key: tuple[str, int], value: V, size: int) -> None:
-        """`key` is new; `size` in bytes. The newest entry stays even when it is larger than the capacity."""
+        """`size` in bytes. The newest entry stays even when it is larger than the capacity."""
+        _, freed = self._entries.pop(key, (None, 0))
+        self._held -= freed
         self._entries[key] = (value, size)
         self._held += size
         while self._held > self._capacity and len(self._entries) > 1:

@@ -17,13 +17,12 @@ from runtime.ports import Call, GuestStep, StepArguments
 from runtime.state import AgentSpec
 from runtime.wasm import raw
 from runtime.wasm.abi import AGENT_ERROR, GLOBAL_NAME, KINDS, OPS, PAGE
-from runtime.wasm.checks import MODULE_BYTES, Loaded, link, load
+from runtime.wasm.checks import FUEL_MAX, MODULE_BYTES, Loaded, link, load
 from runtime.wasm.engine import driver
 from runtime.wasm.modules import DRIVER_CALLS, HEADER, LIST_AT, RECORDED, RECORDED_AT
 
 _IDLE, _RUNNING, _CLOSED = 0, 1, 2
 _MASK32, _MASK64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
-_FUEL_MAX = 1 << 62
 _RECORD = 16
 _new_call = tuple.__new__  # what Call(...) does in the end, without its detour through a Python function
 
@@ -58,8 +57,8 @@ class WasmGuest:
         kind, tick, agent, now, key, agents, topics, buffers, limit, payload, fuel, inbox, stop_at = arguments
         if self._state:
             raise self._unusable()
-        if not 0 <= fuel <= _FUEL_MAX:
-            raise Refused(f"fuel {fuel} for one step", f"agent {agent}", f"give 0 to {_FUEL_MAX}")
+        if not 0 <= fuel <= FUEL_MAX:
+            raise Refused(f"fuel {fuel} for one step", f"agent {agent}", f"give 0 to {FUEL_MAX}")
         self._state = _RUNNING
         try:
             inbox_at = LIST_AT + limit * _RECORD

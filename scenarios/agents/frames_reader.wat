@@ -31,7 +31,12 @@
       (i32.and (i32.add (i32.add (local.get $at) (local.get $size)) (i32.const 7)) (i32.const -8)))
     (local.get $at))
 
-  ;; FNV-1a over 64-bit little-endian words, the last one padded with zeros: any changed bit changes the result.
+  ;; One word more. A bijection of both, and the shift brings high bits back down, so that changes do not cancel.
+  (func $mix (param $hash i64) (param $word i64) (result i64)
+    (local.set $hash (i64.mul (i64.xor (local.get $hash) (local.get $word)) (i64.const 0x9e3779b97f4a7c15)))
+    (i64.xor (local.get $hash) (i64.shr_u (local.get $hash) (i64.const 32))))
+
+  ;; The hash of 64-bit little-endian words, the last one padded with zeros.
   (func $fold (param $hash i64) (param $at i32) (param $length i32) (result i64)
     (local $end i32)
     (local $shift i64)
@@ -40,8 +45,7 @@
     (block $words_done
       (loop $words
         (br_if $words_done (i32.lt_u (i32.sub (local.get $end) (local.get $at)) (i32.const 8)))
-        (local.set $hash
-          (i64.mul (i64.xor (local.get $hash) (i64.load (local.get $at))) (i64.const 0x100000001b3)))
+        (local.set $hash (call $mix (local.get $hash) (i64.load (local.get $at))))
         (local.set $at (i32.add (local.get $at) (i32.const 8)))
         (br $words)))
     (if (i32.eq (local.get $at) (local.get $end)) (then (return (local.get $hash))))
@@ -51,7 +55,7 @@
       (local.set $shift (i64.add (local.get $shift) (i64.const 8)))
       (local.set $at (i32.add (local.get $at) (i32.const 1)))
       (br_if $bytes (i32.lt_u (local.get $at) (local.get $end))))
-    (i64.mul (i64.xor (local.get $hash) (local.get $tail)) (i64.const 0x100000001b3)))
+    (call $mix (local.get $hash) (local.get $tail)))
 
   (func $report (param $tag i32) (result i32)
     (local $at i32)
@@ -80,18 +84,14 @@
     (local.set $kind (i32.load (local.get $at)))
     (if (i32.eq (local.get $kind) (i32.const 4)) (then (global.set $woken (i32.const 1))))
     (if (i32.ne (local.get $kind) (i32.const 6)) (then (return (i32.const 0))))
-    ;; fold = fold(fold(fold, version), hash of the frame), so that a judge hashes each frame only once
+    ;; fold = mix(mix(fold, version), hash of the frame), so that a judge hashes each frame only once
     (local.set $hash
       (call $fold (i64.const 0xcbf29ce484222325) (i32.add (local.get $at) (i32.const 24))
         (i32.load offset=20 (local.get $at))))
     (i64.store offset=16 (i32.const 0)
-      (i64.mul
-        (i64.xor
-          (i64.mul
-            (i64.xor (i64.load offset=16 (i32.const 0)) (i64.load offset=8 (local.get $at)))
-            (i64.const 0x100000001b3))
-          (local.get $hash))
-        (i64.const 0x100000001b3)))
+      (call $mix
+        (call $mix (i64.load offset=16 (i32.const 0)) (i64.load offset=8 (local.get $at)))
+        (local.get $hash)))
     (i32.store offset=32 (i32.shl (global.get $entries) (i32.const 3)) (i32.load offset=8 (local.get $at)))
     (global.set $entries (i32.add (global.get $entries) (i32.const 1)))
     (global.set $fresh (i32.add (global.get $fresh) (i32.const 1)))

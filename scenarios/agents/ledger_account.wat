@@ -42,7 +42,12 @@
       (i32.and (i32.add (i32.add (local.get $at) (local.get $size)) (i32.const 7)) (i32.const -8)))
     (local.get $at))
 
-  ;; FNV-1a over 64-bit little-endian words, the last one padded with zeros: any changed bit changes the result.
+  ;; One word more. A bijection of both, and the shift brings high bits back down, so that changes do not cancel.
+  (func $mix (param $hash i64) (param $word i64) (result i64)
+    (local.set $hash (i64.mul (i64.xor (local.get $hash) (local.get $word)) (i64.const 0x9e3779b97f4a7c15)))
+    (i64.xor (local.get $hash) (i64.shr_u (local.get $hash) (i64.const 32))))
+
+  ;; The hash of 64-bit little-endian words, the last one padded with zeros.
   (func $fold (param $hash i64) (param $at i32) (param $length i32) (result i64)
     (local $end i32)
     (local $shift i64)
@@ -51,8 +56,7 @@
     (block $words_done
       (loop $words
         (br_if $words_done (i32.lt_u (i32.sub (local.get $end) (local.get $at)) (i32.const 8)))
-        (local.set $hash
-          (i64.mul (i64.xor (local.get $hash) (i64.load (local.get $at))) (i64.const 0x100000001b3)))
+        (local.set $hash (call $mix (local.get $hash) (i64.load (local.get $at))))
         (local.set $at (i32.add (local.get $at) (i32.const 8)))
         (br $words)))
     (if (i32.eq (local.get $at) (local.get $end)) (then (return (local.get $hash))))
@@ -62,7 +66,7 @@
       (local.set $shift (i64.add (local.get $shift) (i64.const 8)))
       (local.set $at (i32.add (local.get $at) (i32.const 1)))
       (br_if $bytes (i32.lt_u (local.get $at) (local.get $end))))
-    (i64.mul (i64.xor (local.get $hash) (local.get $tail)) (i64.const 0x100000001b3)))
+    (call $mix (local.get $hash) (local.get $tail)))
 
   ;; A new payload of `size` bytes with its common head.
   (func $payload (param $size i32) (param $op i32) (param $order i32) (param $amount i64) (result i32)

@@ -1,0 +1,165 @@
+"""Whether a fault took effect: an adapter carried it out, and the runtime's own record shows that it was noticed.
+
+Two independent records are compared: injections, written by the wrappers outside the ports, and the trace or the
+journal, written by the runtime inside. A lost write that was synced anyway, or a delay shorter than the resend, leaves
+no such record, and did not take effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from faults.injector import Fields, Step
+from faults.plan import Fault, Plan
+from faults.wrappers.guests import POINTER_REASON, TRAP_REASON
+from runtime.telemetry import Record
+
+CLIENTS = -1  # the `worker` of a trace record about a client's frame
+
+
+class Performed(Protocol):
+    """One injection: when (ns), which fault of the plan, what it touched."""
+
+    @property
+    def at(self) -> int: ...
+
+    @property
+    def fault(self) -> int: ...
+
+    @property
+    def fields(self) -> Fields: ...
+
+
+Trace = Sequence[Record]
+Rule = Callable[[Fault, Sequence[Performed], Trace], bool]
+
+
+def effective(
+    plan: Plan, injections: Sequence[Performed], trace: Trace, journal_steps: Mapping[Step, str]
+) -> dict[int, bool]:
+    """Per fault of the plan, by index. `journal_steps` are (tick, agent) -> the step's status in the journal."""
+    performed: dict[int, list[Performed]] = {index: [] for index in range(len(plan.faults))}
+    for injection in injections:
+        performed[injection.fault].append(injection)
+    verdicts = {}
+    for index, fault in enumerate(plan.faults):
+        mine = performed[index]
+        if not mine:
+            verdicts[index] = False
+        elif fault.kind in _REASONS:
+            step = (fault.number("tick"), fault.number("agent"))
+            verdicts[index] = journal_steps.get(step) == _REASONS[fault.kind]
+        else:
+            verdicts[index] = _RULES[fault.kind](fault, mine, trace)
+    return verdicts
+
+
+_REASONS = {"agent.trap": TRAP_REASON, "agent.bad_pointer": POINTER_REASON}
+
+
+def _seen(
+    trace: Trace, kind: str, match: Mapping[str, int | str], since: int, until: int | None = None
+) -> list[Record]:
+    """Records of a kind in [since, until] whose fields are equal to those of `match`."""
+    return [
+        record
+        for record in trace
+        if record.kind == kind
+        and since <= record.at
+        and (until is None or record.at <= until)
+        and all(record.fields.get(name) == value for name, value in match.items())
+    ]
+
+
+def _worker_killed(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
+    return bool(_seen(trace, "lost", {"worker": mine[0].fields["worker"]}, mine[0].at))
+
+
+def _worker_stalled(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
+    lease = _lease(mine[0])
+    lost = _seen(trace, "lost", {**lease, "cause": "lease"}, mine[0].at)
+    return bool(lost and _seen(trace, "stale", lease, lost[0].at))
+
+
+def _frame_lost(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
+    return _client_again(fault, mine, trace) if _is_client(fault) else _sent_again(mine[0], trace)
+
+
+def _frame_duplicated(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
+    """The surplus copy must have been thrown away: nothing else shows that it was met."""
+    if fault.get("direction") == "release":
+        return any("discarded" in injection.fields for injection in mine)
+    if fault.get("direction") == "inputs":
+        return bool(_seen(trace, "stale", {"worker": CLIENTS}, mine[0].at))
+    return bool(_seen(trace, "stale", _lease(mine[0]), mine[0].at))
+
+
+def _frame_delayed(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
+    """What answers a delay comes while the frame is held back, or refuses it when it arrives."""
+    until = mine[0].at + int(mine[0].fields["for"])
+    if _is_client(fault):
+        return _client_again(fault, mine, trace, until)
+    return _sent_again(mine[0], trace, until) or bool(_seen(trace, "stale", _lease(mine[0]), until))
+
+
+def _frame_corrupted(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
+    """Who receives it says that it is garbled, if it is the orchestrator; otherwise it is sent again."""
+    about = {"inputs": CLIENTS, "done": mine[0].fields.get("worker", CLIENTS)}.get(str(fault.get("direction")))
+    if about is not None and _seen(trace, "garbled", {"worker": about}, mine[0].at):
+        return True
+    return _client_again(fault, mine, trace) if _is_client(fault) else _sent_again(mine[0], trace)
+
+
+def _buffer_flipped(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
+    version = {"buffer": fault.number("buffer"), "version": fault.number("version")}
+    return bool(_seen(trace, "repaired", version, mine[0].at) or _seen(trace, "rewritten", version, mine[0].at))
+
+
+def _succeeded(trace: Trace, death: int) -> bool:
+    """A successor has started. The dead one speaks no more; what it said in its last instant does not count."""
+    return bool(_seen(trace, "recovered", {}, death + 1) or _seen(trace, "started", {}, death + 1))
+
+
+def _orchestrator_killed(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
+    return _succeeded(trace, mine[0].at)
+
+
+def _disk_damaged(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
+    removed = sum(int(injection.fields.get("removed", 0)) for injection in mine)
+    return removed > 0 and _succeeded(trace, mine[0].at)
+
+
+def _sent_again(first: Performed, trace: Trace, until: int | None = None) -> bool:
+    """Its lease was resent or lost. A resend in the same instant is the frame that was hit, not the answer to it."""
+    lease = _lease(first)
+    return bool(_seen(trace, "resent", lease, first.at + 1, until) or _seen(trace, "lost", lease, first.at, until))
+
+
+def _is_client(fault: Fault) -> bool:
+    return fault.get("direction") in ("inputs", "release")
+
+
+def _lease(injection: Performed) -> dict[str, int | str]:
+    return {"worker": injection.fields["worker"], "lease": injection.fields["lease"]}
+
+
+def _client_again(fault: Fault, mine: Sequence[Performed], trace: Trace, until: int | None = None) -> bool:
+    """The client sent the same inputs again, or the runtime released the same block again, while it was missed."""
+    if fault.get("direction") == "release":
+        return bool(_seen(trace, "released", {"block": fault.number("block")}, mine[0].at + 1, until))
+    return any("again" in injection.fields and (until is None or injection.at <= until) for injection in mine[1:])
+
+
+_RULES: dict[str, Rule] = {
+    "worker.kill": _worker_killed,
+    "worker.stall": _worker_stalled,
+    "frame.lose": _frame_lost,
+    "frame.duplicate": _frame_duplicated,
+    "frame.delay": _frame_delayed,
+    "frame.corrupt": _frame_corrupted,
+    "buffer.flip": _buffer_flipped,
+    "orchestrator.kill": _orchestrator_killed,
+    "disk.lose": _disk_damaged,
+    "disk.tear": _disk_damaged,
+}

@@ -1,0 +1,233 @@
+"""One run, judged: the plan, its twin and the further runs that oracles need, in one verdict and one row.
+
+The twin is the plan without its transparent faults, the baseline without visible ones as well; both are cached, as one
+twin serves many fault schedules. Oracles that need further runs (repetition, other worker counts, recoveries from
+snapshots) judge the runs for which `deep` is set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, OrderedDict
+from typing import NamedTuple
+
+import msgspec
+from msgspec.structs import replace
+
+from faults import effect
+from faults.catalogue import kind_of
+from faults.plan import Plan, plan_to_json
+from harness import restarts
+from harness.adapters.workers import Timing
+from harness.bounds import liveness_bound
+from harness.history import History
+from harness.oracles import Finding, Judged, Verdict, judge, judgeable
+from harness.simulation import journal_digest, simulate, trace_digest
+from reports import RunRow
+from runtime import journal
+from runtime.journal import Block
+from runtime.state import Decree, decode
+from scenarios.base import Outcome, Scenario
+
+OTHER_WORKERS = (1, 2, 7)
+TWINS_MAX = 64
+
+# Which part of the runtime an oracle's finding points at first.
+COMPONENTS = {
+    "twin": "orchestrator",
+    "I1": "orchestrator",
+    "I3": "pool",
+    "I8": "broker",
+    "I9": "broker",
+    "I11": "frames",
+    "I14": "buffers",
+    "I15": "buffers",
+    "I19": "pool",
+    "I20": "snapshot",
+    "I27": "journal",
+    "I28": "durability",
+    "I32": "worker",
+    "I34": "broker",
+    "replay": "snapshot",
+    "ledger": "durability",
+    "scenario": "agents",
+}
+
+
+class Checked(NamedTuple):
+    """A run with everything known of it. `effective` tells per fault of the plan whether it took effect."""
+
+    plan: Plan
+    history: History
+    twin: History
+    findings: dict[str, Finding]
+    effective: dict[int, bool]
+    row: RunRow
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        return self.row.failed_oracles
+
+
+def transparent(kind: str) -> bool:
+    return kind_of(kind).class_ == "transparent"
+
+
+def twin_plan(plan: Plan, decrees: tuple[Decree, ...]) -> Plan:
+    """The plan without its transparent faults; indices of the others do not matter to their address."""
+    return replace(plan, faults=tuple(f for f in plan.faults if not transparent(f.kind)), decrees=decrees)
+
+
+class Checker:
+    """Judges runs of one scenario; keeps its twins."""
+
+    def __init__(self, scenario: Scenario, timing: Timing | None = None) -> None:
+        self.scenario = scenario
+        self.timing = timing or Timing()
+        self._twins: OrderedDict[bytes, History] = OrderedDict()
+
+    def clean(self, plan: Plan) -> History:
+        """The history of a plan without transparent faults, from the cache if it has run."""
+        key = hashlib.sha256(plan_to_json(plan).encode()).digest()
+        if key in self._twins:
+            self._twins.move_to_end(key)
+            return self._twins[key]
+        history = self._twins[key] = simulate(self.scenario, plan, self.timing)
+        if len(self._twins) > TWINS_MAX:
+            self._twins.popitem(last=False)
+        return history
+
+    def check(self, plan: Plan, run: int = 0, deep: bool = False) -> Checked:
+        history = simulate(self.scenario, plan, self.timing)
+        blocks = [line.block for line in journal.read(history.journal).lines]
+        decrees = tuple(decree for block in blocks for decree in block.decrees)
+        bare = twin_plan(plan, decrees)
+        twin = self.clean(bare)
+        bound = liveness_bound(self.scenario, plan, self.timing)
+        judged = Judged(
+            history=history,
+            twin=twin,
+            baseline=self.clean(replace(bare, faults=())) if bare.faults else twin,
+            bound_ns=bound,
+            invariant=self._invariant,
+        )
+        if deep:
+            judged.repeat = simulate(self.scenario, plan, self.timing)
+            judged.others = self._others(plan)
+            judged.replays = tuple(restarts.from_snapshots(self.scenario, plan, bare, self.timing))
+        findings = judge(judged, judgeable(judged))
+        steps = {(block.tick, step.agent): step.status for block in blocks for step in block.steps}
+        effective = effect.effective(plan, history.injections, history.trace, steps)
+        row = _row(plan, judged, findings, effective, blocks, run)
+        return Checked(plan, history, twin, findings, effective, row)
+
+    def _others(self, plan: Plan) -> dict[int, History]:
+        counts = [n for n in OTHER_WORKERS if n != plan.physical.workers]
+        return {
+            n: simulate(self.scenario, replace(plan, physical=replace(plan.physical, workers=n)), self.timing)
+            for n in counts
+        }
+
+    def _invariant(self, history: History) -> list[str]:
+        outputs = [output for receipt in history.receipts for output in receipt.outputs]
+        blocks = [line.block for line in journal.read(history.journal).lines]
+        boxes = [agent.mailbox for agent in decode(history.final_state).agents]
+        return self.scenario.invariant(Outcome(outputs, blocks, boxes, history.blobs))
+
+
+def verdict_of(plan: Plan, findings: dict[str, Finding], effective: dict[int, bool]) -> str:
+    verdicts = {finding.verdict for finding in findings.values()}
+    if Verdict.FAIL in verdicts:
+        return "FAIL"
+    if Verdict.UNKNOWN in verdicts:
+        return "UNKNOWN"
+    return "IDLE" if plan.faults and not any(effective.values()) else "PASS"
+
+
+def recoveries(history: History, effective: dict[int, bool]) -> tuple[int, ...]:
+    """Virtual ns from each effective fault to the commit of the tick that it interrupted, once per tick."""
+    commits = [(r.at, r.tick) for r in history.trace if r.kind == "committed"]
+    times: dict[int, int] = {}
+    for injection in history.injections:
+        if effective.get(injection.fault):
+            after = next(((at, tick) for at, tick in commits if at >= injection.at), None)
+            if after is not None:
+                times[after[1]] = max(times.get(after[1], 0), after[0] - injection.at)
+    return tuple(times[tick] for tick in sorted(times))
+
+
+def _row(
+    plan: Plan,
+    judged: Judged,
+    findings: dict[str, Finding],
+    effective: dict[int, bool],
+    blocks: list[Block],
+    run: int,
+) -> RunRow:
+    history = judged.history
+    failed = tuple(i for i, f in findings.items() if f.verdict is Verdict.FAIL)
+    unknown = tuple(i for i, f in findings.items() if f.verdict is Verdict.UNKNOWN)
+    judged_ids = tuple(i for i, f in findings.items() if f.verdict is not Verdict.UNKNOWN)
+    times = recoveries(history, effective)
+    crossings = Counter((event.tick, event.agent, event.kind) for event in history.guests)
+    first = next((findings[i].evidence[0] for i in (*failed, *unknown) if findings[i].evidence), "")
+    assert judged.twin is not None
+    return RunRow(
+        run=run,
+        scenario=plan.scenario,
+        seed=plan.seed,
+        workers=plan.physical.workers,
+        verdict=verdict_of(plan, findings, effective),  # type: ignore[arg-type]
+        failed_oracles=failed,
+        unknown_oracles=unknown,
+        judged=judged_ids,
+        faults_planned=_counted(fault.kind for fault in plan.faults),
+        faults_fired=_counted(plan.faults[i].kind for i, fired in effective.items() if fired),
+        steps_redone=sum(crossings.values()) - len(crossings),
+        workers_lost=sum(record.kind == "lost" for record in history.trace),
+        recoveries_ns=times,
+        margin_ns=judged.bound_ns - max(times, default=0),
+        bound_ns=judged.bound_ns,
+        ticks=len(blocks),
+        messages=sum(len(step.inbox) for block in blocks for step in block.steps),
+        agent_steps=sum(len(block.steps) for block in blocks),
+        virtual_ns=history.virtual_ns,
+        journal_digest=journal_digest(history),
+        trace_digest=trace_digest(history.trace),
+        twin_digest=journal_digest(judged.twin),
+        plan_digest=plan_digest(plan),
+        component=COMPONENTS[failed[0]] if failed else "",
+        detail=first,
+    )
+
+
+def _counted(kinds: object) -> dict[str, int]:
+    counts = Counter(kinds)  # type: ignore[call-overload]
+    return {kind: counts[kind] for kind in sorted(counts)}
+
+
+def plan_digest(plan: Plan) -> str:
+    return hashlib.sha256(plan_to_json(plan).encode()).hexdigest()
+
+
+def summary(checked: Checked) -> dict[str, object]:
+    """What `run --json` prints."""
+    row = checked.row
+    return {
+        "verdict": row.verdict,
+        "journal_digest": row.journal_digest,
+        "twin_digest": row.twin_digest,
+        "trace_digest": row.trace_digest,
+        "ticks": row.ticks,
+        "messages": row.messages,
+        "agent_steps": row.agent_steps,
+        "virtual_ns": row.virtual_ns,
+        "faults_fired": row.faults_fired,
+        "oracles": {id_: str(finding.verdict) for id_, finding in checked.findings.items()},
+        "evidence": {i: list(f.evidence) for i, f in checked.findings.items() if f.evidence},
+    }
+
+
+def encoded(history: History) -> bytes:
+    """The trace as JSON lines."""
+    return b"".join(msgspec.json.encode(r, order="sorted") + b"\n" for r in history.trace)

@@ -1,0 +1,237 @@
+"""From picks to addresses: a draft's integers become faults at events that exist in the twin.
+
+The twin runs once per workload; what happened in it (steps with their host calls, published and read versions, blocks)
+is the list from which addresses are taken. A recipe is one way to hit something; a profile is a weighted list of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from faults.budget import check
+from faults.plan import Fault, Plan, canonical
+from harness.history import History
+from runtime import journal
+from runtime.errors import Refused
+from runtime.physical import MS, Physical
+from scenarios.strategies import Draft
+
+PHASES = ("admit", "dispatch", "await", "commit", "sync", "release", "snapshot")
+POINTS = ("before", "within", "after")
+DIRECTIONS = ("work", "done", "inputs", "release")
+MODES = ("flip", "flip", "flip", "truncate", "length")
+
+
+class StepEvent(NamedTuple):
+    """A step of the twin: host calls with an effect, and the bytes it stored into shared segments."""
+
+    tick: int
+    agent: int
+    kind: str
+    calls: int
+    stored: int
+
+
+@dataclass(frozen=True)
+class Events:
+    """What happened in a twin, in logical order."""
+
+    steps: tuple[StepEvent, ...]
+    calling: tuple[StepEvent, ...]
+    writing: tuple[StepEvent, ...]
+    read: tuple[tuple[int, int], ...]
+    blocks: int
+    ticks: tuple[int, ...]
+
+
+def events_of(twin: History) -> Events:
+    """The addressable events of a run without faults."""
+    seen: dict[tuple[int, int, str], StepEvent] = {}
+    for event in twin.guests:
+        stored = sum(call.length for call in event.calls if call.op == "buffer")
+        seen[event.tick, event.agent, event.kind] = StepEvent(
+            event.tick, event.agent, event.kind, len(event.calls), stored
+        )
+    steps = tuple(seen[key] for key in sorted(seen))
+    blocks = [line.block for line in journal.read(twin.journal).lines]
+    read = sorted({view for block in blocks for step in block.steps for view in step.views})
+    return Events(
+        steps=steps,
+        calling=tuple(s for s in steps if s.calls and s.kind == "step"),
+        writing=tuple(s for s in steps if s.stored),
+        read=tuple(read),
+        blocks=len(blocks),
+        ticks=tuple(block.tick for block in blocks),
+    )
+
+
+
+class Chooser:
+    """One pick's integers, taken one after the other."""
+
+    def __init__(self, integers: Sequence[int]) -> None:
+        self._integers = list(integers)
+
+    def below(self, bound: int) -> int:
+        return self._integers.pop(0) % bound if self._integers else 0
+
+
+Recipe = Callable[[Events, Chooser, list[Fault]], Fault | None]
+
+
+def _step(events: Sequence[StepEvent], chooser: Chooser) -> StepEvent | None:
+    return events[chooser.below(len(events))] if events else None
+
+
+def _at(step: StepEvent) -> dict[str, int | str]:
+    return {"tick": step.tick, "agent": step.agent}
+
+
+def kill_worker(events: Events, chooser: Chooser, so_far: list[Fault]) -> Fault | None:
+    step = _step(events.steps, chooser)
+    if step is None:
+        return None
+    point = chooser.below(4)
+    if point == 0:
+        return Fault(kind="worker.kill", at=_at(step))
+    if point == 1:
+        return Fault(kind="worker.kill", at={**_at(step), "point": "after"})
+    step = _step(events.calling, chooser) or step
+    return Fault(kind="worker.kill", at={**_at(step), "hostcall": 1 + chooser.below(max(1, step.calls))})
+
+
+def tear_copy(events: Events, chooser: Chooser, so_far: list[Fault]) -> Fault | None:
+    step = _step(events.writing, chooser)
+    if step is None:
+        return None
+    return Fault(kind="worker.kill", at={**_at(step), "byte": chooser.below(step.stored + 64)})
+
+
+def stall_worker(events: Events, chooser: Chooser, so_far: list[Fault]) -> Fault | None:
+    step = _step(events.steps, chooser)
+    if step is None:
+        return None
+    held = 0 if chooser.below(2) else (25 + chooser.below(400)) * MS
+    return Fault(kind="worker.stall", at=_at(step), with_={"for": held} if held else {})
+
+
+def _frame(verb: str) -> Recipe:
+    def recipe(events: Events, chooser: Chooser, so_far: list[Fault]) -> Fault | None:
+        step = _step(events.steps, chooser)
+        if step is None:
+            return None
+        direction = DIRECTIONS[min(chooser.below(6), 5) % 4]
+        at: dict[str, int | str] = {"direction": direction}
+        if direction in ("work", "done"):
+            at |= _at(step)
+        elif direction == "release":
+            at["block"] = 1 + chooser.below(events.blocks)
+        else:
+            at["occurrence"] = 1 + chooser.below(4)
+        with_: dict[str, int | str] = {}
+        if verb == "delay":
+            with_["for"] = (6 + chooser.below(60)) * MS
+        elif verb == "duplicate":
+            with_["for"] = chooser.below(30) * MS
+        elif verb == "corrupt":
+            with_ = {"bit": chooser.below(1 << 20), "mode": MODES[chooser.below(len(MODES))]}
+        return Fault(kind=f"frame.{verb}", at=at, with_=with_)
+
+    return recipe
+
+
+def flip_buffer(events: Events, chooser: Chooser, so_far: list[Fault]) -> Fault | None:
+    if not events.read:
+        return None
+    buffer, version = events.read[chooser.below(len(events.read))]
+    bit, bits = chooser.below(1 << 16), 1 + chooser.below(64)
+    return Fault(kind="buffer.flip", at={"buffer": buffer, "version": version}, with_={"bit": bit, "bits": bits})
+
+
+def kill_orchestrator(events: Events, chooser: Chooser, so_far: list[Fault]) -> Fault | None:
+    if chooser.below(8) == 7 and any(f.kind == "orchestrator.kill" for f in so_far):
+        at: dict[str, int | str] = {"after": 1, "call": 1 + chooser.below(60)}
+    else:
+        tick = events.ticks[chooser.below(len(events.ticks))]
+        at = {"tick": tick, "phase": PHASES[chooser.below(len(PHASES))]}
+    return Fault(kind="orchestrator.kill", at={**at, "point": POINTS[chooser.below(3)]})
+
+
+def crash_disk(events: Events, chooser: Chooser, so_far: list[Fault]) -> Fault | None:
+    """The disk's part of a crash: of one that the plan has already, else None (the caller adds a kill first)."""
+    kills = sum(f.kind == "orchestrator.kill" for f in so_far)
+    taken = [f.at.get("crash") for f in so_far if f.kind.startswith("disk.")]
+    free = [crash for crash in range(1, kills + 1) if crash not in taken]
+    if not free:
+        return None
+    return Fault(kind=("disk.lose", "disk.tear")[chooser.below(2)], at={"crash": free[0]})
+
+
+def trap_agent(events: Events, chooser: Chooser, so_far: list[Fault]) -> Fault | None:
+    step = _step(events.calling, chooser)
+    if step is None:
+        return None
+    return Fault(kind="agent.trap", at={**_at(step), "hostcall": 1 + chooser.below(step.calls)})
+
+
+def pass_bad_pointer(events: Events, chooser: Chooser, so_far: list[Fault]) -> Fault | None:
+    step = _step(events.calling, chooser)
+    if step is None:
+        return None
+    return Fault(kind="agent.bad_pointer", at=_at(step), with_={"hostcall": 1 + chooser.below(step.calls)})
+
+
+# The default profile: each entry is drawn with equal probability, so an entry's weight is how often it stands here.
+STRESS: tuple[Recipe, ...] = (
+    kill_worker,
+    kill_worker,
+    kill_worker,
+    tear_copy,
+    stall_worker,
+    stall_worker,
+    _frame("lose"),
+    _frame("duplicate"),
+    _frame("delay"),
+    _frame("corrupt"),
+    flip_buffer,
+    kill_orchestrator,
+    kill_orchestrator,
+    crash_disk,
+    crash_disk,
+    trap_agent,
+    pass_bad_pointer,
+)
+
+
+def expand(draft: Draft, events: Events, physical: Physical, profile: tuple[Recipe, ...] = STRESS) -> Plan:
+    """The draft as a plan, within the fault budget: a fault that would exceed it is left out."""
+    plan = Plan(scenario=draft.scenario, seed=draft.seed, inputs=draft.inputs, physical=physical)
+    faults: list[Fault] = []
+    for pick in draft.picks:
+        chooser = Chooser(pick[1:])
+        recipe = profile[pick[0] % len(profile)]
+        wanted = [recipe(events, chooser, faults)]
+        if wanted[0] is None and recipe is crash_disk:
+            kill = kill_orchestrator(events, chooser, faults)
+            wanted = [kill, crash_disk(events, chooser, [*faults, kill] if kill else faults)]
+        elif wanted[0] is None:
+            wanted = [kill_worker(events, chooser, faults)]
+        for fault in wanted:
+            if fault is not None:
+                faults = _within_budget(plan, faults, canonical(fault))
+    return Plan(
+        scenario=plan.scenario, seed=plan.seed, inputs=plan.inputs, faults=tuple(faults), physical=physical
+    )
+
+
+def _within_budget(plan: Plan, faults: list[Fault], fault: Fault) -> list[Fault]:
+    if fault in faults:
+        return faults
+    wider = [*faults, fault]
+    try:
+        check(Plan(scenario=plan.scenario, seed=plan.seed, inputs=(), faults=tuple(wider), physical=plan.physical))
+    except Refused:
+        return faults
+    return wider

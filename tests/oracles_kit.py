@@ -1,0 +1,231 @@
+"""A small world for tests of oracles: three agents, four ticks, every record of it written by hand.
+
+Nothing here uses the runtime's encoders: the journal and the envelopes are encoded anew, so an error that runtime and
+oracles would share cannot hide. A test takes `world()`, damages one record, and judges `history()`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import struct
+from collections.abc import Callable
+from typing import Any
+
+from faults.plan import Fault, Plan
+from harness.history import Crash, GuestCall, GuestEvent, History, Injection, Receipt, StoreEvent
+from harness.oracles import Finding, Judged, Verdict, judge
+from runtime.frames import Output
+from runtime.state import AgentSpec, AgentState, Input, Message, Schedule, Send, State, encode
+from runtime.telemetry import Record
+
+MESSAGE, TOPIC, INPUT, WAKE, REFUSED, BUFFER = 1, 2, 3, 4, 5, 6
+CLIENT = 0xFFFFFFFF
+FULL = 4
+LONG = bytes(range(256)) * 2  # stands in the journal by its digest
+
+
+def envelope(kind: int, sender: int, seq: int, channel: int, payload: bytes) -> bytes:
+    return struct.pack("<IIQII", kind, sender, seq, channel, len(payload)) + payload
+
+
+def b64(data: bytes) -> Any:
+    if len(data) > 256:
+        return {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+    return base64.b64encode(data).decode()
+
+
+def call(op: str, target: int = 0, data: bytes | None = b"") -> GuestCall:
+    return GuestCall(op, target, 64, len(data or b""), data)
+
+
+def step(agent: int, n: int, kind: str = "step", **fields: Any) -> dict[str, Any]:
+    default = {"status": "ok", "effects": [], "inbox": [], "views": [], "seq": 1, "image": ""}
+    return {"agent": agent, "n": n, "kind": kind, **default, **fields}
+
+
+def crossing(tick: int, agent: int, kind: str = "step", **fields: Any) -> GuestEvent:
+    """One crossing; agents 0 and 2 live on worker 11, agent 1 on worker 12."""
+    default: dict[str, Any] = {
+        "at": 100 * tick + 10,
+        "worker": 12 if agent == 1 else 11,
+        "incarnation": 1,
+        "inbox": (),
+        "status": "ok",
+        "calls": (),
+        "fresh": kind == "init",
+    }
+    return GuestEvent(agent=agent, kind=kind, tick=tick, **{**default, **fields})
+
+
+def journal_line(number: int, body: dict[str, Any], prev: str) -> tuple[bytes, str]:
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    link = hashlib.sha256((prev + text).encode()).hexdigest()
+    return f'{{"block":{number},"body":{text},"hash":"{link}","prev":"{prev}"}}\n'.encode(), link
+
+
+def journal_of(bodies: list[dict[str, Any]]) -> list[bytes]:
+    """The header's line, then one line per body."""
+    header = '{"versions":{"journal":1}}'
+    lines = [f'{{"header":{header},"sum":"{hashlib.sha256(header.encode()).hexdigest()}"}}\n'.encode()]
+    prev = "0" * 64
+    for number, body in enumerate(bodies, 1):
+        line, prev = journal_line(number, body, prev)
+        lines.append(line)
+    return lines
+
+
+class World:
+    """All records of one run, mutable; `history` puts them together."""
+
+    def __init__(self) -> None:
+        self.sent = [
+            Input(Send(0, b"go"), 1, "bank", 0),
+            Input(Schedule(1, b"task", 0), 2, "bank", 1),
+        ]
+        self.faults: tuple[Fault, ...] = ()
+        self.injections: list[Injection] = []
+        self.crashes: list[Crash] = []
+        self.bodies = _bodies()
+        self.guests = _guests()
+        self.trace = _trace()
+        self.stores = [StoreEvent(109, 11, 0, 0, 32), StoreEvent(110, 11, 0, 32, 512), StoreEvent(111, 11, 0, 0, 32)]
+        self.outputs = {2: (Output(1, 0, 0, 0, b"done"),)}
+        self.receipts: list[Receipt] = []
+        self.mailboxes: list[list[Message]] = [[], [], [Message(6, MESSAGE, 1, 0, b"left")]]
+        self.finished = True
+        self.failure = ""
+        self.blobs = {hashlib.sha256(LONG).hexdigest(): LONG}
+        self.deliver()
+
+    def deliver(self) -> None:
+        """The client's receipts as they follow from the journal; to be damaged afterwards."""
+        lines = journal_of(self.bodies)
+        self.receipts = []
+        for number, body in enumerate(self.bodies, 1):
+            durable = sum(map(len, lines[: number + 1]))
+            acknowledged = tuple((item["source"], item["n"]) for item in body["inputs"])
+            outputs = self.outputs.get(number, ())
+            final = number == len(self.bodies)
+            at = 100 * body["tick"] + 50
+            self.receipts.append(Receipt(at, number, body["tick"], acknowledged, outputs, durable, final))
+
+    def history(self) -> History:
+        agents = [
+            AgentState(spec=AgentSpec(capabilities=(), module="", name=f"a{i}", reads=(0,) if i == 2 else ()), mailbox=m)
+            for i, m in enumerate(self.mailboxes)
+        ]
+        return History(
+            plan=Plan(scenario="hand", seed=1, inputs=tuple(self.sent), faults=self.faults),
+            journal=b"".join(journal_of(self.bodies)),
+            blobs=self.blobs,
+            trace=self.trace,
+            guests=self.guests,
+            stores=self.stores,
+            sent=self.sent,
+            receipts=self.receipts,
+            crashes=self.crashes,
+            injections=self.injections,
+            final_state=encode(State(agents=agents)),
+            healed_at=0,
+            finished=self.finished,
+            failure=self.failure,
+        )
+
+    def guest(self, tick: int, agent: int, **changes: Any) -> None:
+        """Change what the crossing of this step was."""
+        at = next(i for i, g in enumerate(self.guests) if (g.tick, g.agent) == (tick, agent))
+        self.guests[at] = self.guests[at]._replace(**changes)
+
+    def step(self, block: int, agent: int) -> dict[str, Any]:
+        return next(s for s in self.bodies[block - 1]["steps"] if s["agent"] == agent)  # type: ignore[no-any-return]
+
+
+def _input(source: str, n: int, tick: int, **action: Any) -> dict[str, Any]:
+    return {"source": source, "n": n, "tick": tick, "action": action}
+
+
+def _bodies() -> list[dict[str, Any]]:
+    """Sequence numbers: 1 the client's, 2 3 4 5 agent 0's in tick 1 (5 is refused), 6 agent 1's in tick 2."""
+    config = {"topics": ["news"], "buffers": [{"capacity": 1024, "name": "b", "writer": 0}]}
+    genesis = [_input("genesis", 1, 0, do="configure", config={**config, "max_tasks_per_tick": 9})]
+    genesis += [_input("genesis", n, 0, do="spawn", spec={"name": f"a{n - 2}"}) for n in (2, 3, 4)]
+    empty: dict[str, Any] = {"inputs": [], "decrees": [], "steps": [], "events": [], "root": ""}
+    go = _input("bank", 1, 0, do="send", agent=0, payload=b64(b"go"))
+    task = _input("bank", 2, 1, do="schedule", agent=1, payload=b64(b"task"), ticks=0)
+    inits = [step(agent, 1, "init", seq=2) for agent in (0, 1, 2)]
+    inits[2]["effects"] = [["subscribe", 0, ""]]
+    plan = [["send", 1, b64(b"one")], ["send", 1, b64(LONG)], ["publish", 0, b64(b"news")], ["send", 2, b64(b"full")]]
+    plan += [["buffer", 0, b64(LONG)], ["output", 0, b64(b"done")]]
+    first = [step(0, 2, inbox=[1], effects=plan, seq=2), step(1, 2, inbox=[0], effects=[["wake", 1, ""]], seq=6)]
+    second = [step(0, 3, inbox=[5], seq=6), step(1, 3, inbox=[2, 3, 0], effects=[["send", 2, b64(b"left")]], seq=6)]
+    second.append(step(2, 2, inbox=[4], views=[[0, 1]], seq=7))
+    published = ["published", 0, 1, len(LONG), 7, hashlib.sha256(LONG).hexdigest()]
+    return [
+        {**empty, "tick": 0, "inputs": [*genesis, go], "steps": inits, "root": "ab"},
+        {**empty, "tick": 1, "inputs": [task], "steps": first, "events": [["refused", 5, 0, 2], published]},
+        {**empty, "tick": 2, "steps": second},
+        {**empty, "tick": 3, "events": [["finished"]], "root": "cd"},
+    ]
+
+
+def _guests() -> list[GuestEvent]:
+    calls = (call("send", 1, b"one"), call("send", 1, LONG), call("publish", 0, b"news"), call("send", 2, b"full"))
+    calls += (call("buffer", 0, LONG), call("output", 0, b"done"))
+    to_1 = (envelope(MESSAGE, 0, 2, 0, b"one"), envelope(MESSAGE, 0, 3, 0, LONG), envelope(WAKE, CLIENT, 0, 0, b""))
+    to_2 = (envelope(TOPIC, 0, 4, 0, b"news"), envelope(BUFFER, 0, 1, 0, LONG))
+    return [
+        crossing(0, 0, "init"),
+        crossing(0, 1, "init"),
+        crossing(0, 2, "init", calls=(call("subscribe"),)),
+        crossing(1, 0, inbox=(envelope(INPUT, CLIENT, 1, 0, b"go"),), calls=calls),
+        crossing(1, 1, inbox=(envelope(WAKE, CLIENT, 0, 0, b"task"),), calls=(call("wake", 1),)),
+        crossing(2, 0, inbox=(envelope(REFUSED, 2, 5, FULL, b"full"),)),
+        crossing(2, 1, inbox=to_1, calls=(call("send", 2, b"left"),)),
+        crossing(2, 2, inbox=to_2),
+    ]
+
+
+def record(at: int, kind: str, tick: int, **fields: int | str) -> Record:
+    return Record(at, kind, 1, tick, fields)
+
+
+def _trace() -> list[Record]:
+    trace = [record(0, "spawned", -1, worker=worker, slot=slot) for slot, worker in enumerate((11, 12))]
+    for tick in range(4):
+        trace.append(record(100 * tick, "opened", tick))
+        if tick < 3:
+            trace += [record(100 * tick + 1, "sent", tick, worker=w, lease=2 * tick + w - 10, orders=1) for w in (11, 12)]
+            trace += [record(100 * tick + 20, "received", tick, worker=w, lease=2 * tick + w - 10) for w in (11, 12)]
+        trace.append(record(100 * tick + 30, "committed", tick, block=tick + 1, steps=3, messages=1))
+    return trace
+
+
+def world(*damages: Callable[[World], None]) -> World:
+    made = World()
+    for damage in damages:
+        damage(made)
+    return made
+
+
+def finding(oracle: str, made: World, **others: Any) -> Finding:
+    """One oracle's finding over a run; by default its twin, repetition and so on are undamaged."""
+    good = World().history()
+    against: dict[str, Any] = {
+        "twin": good,
+        "baseline": good,
+        "repeat": good,
+        "others": {1: good, 7: good},
+        "replays": (("state-1", good.final_state),),
+        "bound_ns": 1000,
+        "invariant": lambda history: [],
+    }
+    return judge(Judged(made.history(), **{**against, **others}), [oracle])[oracle]
+
+
+def refuses(oracle: str, made: World, named: str, **others: Any) -> None:
+    """The oracle says FAIL, and one line of its evidence names this record."""
+    found = finding(oracle, made, **others)
+    assert found.verdict is Verdict.FAIL, found
+    assert any(named in line for line in found.evidence), found.evidence
