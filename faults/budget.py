@@ -99,7 +99,7 @@ def _check_clients(faults: list[Fault]) -> None:
     hit = sorted({f.number("occurrence") for f in faults if f.kind in frames and f.get("direction") == "inputs"})
     for first, last in zip(hit, hit[SAME_FRAME_MAX:], strict=False):
         if last - first == SAME_FRAME_MAX:
-            what = f"{SAME_FRAME_MAX + 1} client frames in a row would be hit, from the {first}th"
+            what = f"{SAME_FRAME_MAX + 1} client frames in a row would be hit, from number {first}"
             raise Refused(what, "fault budget", f"at most {SAME_FRAME_MAX} in a row")
 
 

@@ -16,6 +16,7 @@ from faults.wrappers.guests import POINTER_REASON, TRAP_REASON
 from runtime.telemetry import Record
 
 CLIENTS = -1  # the `worker` of a trace record about a client's frame
+MET_NS = 1_000_000  # a frame that has arrived is handled within this time
 
 
 class Performed(Protocol):
@@ -87,12 +88,15 @@ def _frame_lost(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
 
 
 def _frame_duplicated(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
-    """The surplus copy must have been thrown away: nothing else shows that it was met."""
+    """The surplus copy, or the answer to it, must have been met: thrown away, or received with nothing left to do."""
     if fault.get("direction") == "release":
         return any("discarded" in injection.fields for injection in mine)
     if fault.get("direction") == "inputs":
-        return bool(_seen(trace, "stale", {"worker": CLIENTS}, mine[0].at))
-    return bool(_seen(trace, "stale", _lease(mine[0]), mine[0].at))
+        # Clients repeat by themselves what is not acknowledged, so only what is met at once is this copy.
+        second = mine[0].at + int(mine[0].fields["for"])
+        return bool(_seen(trace, "stale", {"worker": CLIENTS}, second, second + MET_NS))
+    answers = [_seen(trace, kind, _lease(mine[0]), mine[0].at) for kind in ("stale", "received")]
+    return bool(answers[0]) or len(answers[1]) > 1
 
 
 def _frame_delayed(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
@@ -104,9 +108,9 @@ def _frame_delayed(fault: Fault, mine: Sequence[Performed], trace: Trace) -> boo
 
 
 def _frame_corrupted(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
-    """Who receives it says that it is garbled, if it is the orchestrator; otherwise it is sent again."""
-    about = {"inputs": CLIENTS, "done": mine[0].fields.get("worker", CLIENTS)}.get(str(fault.get("direction")))
-    if about is not None and _seen(trace, "garbled", {"worker": about}, mine[0].at):
+    """Who receives it says that it is garbled, or it is sent again."""
+    about = mine[0].fields.get("worker", CLIENTS)
+    if fault.get("direction") != "release" and _seen(trace, "garbled", {"worker": about}, mine[0].at):
         return True
     return _client_again(fault, mine, trace) if _is_client(fault) else _sent_again(mine[0], trace)
 

@@ -109,7 +109,7 @@ KINDS: tuple[FaultKind, ...] = (
             Form(needs=("call",), may=("point",)),
             Form(needs=("after", "call"), may=("point",)),
         ),
-        counts_when="a higher incarnation has recovered or started",
+        counts_when="a successor has recovered or started",
     ),
     FaultKind(
         slug="worker.kill",
@@ -202,7 +202,7 @@ KINDS: tuple[FaultKind, ...] = (
         "duplicate",
         ("F36",),
         "a frame arrives twice",
-        "the second answer for its lease arrives, stale",
+        "the surplus copy, or the answer to it, is met and has no effect",
         Key(name="for", meaning="how much later the second arrives", unit="ns", high=60_000 * MS, default=0),
     ),
     _frame(

@@ -67,7 +67,6 @@ def events_of(twin: History) -> Events:
     )
 
 
-
 class Chooser:
     """One pick's integers, taken one after the other."""
 
@@ -113,7 +112,7 @@ def stall_worker(events: Events, chooser: Chooser, so_far: list[Fault]) -> Fault
     step = _step(events.steps, chooser)
     if step is None:
         return None
-    held = 0 if chooser.below(2) else (25 + chooser.below(400)) * MS
+    held = 0 if chooser.below(2) else (25 + chooser.below(100)) * MS
     return Fault(kind="worker.stall", at=_at(step), with_={"for": held} if held else {})
 
 
@@ -204,6 +203,8 @@ STRESS: tuple[Recipe, ...] = (
     pass_bad_pointer,
 )
 
+TRANSPARENT: tuple[Recipe, ...] = tuple(recipe for recipe in STRESS if recipe not in (trap_agent, pass_bad_pointer))
+
 
 def expand(draft: Draft, events: Events, physical: Physical, profile: tuple[Recipe, ...] = STRESS) -> Plan:
     """The draft as a plan, within the fault budget: a fault that would exceed it is left out."""
@@ -221,9 +222,7 @@ def expand(draft: Draft, events: Events, physical: Physical, profile: tuple[Reci
         for fault in wanted:
             if fault is not None:
                 faults = _within_budget(plan, faults, canonical(fault))
-    return Plan(
-        scenario=plan.scenario, seed=plan.seed, inputs=plan.inputs, faults=tuple(faults), physical=physical
-    )
+    return Plan(scenario=plan.scenario, seed=plan.seed, inputs=plan.inputs, faults=tuple(faults), physical=physical)
 
 
 def _within_budget(plan: Plan, faults: list[Fault], fault: Fault) -> list[Fault]:

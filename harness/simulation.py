@@ -7,6 +7,7 @@ orchestrator is killed starts another one from the disk. Same build, scenario an
 from __future__ import annotations
 
 import hashlib
+import traceback
 
 import msgspec
 
@@ -22,7 +23,7 @@ from harness.assembly import Incarnation, World, incarnate
 from harness.history import Crash, History, Injection
 from runtime import journal, state
 from runtime.durability import BLOBS, JOURNAL
-from runtime.errors import FailStop, ModuleRefused
+from runtime.errors import FailStop
 from runtime.orchestrator import Orchestrator
 from runtime.recovery import DECREES
 from runtime.state import Config, Configure
@@ -73,10 +74,16 @@ class Simulation:
         self._due = {source: tuple(ticks) for source, ticks in due.items()}
 
     def run(self) -> History:
-        self._boot()
-        self.client.start()
-        self.loop.run(HORIZON_NS, MAX_EVENTS)
         history = self.history
+        try:
+            self._boot()
+            self.client.start()
+            self.loop.run(HORIZON_NS, MAX_EVENTS)
+        except Exception as error:  # a build under test may raise anything; that is its verdict, not the harness's end
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            place = f"{frame.filename.rpartition('/')[2]}:{frame.lineno}"
+            history.failure = "exception"
+            history.failure_detail = f"{type(error).__name__}: {error} ({place})"
         if not history.finished and not history.failure:
             history.failure = "liveness"
             history.failure_detail = f"not finished at {self.loop.now()} ns after {self.loop.events} events"
@@ -114,7 +121,7 @@ class Simulation:
         except Killed:
             self._crashed()
             return
-        except (FailStop, ModuleRefused) as stop:
+        except FailStop as stop:
             self.history.failure = stop.check
             self.history.failure_detail = str(stop)
             self.loop.stop()

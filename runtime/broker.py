@@ -30,9 +30,7 @@ def deliver(state: State, target: int, message: Message, sender: int, events: li
     if len(agent.mailbox) - agent.reserved >= state.config.mailbox:
         events.append(("refused", message.seq, sender, target))
         if sender != OUTSIDE:
-            deliver_control(
-                state.agents[sender], Message(message.seq, REFUSED, target, E_FULL, message.payload)
-            )
+            deliver_control(state.agents[sender], Message(message.seq, REFUSED, target, E_FULL, message.payload))
         return False
     agent.mailbox.append(message)
     return True

@@ -242,7 +242,6 @@ def _settle(state: State, config: Config, record: StepRecord, outcome: Outcome, 
         _effect(state, record, effect, events)
 
 
-
 def _effect(state: State, record: StepRecord, effect: Effect, events: list[Event]) -> None:
     op, target = effect.op, effect.target
     if op == "send":

@@ -370,9 +370,7 @@ class Orchestrator:
             blobs = dict(committed.blobs)
             self._releases.append(recovery.release_of(block, committed.block, blobs))
             self._released_at.append(0)
-            self.telemetry.emit(
-                "committed", block=block, steps=len(opened.records), messages=committed.messages
-            )
+            self.telemetry.emit("committed", block=block, steps=len(opened.records), messages=committed.messages)
         with self._in("snapshot"):
             self._snapshot(opened, committed.snapshot)
         self._open = None

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Mapping
 
 from runtime import buffers
-from runtime.errors import FrameRefused
+from runtime.errors import FrameRefused, ModuleRefused
 from runtime.frames import Base, Done, Order, Result, Work, pack, unpack
 from runtime.ports import Artifacts, Call, Guest, Guests, Memory, StepArguments
 from runtime.snapshot import HeldImage
@@ -75,7 +75,10 @@ class WorkerCore:
         if record.kind == "init":
             if order.base is None:
                 return _unserved(record, "behind", hosted.n if hosted else 0)
-            hosted = self._fresh(record.agent, order.base.spec, record.n - 1)
+            try:
+                hosted = self._fresh(record.agent, order.base.spec, record.n - 1)
+            except ModuleRefused as refused:
+                return self._refused(record, order.base.spec, refused.check)
         elif hosted is None or hosted.n != record.n - 1:
             if order.base is None or (hosted and hosted.n > record.n):
                 return _unserved(record, "behind", hosted.n if hosted else 0)
@@ -95,9 +98,19 @@ class WorkerCore:
         old = self._hosted.pop(agent, None)
         if old and old.guest:
             old.guest.close()
-        guest = self._guests.instantiate(agent, spec, self._artifacts.get(spec.module))
+        try:
+            wasm = self._artifacts.get(spec.module)
+        except KeyError:
+            raise ModuleRefused("digest", f"no artefact {spec.module[:12]}", spec.name) from None
+        guest = self._guests.instantiate(agent, spec, wasm)
         hosted = self._hosted[agent] = Hosted(spec, guest, n)
         return hosted
+
+    def _refused(self, record: StepRecord, spec: AgentSpec, check: str) -> Result:
+        """A module that fails a load check: its init fails by that check's name, and nothing of it ran."""
+        hosted = self._hosted[record.agent] = Hosted(spec, None, record.n)
+        hosted.answer = Result(record.agent, record.n, f"refused:{check}", (), None, 0, 0)
+        return hosted.answer
 
     def _restore(self, agent: int, base: Base, fuel: int) -> Hosted | int:
         """The agent as it was before its next step, in a fresh instance; or the step whose replay differed."""
@@ -223,5 +236,3 @@ def _digest_now(guest: Guest) -> str:
 
 def _unserved(record: StepRecord, why: str, n: int) -> Result:
     return Result(record.agent, record.n, "", (), None, 0, 0, why, (n, 0))
-
-

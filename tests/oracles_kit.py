@@ -113,7 +113,9 @@ class World:
 
     def history(self) -> History:
         agents = [
-            AgentState(spec=AgentSpec(capabilities=(), module="", name=f"a{i}", reads=(0,) if i == 2 else ()), mailbox=m)
+            AgentState(
+                spec=AgentSpec(capabilities=(), module="", name=f"a{i}", reads=(0,) if i == 2 else ()), mailbox=m
+            )
             for i, m in enumerate(self.mailboxes)
         ]
         return History(
@@ -148,9 +150,11 @@ def _input(source: str, n: int, tick: int, **action: Any) -> dict[str, Any]:
 
 def _bodies() -> list[dict[str, Any]]:
     """Sequence numbers: 1 the client's, 2 3 4 5 agent 0's in tick 1 (5 is refused), 6 agent 1's in tick 2."""
-    config = {"topics": ["news"], "buffers": [{"capacity": 1024, "name": "b", "writer": 0}]}
-    genesis = [_input("genesis", 1, 0, do="configure", config={**config, "max_tasks_per_tick": 9})]
-    genesis += [_input("genesis", n, 0, do="spawn", spec={"name": f"a{n - 2}"}) for n in (2, 3, 4)]
+    config: dict[str, Any] = {"seed": 1, "last_tick": 3, "max_tasks_per_tick": 9, "topics": ["news"]}
+    config["buffers"] = [{"capacity": 1024, "name": "b", "writer": 0}]
+    spec: dict[str, Any] = {"capabilities": [], "module": ""}
+    genesis = [_input("genesis", 1, 0, do="configure", config=config)]
+    genesis += [_input("genesis", n, 0, do="spawn", spec={**spec, "name": f"a{n - 2}"}) for n in (2, 3, 4)]
     empty: dict[str, Any] = {"inputs": [], "decrees": [], "steps": [], "events": [], "root": ""}
     go = _input("bank", 1, 0, do="send", agent=0, payload=b64(b"go"))
     task = _input("bank", 2, 1, do="schedule", agent=1, payload=b64(b"task"), ticks=0)
@@ -196,7 +200,9 @@ def _trace() -> list[Record]:
     for tick in range(4):
         trace.append(record(100 * tick, "opened", tick))
         if tick < 3:
-            trace += [record(100 * tick + 1, "sent", tick, worker=w, lease=2 * tick + w - 10, orders=1) for w in (11, 12)]
+            trace += [
+                record(100 * tick + 1, "sent", tick, worker=w, lease=2 * tick + w - 10, orders=1) for w in (11, 12)
+            ]
             trace += [record(100 * tick + 20, "received", tick, worker=w, lease=2 * tick + w - 10) for w in (11, 12)]
         trace.append(record(100 * tick + 30, "committed", tick, block=tick + 1, steps=3, messages=1))
     return trace

@@ -74,7 +74,10 @@ def test_a_plan_written_and_read_is_the_same_plan(some: list[Fault], seed: int) 
         ("frame.delay@tick:1,agent:2,direction:done,for=5000us", "frame.delay@tick:1,agent:2,direction:done,for=5ms"),
         ("frame.delay@direction:inputs,for:30ms", "frame.delay@direction:inputs"),
         ("frame.delay@direction:inputs,for=1500ns", "frame.delay@direction:inputs,for=1500ns"),
-        ("frame.corrupt@direction:release,block:4,mode:truncate", "frame.corrupt@direction:release,block:4,mode=truncate"),
+        (
+            "frame.corrupt@direction:release,block:4,mode:truncate",
+            "frame.corrupt@direction:release,block:4,mode=truncate",
+        ),
         ("worker.stall@tick:1,agent:1,for=2s", "worker.stall@tick:1,agent:1,for=2s"),
         ("orchestrator.kill@after:1,call:9,point:within", "orchestrator.kill@after:1,call:9,point:within"),
         ("orchestrator.kill@tick:60,phase:sync", "orchestrator.kill@tick:60,phase:sync"),
@@ -149,7 +152,10 @@ def test_a_fault_of_a_plan_is_read_into_canonical_form() -> None:
         (edited(seed="7"), "not a plan: Expected `int`"),
         (edited(seed=True), "not a plan: Expected `int`"),
         (edited(physical={"workers": 2, "fast": 1}), "unknown key 'fast'"),
-        (edited(inputs=[{"action": {"do": "fly"}, "n": 1, "source": "c", "tick": 0}]), "not a plan: Invalid value 'fly'"),
+        (
+            edited(inputs=[{"action": {"do": "fly"}, "n": 1, "source": "c", "tick": 0}]),
+            "not a plan: Invalid value 'fly'",
+        ),
         (edited(faults=[{"kind": "worker.melt", "at": {}, "with": {}}]), "unknown fault 'worker.melt'"),
         (edited(faults=[{"kind": "worker.kill", "at": {"tick": 1, "agent": 1}, "why": 1}]), "unknown key 'why'"),
         ('{"scenario": "a", "scenario": "b", "seed": 1, "inputs": []}', "damaged JSON: a key is there twice"),
@@ -179,7 +185,7 @@ def test_bytes_that_are_not_text_are_refused() -> None:
 def test_a_payload_with_a_second_spelling_is_refused() -> None:
     tree = json.loads(plan_to_json(a_plan()))
     tree["inputs"][1]["action"]["payload"] = "AP9="  # the same two bytes, with a stray bit in the last character
-    with pytest.raises(Refused, match="not canonical|not a plan"):
+    with pytest.raises(Refused, match=r"not canonical|not a plan"):
         plan_from_json(json.dumps(tree))
 
 

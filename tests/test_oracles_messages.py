@@ -141,12 +141,13 @@ def test_a_gap_without_a_record_is_named_and_with_one_is_not() -> None:
     assert finding("I9", made).verdict is Verdict.PASS
 
 
-def test_a_send_on_the_senders_side_that_the_receiver_skipped_is_named() -> None:
+def test_a_message_that_its_sender_sent_to_another_is_named() -> None:
     made = world()
     calls = made.guests[3].calls
-    made.guest(1, 0, calls=(calls[1], calls[1], *calls[2:4], *calls[4:]))  # the guest passed number 2 to agent 1 too
-    made.guest(2, 1, inbox=(TWO, AWAKE))
-    refuses("I9", made, "number 2")
+    made.guest(1, 0, calls=(call("send", 2, b"one"), *calls[1:]))
+    refuses(
+        "I9", made, "guest event 6: agent 1 got number 2 of sender 0 (direct 0) which guest event 3 call 0 sent to [2]"
+    )
 
 
 # --- bytes ------------------------------------------------------------------------------------------------------------
@@ -214,6 +215,13 @@ def test_a_writer_that_follows_a_reaped_one_is_fine() -> None:
     made = world()
     made.trace.append(record(111, "lost", 1, worker=11, lease=3, cause="exit"))
     made.stores.append(StoreEvent(112, 12, 0, 0, 32))
+    assert finding("I14", made).verdict is Verdict.PASS
+
+
+def test_a_worker_that_answers_and_is_sent_more_in_one_moment_holds_its_new_lease() -> None:
+    made = world()
+    made.trace.append(record(120, "sent", 2, worker=12, lease=9, orders=1))
+    made.stores.append(StoreEvent(130, 12, 0, 0, 32))
     assert finding("I14", made).verdict is Verdict.PASS
 
 

@@ -61,7 +61,8 @@ class Fuse:
         if "call" in fault.at:
             return max(fault.number("after"), 0) == self.successor and fault.number("call") == self.calls
         tick, phase = self._where()
-        if phase != fault.get("phase") or tick < fault.number("tick"):
+        # The first boot is before any tick; it counts as tick 0.
+        if phase != fault.get("phase") or max(tick, 0) < fault.number("tick"):
             return False
         return self._injector.count("orchestrator.kill", index) >= fault.number("occurrence")
 

@@ -80,9 +80,7 @@ class SimDisk:
         completed, self._completed = self._completed, []
         return completed
 
-    def _submit(
-        self, complete: Callable[[], None], changes: list[tuple[int, bytes | None]], file: _File | None
-    ) -> int:
+    def _submit(self, complete: Callable[[], None], changes: list[tuple[int, bytes | None]], file: _File | None) -> int:
         self._tickets += 1
         ticket, epoch = self._tickets, self._epoch
 

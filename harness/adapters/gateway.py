@@ -67,9 +67,7 @@ class SimClient:
             return
         self._early.setdefault(
             frame.block,
-            Receipt(
-                self._loop.now(), frame.block, frame.tick, frame.acknowledged, frame.outputs, durable, frame.final
-            ),
+            Receipt(self._loop.now(), frame.block, frame.tick, frame.acknowledged, frame.outputs, durable, frame.final),
         )
         before = self.cursor
         while self.cursor + 1 in self._early:

@@ -106,7 +106,7 @@ class SimWorkers:
         frames: list[bytes] = []
         try:
             frames = state.core.handle(data)
-        except WorkerDied:
+        except (WorkerDied, MemoryError):
             died = True
         if state.core.garbled > state.garbled:
             state.garbled = state.core.garbled

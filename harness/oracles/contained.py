@@ -7,12 +7,14 @@ ticks that never close.
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import Any
 
 from faults.catalogue import kind_of
 from harness.history import Injection
-from harness.oracles.flows import Origin, Taken, place
+from harness.oracles.flows import Origin, place
 from harness.oracles.judged import CUT_SHORT, Judged
+from harness.oracles.reading import Step
 from harness.oracles.shared import published
 from harness.oracles.verdict import Unjudged
 from runtime.errors import Refused
@@ -102,7 +104,11 @@ def _effect(run: Judged, injection: Injection) -> tuple[int, int, list[str]]:
 
 
 def _untouched(run: Judged, baseline: Judged, struck: dict[int, int]) -> list[str]:
-    """Steps before anything of a struck agent could have reached their agent: as in the baseline, each of them."""
+    """Steps before anything of a struck agent could have reached their agent: as in the baseline, each of them.
+
+    Modules see sequence numbers, which the struck agent's missing sends shift for everyone. So from an agent's first
+    inbox with other numbers on, the bytes of its effects may differ; their number, kinds, targets and all else may not.
+    """
     agents = len(run.final.agents)
     if run.config["max_tasks_per_tick"] < agents:
         raise Unjudged("max_tasks_per_tick makes every agent's turn depend on every other's")
@@ -110,14 +116,14 @@ def _untouched(run: Judged, baseline: Judged, struck: dict[int, int]) -> list[st
     ours, theirs = (_per_agent(judged, reached) for judged in (run, baseline))
     found = []
     for agent in range(agents):
-        here, there = ours.get(agent, []), theirs.get(agent, [])
-        for number in range(max(len(here), len(there))):
-            a = here[number] if number < len(here) else None
-            b = there[number] if number < len(there) else None
-            if a is None or b is None or a[1] != b[1]:
-                where = place(a[0]) if a else f"baseline {place(b[0])}" if b else ""
-                found.append(f"{where}: agent {agent}, which nothing of a struck agent had reached, differs")
-                break
+        renumbered = False
+        for a, b in zip_longest(ours.get(agent, []), theirs.get(agent, [])):
+            renumbered = renumbered or (a and a.inbox) != (b and b.inbox)
+            if a and b and _normal(run, a, renumbered) == _normal(baseline, b, renumbered):
+                continue
+            where = place(a.at) if a else f"baseline's {place(b.at)}"
+            found.append(f"{where}: agent {agent}, which nothing of a struck agent had reached, differs")
+            break
     return found
 
 
@@ -149,36 +155,38 @@ def _readers(judged: Judged) -> dict[int, tuple[int, ...]]:
     return readers
 
 
-def _per_agent(judged: Judged, reached: dict[int, int]) -> dict[int, list[tuple[tuple[int, int], Any]]]:
-    """Each agent's steps before it was reached, free of sequence numbers, which every other agent shifts."""
-    steps: dict[int, list[tuple[tuple[int, int], Any]]] = {}
-    for taken in judged.flows.taken:
-        if taken.step.tick < reached.get(taken.step.agent, _NEVER):
-            steps.setdefault(taken.step.agent, []).append((taken.step.at, _normal(judged, taken)))
+def _per_agent(judged: Judged, reached: dict[int, int]) -> dict[int, list[Step]]:
+    """Each agent's steps before it was reached."""
+    steps: dict[int, list[Step]] = {}
+    for step, _ in judged.flows.taken:
+        if step.tick < reached.get(step.agent, _NEVER):
+            steps.setdefault(step.agent, []).append(step)
     return steps
 
 
-def _normal(judged: Judged, taken: Taken) -> tuple[Any, ...]:
-    step = taken.step
+def _normal(judged: Judged, step: Step, renumbered: bool) -> tuple[Any, ...]:
+    """A step with messages named by who sent them, not by sequence numbers."""
     origins: list[Origin] = []
     for seq in step.inbox:
         sent = judged.flows.sent.get(seq)
         origins.append(sent.origin if sent else ("wake",) if not seq else ("unknown", seq))
-    return step.tick, step.n, step.kind, step.status, step.effects, tuple(origins), step.views
+    effects = tuple([effect[:2] for effect in step.effects]) if renumbered else step.effects
+    return step.tick, step.n, step.kind, step.status, effects, tuple(origins), step.views
 
 
 def replays(run: Judged) -> list[str]:
     """A step that ran more than once did the same each time; no check stopped a run that none should stop."""
     history, found = run.history, []
     if history.failure and not any(class_of(fault.kind) == "failstop" for fault in history.plan.faults):
-        found.append(f"stopped by check '{history.failure}': {history.failure_detail}")
-    committed = {(s.tick, s.agent, s.kind) for s, _ in run.flows.taken} if history.journal else set()
+        return [f"stopped by check '{history.failure}': {history.failure_detail}"]
+    committed = {(s.tick, s.agent, s.kind) for s, _ in run.flows.taken}
     last = max((tick for tick, _, _ in committed), default=-1)
     for index, event in enumerate(run.crossings):
         key = (event.tick, event.agent, event.kind)
         accepted = run.executions[key]
+        what = f"guest event {index}: agent {event.agent}"
         if event.tick <= last and key not in committed:
-            found.append(f"guest event {index}: agent {event.agent} ran in tick {event.tick}; no block holds that step")
+            found.append(f"{what} ran in tick {event.tick}; no block holds that step")
         if event is accepted.event:
             continue
         same = event.calls == accepted.event.calls
@@ -187,9 +195,7 @@ def replays(run: Judged) -> list[str]:
         elif event.status != accepted.event.status:
             same = False
         if not same:
-            found.append(
-                f"guest event {index}: agent {event.agent} in tick {event.tick} did other than {accepted.number}"
-            )
+            found.append(f"{what} did other in tick {event.tick} than in guest event {accepted.number}")
     return found
 
 
@@ -205,11 +211,18 @@ def liveness(run: Judged) -> list[str]:
     for index, record in enumerate(history.trace):
         if record.kind == "opened":
             opened.setdefault(record.tick, record.at)
-        elif record.kind == "committed":
-            since = max(opened.pop(record.tick, record.at), history.healed_at)
+            continue
+        if record.kind == "committed":
+            closed = [record.tick] if record.tick in opened else []
+        elif record.kind == "recovered":  # its block was written when the orchestrator died, and counts
+            closed = [tick for tick in sorted(opened) if tick <= record.tick]
+        else:
+            continue
+        for tick in closed:
+            since = max(opened.pop(tick), history.healed_at)
             if record.at - since > run.bound_ns:
                 found.append(
-                    f"trace record {index}: tick {record.tick} closed {record.at - since} ns after "
+                    f"trace record {index}: tick {tick} closed {record.at - since} ns after "
                     f"{'healing' if since == history.healed_at else 'it opened'}, the bound is {run.bound_ns}"
                 )
     found += [f"tick {tick}, opened at {at}, never closed" for tick, at in sorted(opened.items())]

@@ -16,6 +16,8 @@ from harness.oracles.reading import Block, chain
 from harness.oracles.verdict import Unjudged
 from runtime import journal as runtime_journal
 
+NEAR = 64
+
 
 def chained(run: Judged) -> list[str]:
     """I27: the chain verifies, and a flip, a cut, a swap and a splice are each found at their block by both readers."""
@@ -48,10 +50,13 @@ def _disagreement(name: str, data: bytes, expected: int | None) -> list[str]:
 
 
 def tampered(history: History, bounds: list[tuple[int, int]]) -> list[tuple[str, bytes, int]]:
-    """Four damaged copies: (what was done, the bytes, the first bad block); places follow from the plan's digest."""
+    """Four damaged copies: (what was done, the bytes, the first bad block); places follow from the plan's digest.
+
+    The flip is anywhere; whole blocks are moved among the first `NEAR`, as the chain's rule is the same everywhere.
+    """
     key = hashlib.sha256(msgspec.json.encode(history.plan, order="sorted")).digest()
     picks = [int.from_bytes(key[i : i + 8], "big") for i in range(0, 32, 8)]
-    data, last = history.journal, len(bounds) - 1
+    data, last = history.journal, min(len(bounds) - 1, NEAR)
     where = picks[0] % len(data)
     flipped = bytearray(data)
     flipped[where] ^= 1 << picks[0] % 8

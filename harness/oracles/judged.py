@@ -44,7 +44,7 @@ class Judged:
         """The journal as far as it verifies; raises Unjudged when there is none."""
         if not self.history.journal:
             raise Unjudged("there is no journal")
-        return reading.read(self.history.journal)
+        return reading.parse(self.history.journal, *self.chained)
 
     @cached_property
     def chained(self) -> tuple[int, list[reading.Chained], tuple[int, str] | None]:
@@ -52,7 +52,7 @@ class Judged:
 
     @cached_property
     def executions(self) -> dict[Key, Execution]:
-        """Per step the first crossing that was not cut short; a step that only ever died has its last one."""
+        """Per step the first crossing that was not cut short; of a step that only ever died its first one."""
         found: dict[Key, Execution] = {}
         for index, event in enumerate(self.history.guests):
             key = (event.tick, event.agent, event.kind)

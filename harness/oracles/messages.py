@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from harness.oracles.envelopes import Envelope
-from harness.oracles.flows import Flows, Taken, place
+from harness.oracles.flows import Execution, Flows, Taken, place
 from harness.oracles.judged import CUT_SHORT, Judged
 from harness.oracles.reading import Step
 from harness.oracles.verdict import Unjudged
@@ -29,17 +29,17 @@ def exactly_once(run: Judged) -> list[str]:
     if not run.crossings or not run.client:
         raise Unjudged("there is no client's ledger")
     found = _inputs_once(run) + run.flows.unjoined
-    times: Counter[tuple[int, int]] = Counter()
+    times: dict[tuple[int, int], int] = {}
     for taken in run.flows.taken:
         step, execution = taken
         if execution is not None:
             got = tuple([envelope[2] for envelope in execution.inbox if envelope[0] != BUFFER])
             if got != step.inbox:
                 found.append(f"{place(step.at)}: consumed {_list(step.inbox)}, {_crossing(taken)} got {_list(got)}")
-        consumed = [(step.agent, seq) for seq in step.inbox if seq]
-        times.update(consumed)
-        for _, seq in consumed:
-            found += _assigned(run.flows, step, seq)
+        for seq in step.inbox:
+            if seq:
+                times[step.agent, seq] = times.get((step.agent, seq), 0) + 1
+                found += _assigned(run.flows, step, seq)
     for (agent, seq), number in times.items():
         sent = run.flows.sent.get(seq)
         if sent and number > 1 and number > run.flows.control.get((agent, seq), 0) + (agent in sent.targets):
@@ -90,22 +90,36 @@ def _inputs_once(run: Judged) -> list[str]:
 
 def fifo(run: Judged) -> list[str]:
     """I9: per (sender, receiver, topic) numbers rise at the receiver's guest, and gaps are on record."""
+    if not run.crossings:
+        raise Unjudged("there is no guest log")
     flows, found = run.flows, []
     got: dict[tuple[int, int, int, int], list[int]] = {}
     for taken in flows.taken:
         if taken.execution is None:
             continue
+        agent = taken.step.agent
         for kind, sender, seq, channel, _ in taken.execution.inbox:
-            if kind in (MESSAGE, TOPIC, INPUT):
-                stream = got.setdefault((kind, sender, taken.step.agent, channel), [])
-                if stream and seq <= stream[-1]:
-                    found.append(
-                        f"{_crossing(taken)}: agent {taken.step.agent} got number {seq} of sender {sender} "
-                        f"({_NAMES[kind]} {channel}) after {stream[-1]}"
-                    )
-                stream.append(seq)
+            if kind not in (MESSAGE, TOPIC, INPUT):
+                continue
+            stream = got.setdefault((kind, sender, agent, channel), [])
+            sent = flows.sent.get(seq)
+            problem = ""
+            if stream and seq <= stream[-1]:
+                problem = f"after {stream[-1]}"
+            elif sent is None or agent not in sent.targets or sent.sender != sender:
+                problem = f"which {sent.where} sent to {_list(sent.targets)}" if sent else "which nobody sent"
+            if problem:
+                stream_name = f"sender {sender} ({_NAMES[kind]} {channel})"
+                found.append(f"{_crossing(taken)}: agent {agent} got number {seq} of {stream_name} {problem}")
+            stream.append(seq)
+    return found + _gaps(flows, got)
+
+
+def _gaps(flows: Flows, got: dict[tuple[int, int, int, int], list[int]]) -> list[str]:
+    """Copies that their receiver does not have though it has a later one of the stream, without a record of why."""
     unseen = _unseen_inboxes(flows)
     heads = {key: (stream[-1], set(stream)) for key, stream in got.items()}
+    found = []
     for seq, sent in flows.sent.items():
         for target in sent.targets:
             head = heads.get((sent.kind, sent.sender, target, sent.channel))
@@ -132,16 +146,17 @@ def no_invention(run: Judged) -> list[str]:
     for taken in run.flows.taken:
         if taken.execution is None:
             continue
-        known = tasks.setdefault(taken.step.agent, Counter())
+        agent = taken.step.agent
         for number, envelope in enumerate(taken.execution.inbox):
-            problem = _invented(run.flows, taken.step.agent, envelope, known)
+            problem = _invented(run.flows, agent, envelope, tasks)
             if problem:
                 found.append(f"{_crossing(taken)} message {number}: {problem}")
-        found += _journaled(taken)
+        if taken.step.effects:
+            found += _journaled(taken.step, taken.execution)
     return found + _same_inbox(run)
 
 
-def _invented(flows: Flows, agent: int, envelope: Envelope, tasks: Counter[bytes]) -> str:
+def _invented(flows: Flows, agent: int, envelope: Envelope, tasks: dict[int, Counter[bytes]]) -> str:
     """How this message differs from what was sent, "" when it does not; takes a task's payload out of `tasks`."""
     kind, sender, seq, channel, payload = envelope
     if kind in (MESSAGE, TOPIC, INPUT, REFUSED):
@@ -156,8 +171,8 @@ def _invented(flows: Flows, agent: int, envelope: Envelope, tasks: Counter[bytes
             return ""
         return f"number {seq} of {sender}, {_show(payload)}; {sent.where} of {sent.sender} passed {_show(sent.data)}"
     if kind == WAKE:
-        if tasks[payload] > 0:
-            tasks[payload] -= 1
+        if agent in tasks and tasks[agent][payload] > 0:
+            tasks[agent][payload] -= 1
             return ""
         return "" if not payload and flows.wakes.get(agent) else f"a wake that agent {agent} was never due"
     return "" if kind == BUFFER else f"{len(payload)} bytes that are no envelope"
@@ -169,11 +184,8 @@ def _show(data: bytes | None) -> str:
     return f"{len(data)} B {data[:12].hex()}{'…' if len(data) > 12 else ''}"
 
 
-def _journaled(taken: Taken) -> list[str]:
+def _journaled(step: Step, execution: Execution) -> list[str]:
     """Effects whose bytes in the journal are not those that the module passed; buffers are I15's."""
-    step, execution = taken
-    if execution is None or not step.effects:
-        return []
     return [
         f"{place(step.at)} effect {number}: not the bytes that guest event {execution.number} call {number} passed"
         for number, (effect, call) in enumerate(zip(step.effects, execution.event.calls, strict=False))
@@ -198,12 +210,12 @@ def conservation(run: Judged) -> list[str]:
         raise Unjudged("there is no guest log")
     changes = _changes(run.flows)
     found, flight = [], Counter[tuple[int, int]]()
-    for tick in sorted(changes):
-        flight.update(changes[tick][0])
-        flight.subtract(changes[tick][1])
+    for moment in sorted(changes):
+        flight.update(changes[moment][0])
+        flight.subtract(changes[moment][1])
         for channel, number in sorted(flight.items()):
             if number < 0:
-                found.append(f"tick {tick}: {-number} more copies of {_channel(channel)} arrived than were sent")
+                found.append(f"tick {moment[0]}: {-number} more copies of {_channel(channel)} arrived than were sent")
                 flight[channel] = 0
     left = Counter[tuple[int, int]]()
     for agent in run.final.agents:
@@ -230,21 +242,24 @@ def _channel(channel: tuple[int, int]) -> str:
 _Change = tuple[Counter[tuple[int, int]], Counter[tuple[int, int]]]
 
 
-def _changes(flows: Flows) -> dict[int, _Change]:
-    """Per tick the copies that came into being and those that ended, by (kind, topic)."""
-    changes: dict[int, _Change] = defaultdict(lambda: (Counter(), Counter()))
+def _changes(flows: Flows) -> dict[tuple[int, int], _Change]:
+    """The copies that came into being and those that ended, by (kind, topic), per moment.
+
+    A moment is (tick, 0), when inputs are admitted and inboxes taken, or (tick, 1), when effects are committed.
+    """
+    changes: dict[tuple[int, int], _Change] = defaultdict(lambda: (Counter(), Counter()))
     for sent in flows.sent.values():
         if sent.targets:
-            changes[sent.tick][0][_key(sent.kind, sent.channel)] += len(sent.targets)
+            changes[sent.tick, int(sent.sender != OUTSIDE)][0][_key(sent.kind, sent.channel)] += len(sent.targets)
     for lost in flows.undelivered:
         sent = flows.sent[lost.seq]
-        changes[lost.tick][1][_key(sent.kind, sent.channel)] += 1
+        changes[lost.tick, 1][1][_key(sent.kind, sent.channel)] += 1
         if lost.op == "refused" and (lost.sender, lost.seq) in flows.control:
-            changes[lost.tick][0][REFUSED, 0] += 1
+            changes[lost.tick, 1][0][REFUSED, 0] += 1
     for tick, payload in flows.tasks:
-        changes[tick][0][WAKE, 0] += bool(payload)
+        changes[tick, 0][0][WAKE, 0] += bool(payload)
     for taken in flows.taken:
-        ended = changes[taken.step.tick][1]
+        ended = changes[taken.step.tick, 0][1]
         if taken.execution is not None:
             for kind, _, _, channel, payload in taken.execution.inbox:
                 if kind != BUFFER and (kind != WAKE or payload):

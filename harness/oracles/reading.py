@@ -167,9 +167,11 @@ def chain(data: bytes) -> tuple[int, list[Chained], tuple[int, str] | None]:
 
 def read(data: bytes) -> Journal:
     """All of a journal up to the first line that does not verify; a body that is not a block counts as damage."""
-    head, lines, damage = chain(data)
-    if not head:
-        return Journal({}, 0, (), damage)
+    return parse(data, *chain(data))
+
+
+def parse(data: bytes, head: int, lines: list[Chained], damage: tuple[int, str] | None) -> Journal:
+    """The blocks of lines that verified already, as `chain` returned them."""
     blocks: list[Block] = []
     for line in lines:
         try:
@@ -177,4 +179,4 @@ def read(data: bytes) -> Journal:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             damage = (line.block, f"its body is no block: {error!r}")
             break
-    return Journal(_header(data[: head - 1]), head, tuple(blocks), damage)
+    return Journal(_header(data[: head - 1]) if head else {}, head, tuple(blocks), damage)

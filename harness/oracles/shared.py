@@ -43,40 +43,44 @@ def single_writer(run: Judged) -> list[str]:
             pool.crash(history.crashes[index].incarnation)
         else:
             record = history.trace[index]
-            pool.move(rank, int(record.fields["worker"]), record.incarnation)
+            lease = int(record.fields.get("lease", 0))
+            pool.move(rank, int(record.fields["worker"]), lease, record.incarnation)
     return found
 
 
 class _Pool:
-    """Who lives, who holds a lease, and who stored last into each segment."""
+    """Who lives, which leases each one holds, and who stored last into each segment."""
 
     def __init__(self) -> None:
-        self._leased: dict[int, bool] = {}
+        self._leases: dict[int, set[int]] = {}
         self._born: dict[int, int] = {}
         self._owner: dict[int, int] = {}
 
-    def move(self, rank: int, worker: int, incarnation: int) -> None:
-        if rank == _LOST:
-            self._leased.pop(worker, None)
-        elif rank == _SPAWNED or worker in self._leased:
-            self._leased[worker] = rank == _SENT
-            self._born.setdefault(worker, incarnation)
+    def move(self, rank: int, worker: int, lease: int, incarnation: int) -> None:
+        if rank == _SPAWNED:
+            self._leases[worker], self._born[worker] = set(), incarnation
+        elif rank == _LOST:
+            self._leases.pop(worker, None)
+        elif rank == _SENT:
+            self._leases.get(worker, set()).add(lease)
+        else:
+            self._leases.get(worker, set()).discard(lease)
 
     def crash(self, incarnation: int) -> None:
         """The orchestrator's workers die with it."""
-        self._leased = {w: leased for w, leased in self._leased.items() if self._born[w] > incarnation}
+        self._leases = {w: held for w, held in self._leases.items() if self._born[w] > incarnation}
 
     def store(self, segment: int, worker: int) -> str:
         """What is wrong with this store, "" when nothing is."""
-        if worker not in self._leased:
+        if worker not in self._leases:
             return "it was reaped before, or never spawned"
         before = self._owner.get(segment, worker)
         self._owner[segment] = worker
         if before == worker:
             return ""
-        if self._leased.get(before):
+        if self._leases.get(before):
             return f"worker {before}, which stored there before, is alive and holds a lease"
-        return "" if self._leased[worker] else f"it holds no lease, and worker {before} has stored there since"
+        return "" if self._leases[worker] else f"it holds no lease, and worker {before} has stored there since"
 
 
 def _no_stores(run: Judged) -> list[str]:

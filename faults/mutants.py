@@ -1,0 +1,183 @@
+"""Mutants: planted bugs, each a small realistic patch to a copy of `runtime`, run as a build (HAR-9).
+
+A mutant names the oracle that must find it. An equivalent one changes no behaviour that the design allows to be seen;
+it is kept with its reason, and must stay unseen. An edit whose text is not there exactly once no longer applies, and
+the mutant is UNKNOWN until it is written anew.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from msgspec import Struct
+
+from runtime.errors import Refused
+
+
+class Edit(Struct, frozen=True):
+    """Replace `before`, which stands exactly once in `file` (relative to `runtime`), by `after`."""
+
+    file: str
+    before: str
+    after: str
+
+
+class Mutant(Struct, frozen=True, kw_only=True):
+    """`oracle` is who must name it in runs of `scenario`; `equivalent` is the reason why nothing can, else ""."""
+
+    name: str
+    title: str
+    scenario: str
+    oracle: str
+    edits: tuple[Edit, ...]
+    equivalent: str = ""
+
+
+MUTANTS: tuple[Mutant, ...] = (
+    Mutant(
+        name="frame_checksum_skipped",
+        title="a frame's checksum is not compared",
+        scenario="ledger",
+        oracle="I11",
+        edits=(Edit("frames.py", "    if google_crc32c.value(body) != checksum:\n", "    if not body:\n"),),
+    ),
+    Mutant(
+        name="late_result_accepted",
+        title="a result is matched by its agent alone, so that of a lost worker counts for a later step",
+        scenario="ledger",
+        oracle="twin",
+        edits=(
+            Edit(
+                "pool.py",
+                "            elif not self._current(slot, worker, frame):\n",
+                "            elif not any(self._awaited(r) for r in frame.results):\n",
+            ),
+            Edit(
+                "pool.py",
+                "                assert slot is not None\n",
+                "                slot = self._slots[frame.results[0].agent % len(self._slots)]\n",
+            ),
+            Edit(
+                "pool.py",
+                "        return record is not None and record.n == result.n\n",
+                "        return record is not None\n",
+            ),
+        ),
+    ),
+    Mutant(
+        name="redelivery_applied_twice",
+        title="an input that arrives again after its admission is applied again",
+        scenario="ledger",
+        oracle="I8",
+        edits=(
+            Edit(
+                "fold.py",
+                "        if item.n <= state.admitted.get(item.source, 0):\n",
+                "        if item.n <= 0:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        name="committed_in_arrival_order",
+        title="completions are committed in the order in which they arrived",
+        scenario="ledger",
+        oracle="twin",
+        edits=(
+            Edit(
+                "orchestrator.py",
+                "            committed = fold.commit(self.state, opened, self._outcomes)\n",
+                "            arrived = list(self._outcomes)\n"
+                "            opened.records.sort(key=lambda record: arrived.index(record.agent))\n"
+                "            committed = fold.commit(self.state, opened, self._outcomes)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        name="acknowledged_before_sync",
+        title="a block is released when it is written, before it is synced",
+        scenario="ledger",
+        oracle="I28",
+        edits=(
+            Edit(
+                "orchestrator.py",
+                "            for index in range(min(cursor, self._unsent), self._durability.durable):\n",
+                "            for index in range(min(cursor, self._unsent), self._durability.written):\n",
+            ),
+            Edit(
+                "orchestrator.py",
+                "            self._unsent = max(self._unsent, self._durability.durable)\n",
+                "            self._unsent = max(self._unsent, self._durability.written)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        name="snapshot_without_globals",
+        title="an image holds no mutable globals",
+        scenario="ledger",
+        oracle="replay",
+        edits=(
+            Edit(
+                "worker.py",
+                "            guest.restore(base.image.memory, base.image.globals)\n"
+                "            hosted.image.take(base.image.n, guest.memory(), guest.globals())\n",
+                "            guest.restore(base.image.memory, guest.globals())\n"
+                "            hosted.image.take(base.image.n, guest.memory(), ())\n",
+            ),
+            Edit(
+                "worker.py",
+                "            image = hosted.image.take(record.n, hosted.guest.memory(), hosted.guest.globals())\n",
+                "            image = hosted.image.take(record.n, hosted.guest.memory(), ())\n",
+            ),
+        ),
+    ),
+    Mutant(
+        name="range_check_skipped",
+        title="a host call's range is not compared with the memory's length",
+        scenario="ledger",
+        oracle="I32",
+        edits=(Edit("worker.py", "        if pointer + length > size:\n", "        if length > size:\n"),),
+    ),
+    Mutant(
+        name="torn_buffer_accepted",
+        title="a reader does not compare the bytes of a slot with its checksum",
+        scenario="frames",
+        oracle="I15",
+        edits=(
+            Edit("buffers.py", "    if google_crc32c.value(data) != view.crc:\n", "    if len(data) != view.length:\n"),
+        ),
+    ),
+    Mutant(
+        name="late_result_of_the_same_step",
+        title="a result is matched by agent and step, whichever worker and lease it comes from",
+        scenario="ledger",
+        oracle="twin",
+        edits=(
+            Edit(
+                "pool.py",
+                "            elif not self._current(slot, worker, frame):\n",
+                "            elif not any(self._awaited(r) for r in frame.results):\n",
+            ),
+            Edit(
+                "pool.py",
+                "                assert slot is not None\n",
+                "                slot = self._slots[frame.results[0].agent % len(self._slots)]\n",
+            ),
+        ),
+        equivalent="steps are closed: whoever runs step n of an agent gives the same result, so an old one is as good",
+    ),
+)
+
+
+def plant(mutant: Mutant, source: Path, folder: Path) -> Path:
+    """A copy of the package `source` with the mutant's edits, as `folder`/runtime; raises Refused when one is stale."""
+    target = folder / "runtime"
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+    for edit in mutant.edits:
+        path = target / edit.file
+        text = path.read_text("utf-8") if path.is_file() else ""
+        if text.count(edit.before) != 1:
+            where = f"mutant {mutant.name}, runtime/{edit.file}"
+            raise Refused(f"the text to change stands there {text.count(edit.before)} times", where, "write it anew")
+        path.write_text(text.replace(edit.before, edit.after), "utf-8")
+    return folder

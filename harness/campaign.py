@@ -1,0 +1,163 @@
+"""Campaigns: many runs over all cores, each range in a child interpreter whose death is a result, not an end.
+
+The parent hands out ranges, collects rows and says how far it is. A child that dies is replaced; the run it had
+announced is counted as failed by the oracle "process", and the rest of its range goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import subprocess
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import IO, Any, NamedTuple
+
+import msgspec
+
+from harness import builds
+from reports import RunRow
+
+RANGE = 8  # runs that share a workload go to the same child
+
+
+class Ended(NamedTuple):
+    """One run of the campaign; `plan` is its JSON when it did not pass, "" otherwise."""
+
+    row: RunRow
+    plan: str
+
+
+class Task(NamedTuple):
+    scenario: str
+    seed: int
+    runs: tuple[int, ...]
+    workers: int
+
+
+class _Child:
+    """One child interpreter and the range that it has."""
+
+    def __init__(self, build: str | None, stderr: int | None) -> None:
+        environment = {**os.environ, "PYTHONHASHSEED": os.environ.get("PYTHONHASHSEED", "random")}
+        self.process = subprocess.Popen(
+            builds.command("harness.runner", [], build),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            env=environment,
+        )
+        self.task: Task | None = None
+        self.left: deque[int] = deque()
+        self.buffer = b""
+
+    @property
+    def stdout(self) -> IO[bytes]:
+        assert self.process.stdout is not None
+        return self.process.stdout
+
+    def give(self, task: Task) -> None:
+        self.task = task
+        self.left = deque(task.runs)
+        assert self.process.stdin is not None
+        fields = {"scenario": task.scenario, "seed": task.seed, "runs": list(task.runs), "workers": task.workers}
+        self.process.stdin.write(json.dumps(fields).encode() + b"\n")
+        self.process.stdin.flush()
+
+    def close(self) -> None:
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+        self.stdout.close()
+        self.process.wait()
+
+
+def tasks_of(scenarios: Sequence[str], runs: int, seed: int, workers: int) -> list[Task]:
+    """`runs` spread evenly over the scenarios, in ranges; the scenarios take turns."""
+    shares = [runs // len(scenarios) + (i < runs % len(scenarios)) for i in range(len(scenarios))]
+    ranges = []
+    for order, (name, share) in enumerate(zip(scenarios, shares, strict=True)):
+        for first in range(0, share, RANGE):
+            numbers = tuple(range(first, min(first + RANGE, share)))
+            ranges.append((first, order, Task(name, seed, numbers, workers)))
+    return [task for _, _, task in sorted(ranges, key=lambda item: item[:2])]
+
+
+class Campaign:
+    """Runs tasks in `jobs` children; `on_end` is told of every run, and stops the campaign by returning True."""
+
+    def __init__(self, jobs: int, on_end: Callable[[Ended], bool], build: str | None = None) -> None:
+        self._jobs, self._on_end, self._build = jobs, on_end, build
+        self._waiting: deque[Task] = deque()
+        self._selector = selectors.DefaultSelector()
+        self._stopped = False
+
+    def run(self, tasks: Sequence[Task]) -> None:
+        self._waiting = deque(tasks)
+        for _ in range(min(self._jobs, len(self._waiting))):
+            self._start()
+        try:
+            while self._selector.get_map() and not self._stopped:
+                for key, _ in self._selector.select():
+                    self._read(key.data)
+        finally:
+            for key in list(self._selector.get_map().values()):
+                child: _Child = key.data
+                self._selector.unregister(child.stdout)
+                child.process.kill()
+                child.close()
+
+    def _start(self) -> None:
+        child = _Child(self._build, subprocess.DEVNULL)
+        self._selector.register(child.stdout, selectors.EVENT_READ, child)
+        child.give(self._waiting.popleft())
+
+    def _read(self, child: _Child) -> None:
+        data = os.read(child.stdout.fileno(), 1 << 16)
+        if not data:
+            self._died(child)
+            return
+        *lines, child.buffer = (child.buffer + data).split(b"\n")
+        for line in lines:
+            self._line(child, json.loads(line))
+            if self._stopped:
+                return
+
+    def _line(self, child: _Child, said: dict[str, Any]) -> None:
+        if "row" in said:
+            child.left.popleft()
+            self._stopped = self._on_end(Ended(msgspec.convert(said["row"], RunRow), said["plan"])) or self._stopped
+        elif "end" in said:
+            if self._waiting:
+                child.give(self._waiting.popleft())
+            else:
+                self._selector.unregister(child.stdout)
+                child.close()
+
+    def _died(self, child: _Child) -> None:
+        """The run that was under way ended its interpreter: that is its verdict."""
+        self._selector.unregister(child.stdout)
+        child.close()
+        task = child.task
+        assert task is not None
+        if child.left:
+            guilty = child.left.popleft()
+            code = child.process.returncode
+            row = RunRow(
+                run=guilty,
+                scenario=task.scenario,
+                seed=task.seed,
+                workers=task.workers,
+                verdict="FAIL",
+                failed_oracles=("process",),
+                judged=("process",),
+                component="harness",
+                detail=f"the interpreter of run {guilty} ended with code {code}",
+            )
+            self._stopped = self._on_end(Ended(row, "")) or self._stopped
+        if child.left:
+            self._waiting.appendleft(task._replace(runs=tuple(child.left)))
+        if self._waiting and not self._stopped:
+            self._start()

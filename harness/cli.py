@@ -1,0 +1,80 @@
+"""The command line. Exit codes: 0 pass (FIXED), 1 failed, 2 interrupted, 3 harness error, 4 usage or refused input,
+5 nothing ran, 11 diverged, 12 inconclusive.
+
+Wrong input gets one line on stderr: what, where, what to do. With --json, stdout holds one object and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from harness.builds import BuildRefused
+from harness.commands import prove, replay, run, show, stress
+from runtime.errors import EngineError
+
+INTERRUPTED, BROKEN, REFUSED = 2, 3, 4
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Faults may change the trace, never the journal. Start with: wasm-engine run hello",
+)
+@click.version_option(package_name="wasm-engine", message="%(prog)s %(version)s")
+def group() -> None:
+    """A runtime for local-first multi-agent systems, and the harness that proves a build of it reliable."""
+
+
+for _command in (
+    stress.stress,
+    run.run,
+    replay.replay,
+    prove.prove,
+    show.scenarios,
+    show.faults,
+    show.oracles,
+    show.doctor,
+):
+    group.add_command(_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code and never raises."""
+    try:
+        code = group.main(
+            args=None if arguments is None else list(arguments), prog_name="wasm-engine", standalone_mode=False
+        )
+        return code if isinstance(code, int) else 0
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return _say("interrupted; what was written before is whole", INTERRUPTED)
+    except click.UsageError as error:
+        return _say(_usage(error), REFUSED)
+    except click.ClickException as error:
+        return _say(error.format_message(), REFUSED)
+    except (EngineError, BuildRefused) as error:
+        return _say(str(error), REFUSED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # a bug of the harness: one line, and the whole story for who asks
+        if os.environ.get("WASM_ENGINE_DEBUG"):
+            raise
+        text = (
+            f"harness error: {type(error).__name__}: {error}; set WASM_ENGINE_DEBUG=1 for the traceback, and report it"
+        )
+        return _say(text, BROKEN)
+
+
+def _usage(error: click.UsageError) -> str:
+    command = error.ctx.command_path if error.ctx else "wasm-engine"
+    return f"{error.format_message().rstrip('.')}; see {command} --help"
+
+
+def _say(text: str, code: int) -> int:
+    print("wasm-engine: " + " ".join(text.split()), file=sys.stderr)
+    return code

@@ -1,0 +1,1 @@
+"""The commands of `wasm-engine`, one per module."""

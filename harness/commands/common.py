@@ -1,0 +1,78 @@
+"""What the commands share: options, builds, one JSON object, progress on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from harness import builds
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+SEED_MAX = 2**32 - 1
+
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, nothing else.")
+build_option = click.option(
+    "--build", default="", metavar="PATH", help="A folder with another `runtime` package to put under test."
+)
+seed_option = click.option(
+    "--seed", type=click.IntRange(0, SEED_MAX), default=1, show_default=True, help="What everything is drawn from."
+)
+workers_option = click.option(
+    "--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Simulated workers."
+)
+
+
+def examples(*lines: str) -> str:
+    """An epilog with examples, one a line."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def elsewhere(build: str) -> int | None:
+    """Run this same command on the build, in a child interpreter; its exit code, or None when we are there already."""
+    if not build:
+        return None
+    folder = str(builds.folder_of(build))
+    if builds.current() == folder:
+        return None
+    return builds.run_on(folder, "harness.cli", sys.argv[1:])
+
+
+def print_json(value: object) -> None:
+    sys.stdout.write(json.dumps(value, indent=1) + "\n")
+
+
+@contextmanager
+def progress(title: str, total: int) -> Iterator[Callable[[str], None]]:
+    """A bar on stderr, or a plain line for every tenth when it is no terminal; call with the latest news."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _plain(title, total)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(title, total=total)
+
+        def step(news: str) -> None:
+            bar.update(task, advance=1, description=f"{title} {news}")
+
+        yield step
+
+
+def _plain(title: str, total: int) -> Callable[[str], None]:
+    done = 0
+
+    def step(news: str) -> None:
+        nonlocal done
+        done += 1
+        if done == total or done * 10 // total > (done - 1) * 10 // total:
+            print(f"{title} {done}/{total} {news}".rstrip(), file=sys.stderr, flush=True)
+
+    return step

@@ -1,0 +1,90 @@
+"""`wasm-engine prove`: does the harness find bugs that are known to be there?"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from faults.mutants import MUTANTS, Mutant
+from harness import proving
+from harness.campaign import Campaign, Ended, tasks_of
+from harness.commands.common import examples, json_option, print_json, progress, seed_option
+from runtime.errors import Refused
+
+RUNS = 200
+CLEAN_RUNS = 120
+
+
+@click.command(epilog=examples("wasm-engine prove", "wasm-engine prove --mutant torn_buffer_accepted --json"))
+@click.option("--runs", type=click.IntRange(1), default=RUNS, show_default=True, help="At most, per mutant.")
+@click.option("--clean-runs", type=click.IntRange(0), default=CLEAN_RUNS, show_default=True, help="On the good build.")
+@click.option("--mutant", "names", multiple=True, metavar="NAME", help="Only this mutant; may be repeated.")
+@click.option("--jobs", type=click.IntRange(1, 256), default=os.cpu_count() or 1, show_default=True, help="Processes.")
+@click.option("--store", default="out/prove", show_default=True, metavar="DIR", help="Folder for the cases.")
+@seed_option
+@json_option
+def prove(runs: int, clean_runs: int, names: tuple[str, ...], jobs: int, store: str, seed: int, as_json: bool) -> int:
+    """Plant known bugs in copies of the runtime, run each as a build, and see whether the oracle named for it fails.
+
+    Each failure's shrunk case must replay as FAILED on the mutant and FIXED on the good build. Exit 1 when a mutant
+    survives, is named by another oracle only, no longer applies, or when the good build raises an alarm.
+    """
+    chosen = _chosen(names)
+    found = []
+    with progress("mutants", len(chosen)) as step:
+        for mutant in chosen:
+            one = proving.prove(mutant, runs, seed, jobs, Path(store), lambda news: None)
+            found.append(one)
+            step(f"{one.name}: {one.outcome}")
+    clean = _clean(sorted({m.scenario for m in chosen}), clean_runs, seed, jobs)
+    told = proving.summary(found, clean)
+    if as_json:
+        print_json(told)
+    else:
+        _print(found, told)
+    good = told["killed"] == told["mutants"] and not told["false_alarms"] and not told["equivalent_found"]
+    return 0 if good else 1
+
+
+def _chosen(names: tuple[str, ...]) -> list[Mutant]:
+    known = {mutant.name: mutant for mutant in MUTANTS}
+    for name in names:
+        if name not in known:
+            raise Refused(f"unknown mutant {name!r}", "--mutant", f"there is {', '.join(sorted(known))}")
+    return [known[name] for name in names] if names else list(MUTANTS)
+
+
+def _clean(scenarios: list[str], runs: int, seed: int, jobs: int) -> list[Ended]:
+    """The same kind of campaign on the good build, where nothing may be found."""
+    ended: list[Ended] = []
+    with progress("clean runs", runs) as step:
+
+        def on_end(one: Ended) -> bool:
+            ended.append(one)
+            step("")
+            return False
+
+        Campaign(jobs, on_end, "-").run(tasks_of(scenarios, runs, seed, 2))
+    return ended
+
+
+def _print(found: list[proving.Found], told: dict[str, object]) -> None:
+    table = Table(box=None, pad_edge=False)
+    for column in ("mutant", "oracle", "outcome", "runs", "seconds", "on mutant", "on good"):
+        table.add_column(column)
+    for one in found:
+        table.add_row(
+            one.name, one.oracle, one.outcome, str(one.runs), f"{one.seconds:.1f}", one.on_mutant, one.on_good
+        )
+    Console().print(table)
+    for one in found:
+        if one.reason:
+            print(f"{one.name}: {one.reason}")
+        if one.case:
+            print(f"{one.name}: wasm-engine replay {one.case}")
+    print(f"{told['killed']} of {told['mutants']} found by the oracle named for them", end="; ")
+    print(f"{told['false_alarms']} false alarms in {told['clean_runs']} clean runs")

@@ -1,0 +1,137 @@
+"""`wasm-engine run`: one run of a scenario, judged against its twin."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from faults import budget
+from faults.plan import Plan, parse_fault, plan_from_json
+from harness.check import Checked, Checker, summary, transparent
+from harness.commands.common import (
+    build_option,
+    elsewhere,
+    examples,
+    json_option,
+    print_json,
+    seed_option,
+    workers_option,
+)
+from runtime.errors import Refused
+from runtime.physical import Physical
+from scenarios import get
+
+EXIT = {"PASS": 0, "FAIL": 1, "UNKNOWN": 12, "IDLE": 12}
+SHORT = 16
+
+
+@click.command(
+    epilog=examples(
+        "wasm-engine run hello",
+        'wasm-engine run ledger --fault "worker.kill@tick:41,agent:3,hostcall:2"',
+        'wasm-engine run ledger --fault "orchestrator.kill@tick:60,phase:sync" --workers 7 --json',
+        "wasm-engine run frames --plan plan.json --no-faults",
+    )
+)
+@click.argument("scenario")
+@seed_option
+@click.option("--fault", "faults", multiple=True, metavar="SPEC", help="A typed fault; see `wasm-engine faults`.")
+@click.option("--no-faults", is_flag=True, help="Leave out all faults of the plan.")
+@workers_option
+@click.option("--plan", "plan_file", type=click.Path(path_type=Path), help="Run the plan in this JSON file.")
+@click.option("--deep", is_flag=True, help="Also judge by the oracles that need further runs (I1, I3, I20).")
+@build_option
+@json_option
+def run(
+    scenario: str,
+    seed: int,
+    faults: tuple[str, ...],
+    no_faults: bool,
+    workers: int,
+    plan_file: Path | None,
+    deep: bool,
+    build: str,
+    as_json: bool,
+) -> int:
+    """Run SCENARIO once under a virtual clock, with typed faults or a plan's, and judge it against its twin."""
+    code = elsewhere(build)
+    if code is not None:
+        return code
+    plan = _plan(scenario, seed, faults, no_faults, workers, plan_file)
+    checked = Checker(get(plan.scenario)).check(plan, deep=deep)
+    if as_json:
+        print_json(summary(checked))
+    else:
+        _print(checked)
+    return EXIT[checked.row.verdict]
+
+
+def _plan(name: str, seed: int, faults: tuple[str, ...], no_faults: bool, workers: int, plan_file: Path | None) -> Plan:
+    scenario = get(name)
+    if plan_file is None:
+        plan = Plan(scenario=name, seed=seed, inputs=scenario.workload(seed), physical=Physical(workers=workers))
+    else:
+        try:
+            text = plan_file.read_bytes()
+        except OSError as error:
+            raise Refused(f"cannot be read: {error.strerror}", str(plan_file), "give a plan's JSON file") from None
+        plan = plan_from_json(text, str(plan_file))
+        if plan.scenario != name:
+            raise Refused(f"a plan for {plan.scenario!r}, not for {name!r}", str(plan_file), "name its scenario")
+    typed = tuple(parse_fault(fault) for fault in faults)
+    chosen = () if no_faults else plan.faults + typed
+    plan = Plan(
+        scenario=plan.scenario,
+        seed=plan.seed,
+        inputs=plan.inputs,
+        faults=chosen,
+        decrees=plan.decrees,
+        physical=plan.physical,
+    )
+    budget.check(plan)
+    return plan
+
+
+def _print(checked: Checked) -> None:
+    row, history = checked.row, checked.history
+    same = row.journal_digest == row.twin_digest
+    relation = "equal to the run without faults" if same else "DIFFERS from the run without faults"
+    if not checked.plan.faults:
+        relation = f"{row.ticks} blocks, {row.agent_steps} steps, {row.messages} messages"
+    elif not all(transparent(fault.kind) for fault in checked.plan.faults):
+        relation = relation.replace("without faults", "with the visible faults alone")
+    print(f"journal  {row.journal_digest[:SHORT]}   {relation}")
+    print(f"trace    {row.trace_digest[:SHORT]}   {_story(checked)}")
+    for index, fault in enumerate(checked.plan.faults):
+        if not checked.effective[index]:
+            print(f"no effect: {fault}")
+    for finding in checked.findings.values():
+        for line in finding.evidence:
+            print(f"{finding.verdict} {finding.oracle}: {line}")
+    if history.failure:
+        print(f"stopped: {history.failure_detail}")
+    print(f"{row.verdict}     {len(row.judged)} oracles judged, {row.virtual_ns / 1e6:.1f} ms of virtual time")
+
+
+def _story(checked: Checked) -> str:
+    """What happened physically, in a line."""
+    row, history = checked.row, checked.history
+    parts = []
+    if row.workers_lost:
+        parts.append(f"{row.workers_lost} worker{'s' if row.workers_lost > 1 else ''} lost")
+    if row.steps_redone:
+        parts.append(f"{row.steps_redone} steps redone")
+    blocks = [str(r.fields["block"]) for r in history.trace if r.kind == "recovered"]
+    if blocks:
+        parts.append(f"orchestrator recovered from block {', '.join(blocks)}")
+    repaired = sum(r.kind == "repaired" for r in history.trace)
+    if repaired:
+        parts.append(f"{repaired} buffer{'s' if repaired > 1 else ''} repaired")
+    failed = sum(r.kind == "failed" for r in history.trace)
+    if failed:
+        parts.append(f"{failed} step{'s' if failed > 1 else ''} failed and contained")
+    resent = sum(r.kind == "resent" for r in history.trace)
+    if resent:
+        parts.append(f"{resent} frame{'s' if resent > 1 else ''} sent again")
+    return ", ".join(parts) or "nothing was lost"

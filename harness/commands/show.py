@@ -1,0 +1,148 @@
+"""`wasm-engine scenarios`, `faults`, `oracles`, `doctor`: what there is, and what this machine offers."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import click
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from faults.catalogue import usage
+from faults.catalogue_rows import ORACLES as CATALOGUE_ORACLES
+from faults.catalogue_rows import ROWS
+from faults.kinds import KINDS
+from harness.commands.common import examples, json_option, print_json
+from harness.oracles import ORACLES
+from scenarios import SCENARIOS, get
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+@click.command(epilog=examples("wasm-engine scenarios --json"))
+@json_option
+def scenarios(as_json: bool) -> int:
+    """List the built-in scenarios."""
+    rows = []
+    for name in SCENARIOS:
+        scenario = get(name)
+        config = scenario.config(1)
+        rows.append(
+            {"name": name, "title": scenario.title, "agents": len(scenario.agents), "ticks": config.last_tick + 1}
+        )
+    if as_json:
+        print_json({"scenarios": rows})
+        return 0
+    table = _table("scenario", "agents", "ticks", "what happens")
+    for row in rows:
+        table.add_row(str(row["name"]), str(row["agents"]), str(row["ticks"]), str(row["title"]))
+    Console().print(table)
+    return 0
+
+
+@click.command(epilog=examples("wasm-engine faults", "wasm-engine faults --json"))
+@json_option
+def faults(as_json: bool) -> int:
+    """List the faults that can be typed, and the rows of the catalogue that are not available yet."""
+    kinds = [
+        {"kind": k.slug, "class": k.class_, "rows": list(k.rows), "what": k.title, "usage": usage(k)} for k in KINDS
+    ]
+    missing = [
+        {"row": r.id, "class": r.class_, "what": r.title, "state": r.state} for r in ROWS if r.state != "available"
+    ]
+    if as_json:
+        print_json({"faults": kinds, "not_available": missing})
+        return 0
+    for kind in KINDS:
+        print(f"{kind.slug}  [{kind.class_}; {' '.join(kind.rows)}]  {kind.title}")
+        print(f"    {usage(kind)}")
+    print(f"\n{len(missing)} of {len(ROWS)} rows of the catalogue are not available yet; --json names them")
+    return 0
+
+
+@click.command(epilog=examples("wasm-engine oracles"))
+@json_option
+def oracles(as_json: bool) -> int:
+    """List the oracles: what each compares, and those that are not built yet."""
+    built = [{"id": o.id, "name": o.name, "compares": o.records} for o in ORACLES.values()]
+    missing = [{"id": o.id, "name": o.name, "state": o.state} for o in CATALOGUE_ORACLES if o.id not in ORACLES]
+    if as_json:
+        print_json({"oracles": built, "not_available": missing})
+        return 0
+    table = _table("oracle", "name", "compares")
+    for oracle in ORACLES.values():
+        table.add_row(oracle.id, oracle.name, oracle.records)
+    Console().print(table)
+    print(f"\nnot available yet: {', '.join(str(o['id']) for o in missing)}")
+    return 0
+
+
+@click.command(epilog=examples("wasm-engine doctor"))
+@json_option
+def doctor(as_json: bool) -> int:
+    """Say what this machine offers, and for each missing thing why, and what it would be good for."""
+    checks = [*_machine(), *_libraries(), *_optional()]
+    if as_json:
+        print_json({"checks": [{"what": w, "ok": ok, "found": found} for w, ok, found in checks]})
+    else:
+        for what, ok, found in checks:
+            print(f"{'ok ' if ok else 'no '} {what:<14} {found}")
+    return 0 if all(ok for what, ok, _ in checks if what in _REQUIRED) else 1
+
+
+_REQUIRED = ("python", "wasmtime", "simpy", "hypothesis", "msgspec", "pandas")
+
+
+def _machine() -> list[tuple[str, bool, str]]:
+    memory = psutil.virtual_memory()
+    shared = Path("/dev/shm")
+    free = shutil.disk_usage(Path.cwd()).free
+    return [
+        ("python", sys.version_info >= (3, 11), f"{platform.python_version()} on {platform.system()}"),
+        ("cores", True, f"{os.cpu_count()} (campaigns use them all; --jobs changes it)"),
+        ("memory", memory.available > 1 << 30, f"{memory.available >> 20} MiB available; 1 GiB is needed"),
+        ("disk", free > 1 << 30, f"{free >> 20} MiB free here; 1 GiB is enough for thousands of runs"),
+        (
+            "shared memory",
+            shared.is_dir(),
+            f"{shutil.disk_usage(shared).free >> 20} MiB in {shared}" if shared.is_dir() else "no /dev/shm",
+        ),
+    ]
+
+
+def _libraries() -> list[tuple[str, bool, str]]:
+    found = []
+    for name in _REQUIRED[1:]:
+        try:
+            found.append((name, True, version(name)))
+        except PackageNotFoundError:
+            found.append((name, False, "not installed; run make setup"))
+    return found
+
+
+def _optional() -> list[tuple[str, bool, str]]:
+    runtime = importlib.util.find_spec("onnxruntime") is not None
+    card = Path("/proc/driver/nvidia/version").exists()
+    zig = importlib.util.find_spec("ziglang") is not None
+    return [
+        (
+            "onnxruntime",
+            runtime,
+            "installed; nothing uses it before inference is there" if runtime else "not installed",
+        ),
+        ("GPU", card, "NVIDIA driver found" if card else "no NVIDIA driver; inference will run on the CPU"),
+        ("zig", zig, "found" if zig else "no ziglang; only agents written in C need it, ours are in WAT"),
+        ("uv", shutil.which("uv") is not None, shutil.which("uv") or "not found; make setup uses pip instead"),
+    ]

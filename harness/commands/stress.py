@@ -1,0 +1,229 @@
+"""`wasm-engine stress`: a campaign of random plans over scenarios, its cases and its report."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+import msgspec
+
+from faults import catalogue_rows
+from faults.kinds import KINDS
+from faults.plan import Plan, plan_from_json
+from harness import builds, cases
+from harness.campaign import Campaign, Ended, Task, tasks_of
+from harness.check import Checked, Checker
+from harness.commands.common import (
+    build_option,
+    elsewhere,
+    examples,
+    json_option,
+    print_json,
+    progress,
+    seed_option,
+    workers_option,
+)
+from harness.oracles import ORACLES
+from harness.shrinking import RUNS_MAX, Shrinker
+from reports import Meta, NotTested, RunRow, count, verdict, write
+from reports.tables import show
+from scenarios import SCENARIOS, get
+
+RUNS = 300
+CASES_MAX = 5
+EXIT = {"PASSED": 0, "FAILED": 1, "INCONCLUSIVE": 12, "NOTHING RAN": 5}
+LIBRARIES = ("wasmtime", "simpy", "hypothesis", "msgspec", "pandas")
+
+
+class Shrinking(NamedTuple):
+    """How many runs a shrink may take, and the oracle that it should keep failing."""
+
+    runs_max: int
+    prefer: str
+
+
+@click.command(
+    epilog=examples(
+        "wasm-engine stress",
+        "wasm-engine stress ledger --runs 1000 --seed 7 --jobs 4",
+        "wasm-engine stress ledger --seed 7 --only 23",
+        "wasm-engine stress --build ../other-checkout --json",
+    )
+)
+@click.argument("names", nargs=-1, metavar="[SCENARIO]...")
+@click.option("--runs", type=click.IntRange(0, 10_000_000), default=RUNS, show_default=True, help="Runs in all.")
+@click.option("--only", type=click.IntRange(0), default=None, help="Just this run of each scenario's campaign.")
+@seed_option
+@workers_option
+@click.option("--jobs", type=click.IntRange(1, 256), default=os.cpu_count() or 1, show_default=True, help="Processes.")
+@click.option("--shrink-runs", type=click.IntRange(0, 10_000), default=RUNS_MAX, show_default=True)
+@click.option("--prefer", default="", metavar="ORACLE", help="Shrink for this oracle, where it is among the failed.")
+@click.option("--store", default="out", show_default=True, help="Folder for the results.", metavar="DIR")
+@build_option
+@json_option
+def stress(
+    names: tuple[str, ...],
+    runs: int,
+    only: int | None,
+    seed: int,
+    workers: int,
+    jobs: int,
+    shrink_runs: int,
+    prefer: str,
+    store: str,
+    build: str,
+    as_json: bool,
+) -> int:
+    """Run random inputs and fault schedules over each SCENARIO (all built-in ones by default); judge every run.
+
+    A failure is shrunk, fewest faults first, and written as a case that replays. The report is in DIR/latest.
+    """
+    code = elsewhere(build)
+    if code is not None:
+        return code
+    chosen = [get(name).name for name in names or tuple(SCENARIOS)]
+    tasks = tasks_of(chosen, runs, seed, workers)
+    if only is not None:
+        tasks = [Task(name, seed, (only,), workers) for name in chosen]
+    ended = _run(tasks, jobs)
+    folder = _folder(Path(store))
+    rows = _with_cases(ended, folder, Shrinking(shrink_runs, prefer), seed)
+    meta = _meta(chosen, workers)
+    write(rows, meta, folder)
+    counts = count(rows)
+    word = verdict(counts)
+    report = folder / "report.html"
+    if as_json:
+        print_json(
+            {
+                "runs": counts.runs,
+                "passed": counts.passed,
+                "failed": counts.failed,
+                "unknown": counts.unknown,
+                "idle": counts.idle,
+                "faults_fired": counts.faults_fired,
+                "oracles_judged": counts.oracles_judged,
+                "cases": sorted({row.case for row in rows if row.case}),
+                "report": str(report),
+            }
+        )
+    else:
+        show(rows, meta)
+        print(f"report: {report}")
+    return EXIT[word]
+
+
+def _run(tasks: list[Task], jobs: int) -> list[Ended]:
+    total = sum(len(task.runs) for task in tasks)
+    ended: list[Ended] = []
+    with progress("runs", total) as step:
+
+        def on_end(one: Ended) -> bool:
+            ended.append(one)
+            failed = sum(e.row.verdict == "FAIL" for e in ended)
+            step(f"{failed} failed")
+            return False
+
+        Campaign(jobs, on_end).run(tasks)
+    return sorted(ended, key=lambda e: (e.row.scenario, e.row.run))
+
+
+def _folder(store: Path) -> Path:
+    """A new folder for this campaign; its name orders by time and says nothing else."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    for attempt in range(1000):
+        folder = store / (f"{stamp}-stress" if not attempt else f"{stamp}-stress-{attempt}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise click.ClickException(f"{store}: cannot make a folder there; give another --store")
+
+
+def _with_cases(ended: list[Ended], folder: Path, shrinking: Shrinking, seed: int) -> list[RunRow]:
+    """The rows with their replay commands; the first failure of each kind is shrunk and becomes a case."""
+    rows = []
+    known: dict[tuple[str, tuple[str, ...]], str] = {}
+    for one in ended:
+        row = one.row
+        command = f"wasm-engine stress {row.scenario} --seed {seed} --only {row.run}"
+        if row.workers != 2:
+            command += f" --workers {row.workers}"
+        case = ""
+        if one.plan:
+            plan = plan_from_json(one.plan)
+            key = (row.scenario, row.failed_oracles or row.unknown_oracles)
+            if key not in known and len(known) < CASES_MAX:
+                known[key] = str(_case(plan, row, folder, shrinking))
+            case = known.get(key, "")
+            if case:
+                command = f"wasm-engine replay {case}"
+        if builds.current():
+            command += f" --build {builds.current()}"
+        rows.append(msgspec.structs.replace(row, replay=command, case=case))
+    return rows
+
+
+def _case(plan: Plan, row: RunRow, folder: Path, shrinking: Shrinking) -> Path:
+    scenario = get(plan.scenario)
+    checker = Checker(scenario)
+    deep = not set(row.failed_oracles).isdisjoint(("I1", "I3", "I20"))
+    wanted = {shrinking.prefer} & set(row.failed_oracles) or set(row.failed_oracles[:1])
+
+    def check(candidate: Plan) -> Checked:
+        return checker.check(candidate, row.run, deep=deep)
+
+    if wanted:
+        print(f"shrinking run {row.run} of {row.scenario} ({', '.join(row.failed_oracles)})", file=sys.stderr)
+        plan = Shrinker(lambda candidate: wanted <= set(check(candidate).failed), shrinking.runs_max).shrink(plan)
+    return cases.write(check(plan), scenario, folder / "cases")
+
+
+def _meta(names: list[str], workers: int) -> Meta:
+    build = builds.current()
+    commit, dirty = _commit(Path(build) if build else builds.ROOT)
+    missing = [
+        NotTested(what=f"{row.id} {row.title}", why=row.state)
+        for row in catalogue_rows.ROWS
+        if row.state != catalogue_rows.AVAILABLE
+    ]
+    missing += [NotTested(what=f"{o.id} {o.name}", why=o.state) for o in catalogue_rows.ORACLES if o.id not in ORACLES]
+    return Meta(
+        title="Stress report",
+        profile="stress",
+        arguments=tuple(sys.argv[1:]),
+        build=build or "the harness's own runtime",
+        commit=commit,
+        dirty=dirty,
+        versions={name: version(name) for name in ("wasm-engine", *LIBRARIES)},
+        hashes={"runtime": builds.identity(), **{n: _modules_hash(n) for n in names}},
+        fault_kinds=tuple(kind.slug for kind in KINDS),
+        oracles=tuple(ORACLES),
+        not_tested=tuple(missing),
+    )
+
+
+def _modules_hash(name: str) -> str:
+    return hashlib.sha256("".join(sorted(get(name).modules)).encode()).hexdigest()
+
+
+def _commit(folder: Path) -> tuple[str, bool | None]:
+    git = shutil.which("git")
+    if git is None:
+        return "", None
+    head = subprocess.run([git, "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    if head.returncode:
+        return "", None
+    status = subprocess.run(
+        [git, "-C", str(folder), "status", "--porcelain", "--", "runtime"], capture_output=True, text=True, check=False
+    )
+    return head.stdout.strip(), bool(status.stdout.strip())

@@ -1,0 +1,169 @@
+"""Proving the tester: planted bugs must be found, by the oracle named for them, and a clean build must not be (HAR-9).
+
+Each mutant runs as a build in child interpreters until its oracle fails it; the failing run is then shrunk to a case,
+which must replay as FAILED on the mutant and as FIXED on the good build. Equivalent mutants must never be found.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from msgspec import Struct
+
+from faults.mutants import Mutant, plant
+from harness import builds
+from harness.campaign import Campaign, Ended, tasks_of
+from runtime.errors import Refused
+
+SHRINK_RUNS = 30
+KILLED, WRONG, SURVIVED, STALE, EQUIVALENT, VISIBLE = (
+    "killed",
+    "wrong oracle",
+    "survived",
+    "stale",
+    "equivalent",
+    "equivalent, yet found",
+)
+
+
+class Found(Struct, frozen=True, kw_only=True):
+    """What became of one mutant. `runs` and `seconds` until its oracle found it, or in all."""
+
+    name: str
+    title: str
+    scenario: str
+    oracle: str
+    outcome: str
+    runs: int = 0
+    seconds: float = 0.0
+    oracles: tuple[str, ...] = ()
+    case: str = ""
+    on_mutant: str = ""
+    on_good: str = ""
+    reason: str = ""
+
+
+def prove(mutant: Mutant, runs: int, seed: int, jobs: int, store: Path, news: Callable[[str], None]) -> Found:
+    """Run one mutant for at most `runs` runs; its case goes below `store`."""
+    with tempfile.TemporaryDirectory(prefix="wasm-engine-mutant-") as temporary:
+        try:
+            folder = plant(mutant, builds.ROOT / "runtime", Path(temporary))
+        except Refused as refused:
+            return _found(mutant, STALE, reason=str(refused))
+        started = time.monotonic()
+        ended = _campaign(mutant, runs, seed, jobs, folder, news)
+        seconds = round(time.monotonic() - started, 2)
+        hits = [e for e in ended if mutant.oracle in e.row.failed_oracles]
+        failures = [e for e in ended if e.row.verdict == "FAIL"]
+        named = tuple(sorted({oracle for e in failures for oracle in e.row.failed_oracles}))
+        if mutant.equivalent:
+            outcome = VISIBLE if failures else EQUIVALENT
+            return _found(mutant, outcome, len(ended), seconds, named, reason=mutant.equivalent)
+        if not hits:
+            outcome = WRONG if failures else SURVIVED
+            return _found(mutant, outcome, len(ended), seconds, named)
+        first = min(e.row.run for e in hits)
+        case, on_mutant, on_good = _case(mutant, first, seed, folder, store)
+        found = _found(mutant, KILLED, len(ended), seconds, named)
+        outcome = KILLED if (on_mutant, on_good) == ("FAILED", "FIXED") else WRONG
+        return _with(found, outcome, case, on_mutant, on_good)
+
+
+def _campaign(
+    mutant: Mutant, runs: int, seed: int, jobs: int, folder: Path, news: Callable[[str], None]
+) -> list[Ended]:
+    ended: list[Ended] = []
+
+    def on_end(one: Ended) -> bool:
+        ended.append(one)
+        news(f"{mutant.name} {len(ended)}")
+        return not mutant.equivalent and mutant.oracle in one.row.failed_oracles
+
+    Campaign(jobs, on_end, str(folder)).run(tasks_of([mutant.scenario], runs, seed, 2))
+    return ended
+
+
+def _case(mutant: Mutant, run: int, seed: int, folder: Path, store: Path) -> tuple[str, str, str]:
+    """The failing run as a shrunk case, and what it replays as on the mutant and on the good build."""
+    arguments = ["stress", mutant.scenario, "--seed", str(seed), "--only", str(run), "--json"]
+    arguments += ["--shrink-runs", str(SHRINK_RUNS), "--store", str(store / mutant.name)]
+    told = _told([*arguments, "--prefer", mutant.oracle], str(folder))
+    paths = told.get("cases", [])
+    if not isinstance(paths, list) or not paths:
+        return "", "", ""
+    case = str(paths[0])
+    outcomes = [str(_told(["replay", case, "--json"], build).get("outcome", "")) for build in (str(folder), "-")]
+    return case, outcomes[0], outcomes[1]
+
+
+def _told(arguments: list[str], build: str) -> dict[str, object]:
+    """The JSON object that a command prints on a build."""
+    command = builds.command("harness.cli", arguments, build)
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        told = json.loads(ended.stdout)
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _found(
+    mutant: Mutant, outcome: str, runs: int = 0, seconds: float = 0.0, oracles: tuple[str, ...] = (), reason: str = ""
+) -> Found:
+    return Found(
+        name=mutant.name,
+        title=mutant.title,
+        scenario=mutant.scenario,
+        oracle=mutant.oracle,
+        outcome=outcome,
+        runs=runs,
+        seconds=seconds,
+        oracles=oracles,
+        reason=reason,
+    )
+
+
+def _with(found: Found, outcome: str, case: str, on_mutant: str, on_good: str) -> Found:
+    return Found(
+        name=found.name,
+        title=found.title,
+        scenario=found.scenario,
+        oracle=found.oracle,
+        outcome=outcome,
+        runs=found.runs,
+        seconds=found.seconds,
+        oracles=found.oracles,
+        case=case,
+        on_mutant=on_mutant,
+        on_good=on_good,
+    )
+
+
+def summary(found: list[Found], clean: list[Ended]) -> dict[str, object]:
+    """What `prove --json` prints."""
+    killed = [f for f in found if f.outcome == KILLED]
+    counted = [f for f in found if f.outcome not in (EQUIVALENT, VISIBLE)]
+    return {
+        "mutants": len(counted),
+        "killed": len(killed),
+        "survivors": [f.name for f in counted if f.outcome == SURVIVED],
+        "wrong_oracle": [f.name for f in counted if f.outcome == WRONG],
+        "stale": [f.name for f in counted if f.outcome == STALE],
+        "equivalent": [f.name for f in found if f.outcome == EQUIVALENT],
+        "equivalent_found": [f.name for f in found if f.outcome == VISIBLE],
+        "median_runs": statistics.median(f.runs for f in killed) if killed else None,
+        "median_seconds": statistics.median(f.seconds for f in killed) if killed else None,
+        "false_alarms": sum(e.row.verdict in ("FAIL", "UNKNOWN") for e in clean),
+        "clean_runs": len(clean),
+        "details": [_details(f) for f in found],
+    }
+
+
+def _details(found: Found) -> dict[str, object]:
+    return {name: getattr(found, name) for name in found.__struct_fields__}

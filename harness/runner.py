@@ -1,0 +1,66 @@
+"""The runs of a campaign, in a single-threaded interpreter of their own: ranges in, rows out, one JSON line each.
+
+Run n of a campaign is a function of (seed, scenario, n) alone. Eight runs in a row share a workload, and so a twin; in
+three of four no visible fault is drawn; every tenth is judged by the oracles that need further runs. `start` is
+announced before each run, so the parent knows which plan took the interpreter with it.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+from collections.abc import Sequence
+
+import msgspec
+from msgspec.structs import replace
+
+from faults.plan import Plan, plan_to_json
+from harness import expand
+from harness.check import Checked, Checker
+from runtime.physical import Physical
+from scenarios import get
+from scenarios.strategies import draft_from_seed
+
+SHARED = 8
+VISIBLE_EVERY = 4
+DEEP_EVERY = 10
+
+
+def campaign_plan(checker: Checker, seed: int, n: int, workers: int = 2) -> Plan:
+    """The n-th plan of the campaign with this seed."""
+    name = checker.scenario.name
+    draft = draft_from_seed(name, seed, n - n % SHARED)
+    picks = draft_from_seed(name, seed, n).picks
+    bare = Plan(scenario=name, seed=draft.seed, inputs=draft.inputs, physical=Physical(workers=workers))
+    events = expand.events_of(checker.clean(bare))
+    profile = expand.STRESS if n % VISIBLE_EVERY == 0 else expand.TRANSPARENT
+    return expand.expand(replace(draft, picks=picks), events, bare.physical, profile)
+
+
+def campaign_run(checker: Checker, seed: int, n: int, workers: int = 2) -> Checked:
+    plan = campaign_plan(checker, seed, n, workers)
+    return checker.check(plan, n, deep=n % DEEP_EVERY == 0)
+
+
+def _say(**fields: object) -> None:
+    sys.stdout.write(json.dumps(fields) + "\n")
+    sys.stdout.flush()
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Reads {"scenario", "seed", "runs": [n, …], "workers"} lines until the input ends."""
+    checkers: dict[str, Checker] = {}
+    gc.freeze()
+    for line in sys.stdin:
+        task = json.loads(line)
+        name = task["scenario"]
+        checker = checkers.setdefault(name, Checker(get(name)))
+        for n in task["runs"]:
+            _say(start=n)
+            checked = campaign_run(checker, task["seed"], n, task["workers"])
+            row = msgspec.to_builtins(checked.row)
+            failed = checked.row.verdict in ("FAIL", "UNKNOWN")
+            _say(row=row, plan=plan_to_json(checked.plan) if failed else "")
+        _say(end=True)
+    return 0

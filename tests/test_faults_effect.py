@@ -1,0 +1,151 @@
+"""A fault counts when it was carried out and noticed; hand-made histories for both, and for each way to miss."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import pytest
+
+from faults.effect import effective
+from faults.kinds import KINDS
+from faults.plan import Plan, parse_fault
+from runtime.telemetry import Record
+
+MS = 1_000_000
+
+
+class Performed(NamedTuple):
+    at: int
+    fault: int
+    fields: dict[str, int | str]
+
+
+def did(at: int, **fields: Any) -> Performed:
+    return Performed(at * MS, 0, fields)
+
+
+def said(at: int, kind: str, incarnation: int = 1, **fields: Any) -> Record:
+    return Record(at * MS, kind, incarnation, 3, fields)
+
+
+LEASE: dict[str, Any] = {"worker": 5, "lease": 9}
+WORK = "tick:3,agent:1,direction:work"
+DONE = "tick:3,agent:1,direction:done"
+
+
+def judge(text: str, injections: list[Performed], trace: list[Record], journal: dict[Any, str] | None = None) -> bool:
+    plan = Plan(scenario="hello", seed=1, inputs=(), faults=(parse_fault(text),))
+    return effective(plan, injections, trace, journal or {})[0]
+
+
+LOST = said(30, "lost", cause="lease", **LEASE)
+STALE = said(50, "stale", reason="late", **LEASE)
+RESENT = said(15, "resent", **LEASE)
+
+TAKEN = [
+    ("worker.kill@tick:3,agent:1", [did(10, worker=5)], [said(11, "lost", worker=5, lease=9, cause="exit")]),
+    ("worker.stall@tick:3,agent:1", [did(10, **LEASE)], [LOST, STALE]),
+    (f"frame.lose@{WORK}", [did(10, **LEASE)], [RESENT]),
+    (f"frame.lose@{DONE}", [did(10, **LEASE)], [LOST]),
+    (f"frame.duplicate@{WORK}", [did(10, **LEASE)], [STALE]),
+    (f"frame.duplicate@{DONE}", [did(10, **LEASE)], [said(10, "stale", reason="late", **LEASE)]),
+    (f"frame.duplicate@{DONE}", [did(10, **LEASE)], [said(10, "received", **LEASE), said(10, "received", **LEASE)]),
+    (f"frame.delay@{DONE},for=6ms", [did(10, **{"for": 6 * MS}, **LEASE)], [RESENT]),
+    (f"frame.delay@{DONE},for=30ms", [did(10, **{"for": 30 * MS}, **LEASE)], [said(40, "stale", **LEASE)]),
+    (f"frame.corrupt@{DONE}", [did(10, **LEASE)], [said(10, "garbled", worker=5)]),
+    (f"frame.corrupt@{WORK}", [did(10, **LEASE)], [RESENT]),
+    ("buffer.flip@buffer:0,version:4", [did(10, buffer=0, version=4)], [said(11, "repaired", buffer=0, version=4)]),
+    ("orchestrator.kill@call:7", [did(10, successor=0)], [said(1, "started"), said(12, "recovered", 2, block=3)]),
+    ("orchestrator.kill@call:7", [did(10, successor=0)], [said(12, "started", 1, block=0)]),
+    ("disk.lose@crash:1", [did(10, removed=0), did(10, removed=3)], [said(12, "recovered", 2)]),
+    ("disk.tear@crash:1", [did(10, removed=3)], [said(12, "recovered", 2)]),
+    ("frame.lose@direction:inputs", [did(10, inputs=1), did(20, again=1, source="c", n=4)], []),
+    ("frame.delay@direction:inputs,for=30ms", [did(10, **{"for": 30 * MS}), did(20, again=1, n=4)], []),
+    ("frame.corrupt@direction:inputs", [did(10, inputs=1)], [said(10, "garbled", worker=-1)]),
+    ("frame.duplicate@direction:inputs,for=5ms", [did(10, **{"for": 5 * MS})], [said(15, "stale", worker=-1)]),
+    ("frame.lose@direction:release,block:4", [did(10, block=4)], [said(b, "released", block=4) for b in (10, 20)]),
+    ("frame.corrupt@direction:release,block:4", [did(10, block=4)], [said(20, "released", block=4)]),
+    ("frame.duplicate@direction:release,block:4", [did(10, block=4), did(11, discarded=4)], []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "injections", "trace"), TAKEN)
+def test_a_fault_that_was_carried_out_and_noticed_counts(
+    text: str, injections: list[Performed], trace: list[Record]
+) -> None:
+    assert judge(text, injections, trace)
+
+
+@pytest.mark.parametrize(("text", "injections", "trace"), TAKEN)
+def test_what_was_never_carried_out_does_not_count(text: str, injections: list[Performed], trace: list[Record]) -> None:
+    assert not judge(text, [], trace)
+
+
+@pytest.mark.parametrize(("text", "injections", "trace"), TAKEN)
+def test_what_nobody_noticed_does_not_count(text: str, injections: list[Performed], trace: list[Record]) -> None:
+    assert not judge(text, injections[:1], [])
+
+
+@pytest.mark.parametrize(("text", "injections", "trace"), TAKEN)
+def test_what_was_noticed_earlier_was_something_else(
+    text: str, injections: list[Performed], trace: list[Record]
+) -> None:
+    late = [injection._replace(at=injection.at + 1_000 * MS) for injection in injections[:1]]
+    assert not judge(text, late, trace)
+
+
+@pytest.mark.parametrize(
+    ("text", "injections", "trace"),
+    [
+        ("worker.kill@tick:3,agent:1", [did(10, worker=5)], [said(11, "lost", worker=6, lease=9, cause="exit")]),
+        ("worker.stall@tick:3,agent:1", [did(10, **LEASE)], [LOST]),
+        ("worker.stall@tick:3,agent:1", [did(10, **LEASE)], [STALE]),
+        ("worker.stall@tick:3,agent:1", [did(10, **LEASE)], [said(30, "lost", cause="exit", **LEASE), STALE]),
+        # The resend that was itself lost does not answer its own loss.
+        (f"frame.lose@{WORK},occurrence:2", [did(15, **LEASE)], [RESENT]),
+        (f"frame.lose@{WORK}", [did(10, **LEASE)], [said(15, "resent", worker=5, lease=8)]),
+        (f"frame.duplicate@{DONE}", [did(10, **LEASE)], [said(10, "received", **LEASE)]),
+        # A delay shorter than the resend: whatever came later was for another reason.
+        (f"frame.delay@{DONE},for=4ms", [did(10, **{"for": 4 * MS}, **LEASE)], [RESENT]),
+        (f"frame.corrupt@{DONE}", [did(10, **LEASE)], [said(10, "garbled", worker=6)]),
+        ("buffer.flip@buffer:0,version:4", [did(10)], [said(11, "repaired", buffer=0, version=5)]),
+        # The dead one's own last word is not its successor's first.
+        ("orchestrator.kill@call:7", [did(10, successor=0)], [said(10, "started", 1)]),
+        ("orchestrator.kill@call:7", [did(10, successor=0)], [said(10, "recovered", 1)]),
+        # A lost write that was synced anyway.
+        ("disk.lose@crash:1", [did(10, removed=0)], [said(12, "recovered", 2)]),
+        ("disk.tear@crash:1", [did(10, removed=3)], [said(9, "recovered", 2)]),
+        # What a client repeats by itself is not the second copy.
+        ("frame.duplicate@direction:inputs,for=5ms", [did(10, **{"for": 5 * MS})], [said(12, "stale", worker=-1)]),
+        ("frame.duplicate@direction:inputs,for=5ms", [did(10, **{"for": 5 * MS})], [said(20, "stale", worker=-1)]),
+        ("frame.delay@direction:inputs,for=5ms", [did(10, **{"for": 5 * MS}), did(20, again=1, n=4)], []),
+        ("frame.lose@direction:release,block:4", [did(10, block=4)], [said(10, "released", block=4)]),
+        ("frame.lose@direction:release,block:4", [did(10, block=4)], [said(20, "released", block=5)]),
+        ("frame.corrupt@direction:release,block:4", [did(10, block=4)], [said(10, "garbled", worker=-1)]),
+    ],
+)
+def test_what_was_noticed_elsewhere_or_for_another_reason_does_not_count(
+    text: str, injections: list[Performed], trace: list[Record]
+) -> None:
+    assert not judge(text, injections, trace)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("agent.trap@tick:3,agent:1,hostcall:2", "trap:injected"), ("agent.bad_pointer@tick:3,agent:1", "bad_pointer")],
+)
+def test_a_visible_fault_counts_when_the_journal_names_it_at_its_step(text: str, reason: str) -> None:
+    assert judge(text, [did(10, tick=3, agent=1)], [], {(3, 1): reason})
+    assert not judge(text, [did(10, tick=3, agent=1)], [], {(3, 1): "ok"})
+    assert not judge(text, [did(10, tick=3, agent=1)], [], {(3, 2): reason})
+    assert not judge(text, [], [], {(3, 1): reason})
+
+
+def test_faults_are_judged_apart_and_every_kind_has_a_rule() -> None:
+    texts = ["worker.kill@tick:3,agent:1", "worker.kill@tick:4,agent:1"]
+    plan = Plan(scenario="hello", seed=1, inputs=(), faults=tuple(parse_fault(text) for text in texts))
+    injections = [Performed(10, 1, {"worker": 7})]
+    trace = [Record(11, "lost", 1, 4, {"worker": 7, "lease": 1, "cause": "exit"})]
+    assert effective(plan, injections, trace, {}) == {0: False, 1: True}
+    judged = {text.partition("@")[0] for text, _, _ in TAKEN} | {"agent.trap", "agent.bad_pointer"}
+    assert judged == {kind.slug for kind in KINDS}

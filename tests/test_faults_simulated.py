@@ -1,0 +1,165 @@
+"""Each kind of fault in a real simulated run: it takes effect, and the journal is the one it must be."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+
+from faults.budget import check
+from faults.effect import effective
+from faults.injector import Step
+from faults.plan import Plan, parse_fault
+from harness.expand import Events, events_of
+from harness.history import History
+from harness.simulation import journal_digest, simulate, trace_digest
+from runtime import journal
+from runtime.physical import Physical
+from scenarios.registry import get
+
+SEED = 1
+
+
+def run(*texts: str, scenario: str = "frames", workers: int = 2) -> History:
+    chosen = get(scenario)
+    plan = Plan(
+        scenario=scenario,
+        seed=SEED,
+        inputs=chosen.workload(SEED),
+        faults=tuple(parse_fault(text) for text in texts),
+        physical=Physical(workers=workers),
+    )
+    check(plan)
+    return simulate(chosen, plan)
+
+
+@cache
+def twin() -> History:
+    return run()
+
+
+@cache
+def events() -> Events:
+    return events_of(twin())
+
+
+def step() -> str:
+    """A step in the first third of the run, so that what is late still arrives before its end."""
+    at = events().calling[len(events().calling) // 3]
+    return f"tick:{at.tick},agent:{at.agent}"
+
+
+def writing() -> tuple[str, int]:
+    """A step that fills a buffer, and how many bytes."""
+    at = events().writing[len(events().writing) // 3]
+    return f"tick:{at.tick},agent:{at.agent}", at.stored
+
+
+def statuses(history: History) -> dict[Step, str]:
+    blocks = [line.block for line in journal.read(history.journal).lines]
+    return {(block.tick, taken.agent): taken.status for block in blocks for taken in block.steps}
+
+
+def took_effect(history: History) -> list[bool]:
+    verdicts = effective(history.plan, history.injections, history.trace, statuses(history))
+    return [verdicts[index] for index in range(len(history.plan.faults))]
+
+
+AT_A_STEP = [
+    "worker.kill@{}",
+    "worker.kill@{},point:after",
+    "worker.kill@{},hostcall:1",
+    "worker.stall@{}",
+    *[f"frame.lose@{{}},direction:{direction}" for direction in ("work", "done")],
+    *[f"frame.duplicate@{{}},direction:{direction}" for direction in ("work", "done")],
+    *[f"frame.delay@{{}},direction:{direction},for=7ms" for direction in ("work", "done")],
+    *[
+        f"frame.corrupt@{{}},direction:{direction},bit=333,mode={mode}"
+        for direction in ("work", "done")
+        for mode in ("flip", "truncate", "length")
+    ],
+]
+ELSEWHERE = [
+    "frame.lose@direction:inputs",
+    "frame.delay@direction:inputs",
+    "frame.corrupt@direction:inputs,bit=100",
+    "frame.duplicate@direction:inputs",
+    "frame.lose@direction:release,block:5",
+    "frame.delay@direction:release,block:5",
+    "frame.corrupt@direction:release,block:5,bit=100",
+    "orchestrator.kill@tick:0,phase:boot",
+    "orchestrator.kill@call:300,point:within",
+    *[f"orchestrator.kill@tick:20,phase:{phase}" for phase in ("admit", "dispatch", "await", "commit")],
+    *[f"orchestrator.kill@tick:20,phase:{phase},point:after" for phase in ("sync", "release", "snapshot")],
+]
+
+
+def assert_transparent(history: History) -> None:
+    assert history.finished and not history.failure
+    assert took_effect(history) == [True] * len(history.plan.faults)
+    assert journal_digest(history) == journal_digest(twin())
+    assert trace_digest(history.trace) != trace_digest(twin().trace)
+
+
+@pytest.mark.parametrize("form", AT_A_STEP)
+def test_a_transparent_fault_at_a_step_takes_effect_and_leaves_the_journal_alone(form: str) -> None:
+    assert_transparent(run(form.format(step())))
+
+
+@pytest.mark.parametrize("text", ELSEWHERE)
+def test_a_transparent_fault_elsewhere_takes_effect_and_leaves_the_journal_alone(text: str) -> None:
+    assert_transparent(run(text))
+
+
+@pytest.mark.parametrize("share", range(5))
+def test_a_death_in_mid_copy_is_repaired(share: int) -> None:
+    at, stored = writing()
+    assert_transparent(run(f"worker.kill@{at},byte:{stored * share // 4}"))
+
+
+@pytest.mark.parametrize("bits", [1, 4096])
+def test_a_flipped_buffer_is_repaired(bits: int) -> None:
+    buffer, version = events().read[len(events().read) // 3]
+    assert_transparent(run(f"buffer.flip@buffer:{buffer},version:{version},bit=17,bits={bits}"))
+
+
+@pytest.mark.parametrize("kind", ["disk.lose", "disk.tear"])
+def test_a_crash_of_the_machine_loses_nothing_that_counted(kind: str) -> None:
+    assert_transparent(run("orchestrator.kill@tick:20,phase:sync,point:after", f"{kind}@crash:1"))
+
+
+def test_a_crash_in_the_recovery_from_a_crash_is_survived() -> None:
+    assert_transparent(
+        run("orchestrator.kill@tick:20,phase:commit", "orchestrator.kill@after:1,call:6", "disk.tear@crash:1")
+    )
+
+
+@pytest.mark.parametrize(
+    ("form", "reason"),
+    [("agent.trap@{},hostcall:1", "trap:injected"), ("agent.bad_pointer@{}", "bad_pointer")],
+)
+def test_a_visible_fault_gives_one_journal_for_any_workers_and_any_redo(form: str, reason: str) -> None:
+    fault = form.format(step())
+    alone = [run(fault, workers=workers) for workers in (1, 2, 7)]
+    redone = run(fault, f"worker.kill@{step()},point:after", "orchestrator.kill@tick:20,phase:await")
+    assert {journal_digest(history) for history in [*alone, redone]} == {journal_digest(alone[0])}
+    assert journal_digest(alone[0]) != journal_digest(twin())
+    assert took_effect(redone) == [True, True, True]
+    assert reason in statuses(alone[0]).values() and reason not in statuses(twin()).values()
+
+
+def test_faults_that_never_fire_change_neither_journal_nor_trace() -> None:
+    history = run(
+        "worker.kill@tick:9999,agent:1,hostcall:1", "worker.stall@tick:9999,agent:1", "buffer.flip@buffer:9,version:9",
+        "frame.lose@tick:9999,agent:1,direction:work", "frame.lose@direction:release,block:9999", "disk.tear@crash:1",
+        "orchestrator.kill@tick:9999,phase:sync", "agent.trap@tick:9999,agent:1,hostcall:1",
+    )  # fmt: skip
+    assert history.injections == [] and not any(took_effect(history))
+    assert journal_digest(history) == journal_digest(twin())
+    assert trace_digest(history.trace) == trace_digest(twin().trace)
+
+
+def test_a_delay_shorter_than_the_resend_is_carried_out_without_effect() -> None:
+    history = run(f"frame.delay@{step()},direction:done,for=1ms")
+    assert len(history.injections) == 1 and took_effect(history) == [False]
+    assert journal_digest(history) == journal_digest(twin())

@@ -1,0 +1,139 @@
+"""Verdicts: how they merge, what a crash or a missing record becomes, and that judging is quick."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from oracles_kit import b64, call, crossing, envelope, step, world
+
+from faults.plan import Plan
+from harness.history import History
+from harness.oracles import ORACLES, Finding, Judged, Oracle, Verdict, judge, judgeable, merge
+from harness.oracles import messages as message_oracles
+
+PASS, FAIL, UNKNOWN = Verdict.PASS, Verdict.FAIL, Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "merged"),
+    [
+        ([], UNKNOWN),
+        ([PASS, PASS], PASS),
+        ([PASS, UNKNOWN], UNKNOWN),
+        ([UNKNOWN, FAIL], FAIL),
+        ([FAIL, PASS], FAIL),
+        ([UNKNOWN], UNKNOWN),
+    ],
+)
+def test_fail_outranks_unknown_and_unknown_outranks_pass(verdicts: list[Verdict], merged: Verdict) -> None:
+    assert merge(verdicts) is merged
+
+
+@pytest.mark.parametrize("oracle", sorted(ORACLES))
+def test_an_oracle_that_crashes_is_unknown_and_says_where(oracle: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(run: Judged) -> list[str]:
+        return [str(1 // 0)]
+
+    monkeypatch.setitem(ORACLES, oracle, Oracle(oracle, "", "", crash))
+    found = judge(Judged(world().history()), [oracle])[oracle]
+    assert found.verdict is UNKNOWN
+    assert "ZeroDivisionError" in found.evidence[0]
+    assert "test_oracles_verdicts.py" in found.evidence[0]
+
+
+def empty() -> History:
+    return History(plan=Plan(scenario="hand", seed=1, inputs=()))
+
+
+@pytest.mark.parametrize("oracle", sorted(ORACLES))
+def test_a_history_without_records_is_unknown_to_every_oracle(oracle: str) -> None:
+    assert judge(Judged(empty()), [oracle])[oracle].verdict is UNKNOWN
+
+
+@pytest.mark.parametrize("oracle", sorted(set(ORACLES) - {"I14", "I27", "I28", "ledger"}))
+@pytest.mark.parametrize("damage", [b"", b"\x00" * 300, b'{"header":{}}\n'])
+def test_a_journal_that_cannot_be_read_never_passes_on_its_own_records(oracle: str, damage: bytes) -> None:
+    history = world().history()
+    history.journal = damage
+    found = judge(Judged(history), [oracle])[oracle]
+    assert found.verdict is not PASS
+
+
+def test_all_oracles_are_judged_unless_some_are_named() -> None:
+    run = Judged(world().history())
+    assert list(judge(run)) == list(ORACLES)
+    assert judge(run, ["I9"]) == {"I9": Finding("I9", PASS)}
+    with pytest.raises(KeyError):
+        judge(run, ["I99"])
+
+
+def test_what_needs_further_runs_is_judgeable_only_with_them() -> None:
+    good = world().history()
+    alone = judgeable(Judged(good))
+    assert not {"twin", "I1", "I3", "I19", "I20", "scenario"} & set(alone)
+    run = Judged(good, good, good, good, {1: good}, (("state-1", good.final_state),), 1000, lambda history: [])
+    assert judgeable(run) == tuple(ORACLES)
+    assert merge(found.verdict for found in judge(run).values()) is PASS
+
+
+def test_evidence_is_cut_and_says_so() -> None:
+    made = world()
+    del made.guests[1:]
+    evidence = judge(Judged(made.history()), ["I8"])["I8"].evidence
+    assert len(evidence) == 6
+    assert evidence[-1].startswith("and ")
+
+
+def ring(agents: int, ticks: int) -> History:
+    """Every agent sends one message to the next one in every tick."""
+    made = world()
+    first = made.bodies[0]
+    first["inputs"] = first["inputs"][:2] + [{**first["inputs"][1], "n": n} for n in range(3, agents + 2)]
+    first["inputs"].append({"source": "bank", "n": 1, "tick": 0, "action": {"do": "send", "agent": 0, "payload": ""}})
+    made.sent = made.sent[:1]
+    made.sent[0] = type(made.sent[0])(type(made.sent[0].action)(0, b""), 1, "bank", 0)
+    made.bodies, made.guests, made.receipts, made.outputs = [first], [], [], {}
+    first["steps"] = []
+    seq = 2
+    for tick in range(1, ticks + 1):
+        body: dict[str, Any] = {**first, "tick": tick, "inputs": [], "steps": [], "events": [], "root": ""}
+        for agent in range(agents):
+            previous = seq - agents + (agent - 1) % agents - agent
+            inbox = [previous] if tick > 1 else [1] if agent == 0 else []
+            data = b"%d" % tick
+            got = (envelope(1, (agent - 1) % agents, previous, 0, b"%d" % (tick - 1)),) if tick > 1 else ()
+            if tick == 1 and agent == 0:
+                got = (envelope(3, 0xFFFFFFFF, 1, 0, b""),)
+            target = (agent + 1) % agents
+            body["steps"].append(step(agent, tick, inbox=inbox, effects=[["send", target, b64(data)]], seq=seq))
+            made.guests.append(crossing(tick, agent, inbox=got, calls=(call("send", target, data),)))
+            seq += 1
+        made.bodies.append(body)
+    made.bodies[-1]["events"] = [["finished"]]
+    made.deliver()
+    history = made.history()
+    history.final_state = b""
+    return history
+
+
+def test_sixteen_agents_in_a_hundred_ticks_are_judged_in_a_moment() -> None:
+    """The aim is 20 ms; the bound leaves room for a slow, shared machine."""
+    history = ring(16, 100)
+    best = 1e9
+    for _ in range(5):
+        run = Judged(history, history, history, history, {1: history, 7: history}, (), 1000)
+        began = time.perf_counter()
+        found = judge(run, ["twin", "I3", "I8", "I9", "I11", "I15", "I27", "I28", "I32", "replay", "ledger"])
+        best = min(best, time.perf_counter() - began)
+        assert {name: f for name, f in found.items() if f.verdict is not PASS} == {}
+    assert best < 0.1
+
+
+def test_a_bug_inside_an_index_that_oracles_share_is_unknown_to_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    history = world().history()
+    history.final_state = b"not a state"
+    found = judge(Judged(history), ["I34", "I8"])
+    assert (found["I34"].verdict, found["I8"].verdict) == (UNKNOWN, PASS)
+    assert message_oracles.GENESIS == "genesis"
