@@ -1,20 +1,28 @@
-"""Delivery: every message goes through here, gets its sequence number, and is delivered, refused or dropped on record.
+"""Delivery: every message goes through here and is delivered, refused or dropped on record.
 
-Order of commit is order of delivery, so senders are FIFO and all subscribers of a topic see one order (MSG-1..3).
-Mailboxes are bounded; control messages use room reserved beyond the bound, as a sender has at most `send_limit` of
-them coming.
+A message's number comes from its sender's own count: one agent's failure shows in no other agent's envelopes. Order of
+commit is order of delivery, so senders are FIFO and all subscribers of a topic see one order (MSG-1..3). Mailboxes are
+bounded; control messages use room reserved beyond the bound, as a sender has at most `send_limit` of them coming.
 """
 
 from __future__ import annotations
 
 from runtime.journal import Event
-from runtime.state import E_FULL, GONE, MESSAGE, OUTSIDE, REFUSED, TOPIC, AgentState, Message, State
+from runtime.state import E_FULL, GONE, MESSAGE, OUTSIDE, REFUSED, TOPIC, AgentState, Message, State, sequence
 
 
-def take_sequence(state: State) -> int:
-    sequence = state.next_seq
-    state.next_seq = sequence + 1
-    return sequence
+def next_sequence(state: State, sender: int) -> int:
+    """The number that the sender's next message will have."""
+    return sequence(sender, (state.outside if sender == OUTSIDE else state.agents[sender].sent) + 1)
+
+
+def take_sequence(state: State, sender: int = OUTSIDE) -> int:
+    number = next_sequence(state, sender)
+    if sender == OUTSIDE:
+        state.outside += 1
+    else:
+        state.agents[sender].sent += 1
+    return number
 
 
 def deliver(state: State, target: int, message: Message, sender: int, events: list[Event]) -> bool:
@@ -43,18 +51,18 @@ def deliver_control(agent: AgentState, message: Message) -> None:
 
 
 def send(state: State, sender: int, target: int, payload: bytes, events: list[Event], kind: int = MESSAGE) -> int:
-    sequence = take_sequence(state)
-    deliver(state, target, Message(sequence, kind, sender, 0, payload), sender, events)
-    return sequence
+    number = take_sequence(state, sender)
+    deliver(state, target, Message(number, kind, sender, 0, payload), sender, events)
+    return number
 
 
 def publish(state: State, sender: int, topic: int, payload: bytes, events: list[Event]) -> int:
     """One sequence number, one copy for each subscriber in order of subscription."""
-    sequence = take_sequence(state)
-    message = Message(sequence, TOPIC, sender, topic, payload)
+    number = take_sequence(state, sender)
+    message = Message(number, TOPIC, sender, topic, payload)
     for subscriber in state.subscribers[topic]:
         deliver(state, subscriber, message, sender, events)
-    return sequence
+    return number
 
 
 def subscribe(state: State, agent: int, topic: int) -> None:

@@ -208,10 +208,11 @@ def commit(state: State, opened: Open, outcomes: Mapping[int, Outcome]) -> Commi
     assert config is not None
     steps: list[StepEntry] = []
     blobs: list[tuple[str, bytes]] = []
-    first = state.next_seq
+    messages = 0
     for record in opened.records:
         outcome = outcomes[record.agent]
-        sequence = state.next_seq
+        sequence = broker.next_sequence(state, record.agent)
+        messages += sum(effect.op in ("send", "publish") for effect in outcome.effects)
         _settle(state, config, record, outcome, opened.events)
         steps.append(_entry(record, outcome, sequence, blobs))
     if opened.tick >= config.last_tick:
@@ -225,7 +226,7 @@ def commit(state: State, opened: Open, outcomes: Mapping[int, Outcome]) -> Commi
         snapshot = encode(state)
         digest = hashlib.sha256(snapshot).hexdigest()
     block = Block(opened.decrees, tuple(opened.events), opened.inputs, digest, tuple(steps), opened.tick)
-    return Committed(block, blobs, snapshot, state.next_seq - first)
+    return Committed(block, blobs, snapshot, messages)
 
 
 def _settle(state: State, config: Config, record: StepRecord, outcome: Outcome, events: list[Event]) -> None:

@@ -143,8 +143,16 @@ class Decree(Struct, frozen=True):
 # --- a step ---------------------------------------------------------------------------------------------------------
 
 
+def sequence(sender: int, number: int) -> int:
+    """A message's id: the sender's own count, so that what one agent does shows in no other one's messages."""
+    return number if sender == OUTSIDE else (sender + 1) << 32 | number
+
+
 class Message(Struct, frozen=True, array_like=True, gc=False):
-    """One delivered message. `channel` is the topic, the buffer, or the status code of a refusal."""
+    """One delivered message; `seq` as in `sequence`, 0 for a wake.
+
+    `channel` is the topic, the buffer, or the status code of a refusal.
+    """
 
     seq: int
     kind: int
@@ -224,6 +232,7 @@ class AgentState(Struct):
     mailbox: list[Message] = []
     reserved: int = 0  # control messages in the mailbox, beyond its bound
     restarts: list[int] = []
+    sent: int = 0  # numbers given to its messages, over all lives
     seen: list[int] = []  # newest version read, in the order of spec.reads
     tasks: list[tuple[int, bytes]] = []  # scheduled from outside: (tick, payload), in order of tick
     wakes: list[int] = []  # ticks the agent asked to be woken at; a new life starts without them
@@ -240,7 +249,7 @@ class State(Struct):
     config: Config | None = None
     tick: int = -1
     block: int = 0
-    next_seq: int = 1
+    outside: int = 0  # numbers given to messages from outside
     cursor: int = 0  # round robin: the agent whose turn is next
     root_due: int = 0
     agents: list[AgentState] = []

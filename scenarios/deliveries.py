@@ -30,6 +30,7 @@ from runtime.state import (
     Schedule,
     Send,
     Spawn,
+    sequence,
 )
 from scenarios.base import Outcome
 
@@ -67,7 +68,7 @@ class Deliveries:
         self._outcome = outcome
         self._queues: list[deque[Message]] = []
         self._subscribers: list[list[int]] = []
-        self._next = 1
+        self._numbers: dict[int, int] = {}  # by sender: how many messages it has sent
         for block in outcome.blocks:
             self._fold(block)
         self._compare_mailboxes()
@@ -103,7 +104,7 @@ class Deliveries:
             case Publish(payload, topic):
                 self._publish(tick, OUTSIDE, topic, payload, missed)
             case Schedule(agent) if agent >= len(self._queues):
-                self._next += 1
+                self._number(OUTSIDE)
             case Join(agent, topic) if topic < len(self._subscribers) and agent < len(self._queues):
                 self._subscribe(agent, topic)
 
@@ -118,8 +119,11 @@ class Deliveries:
             self._subscribers[effect.target].remove(agent)
 
     def _message(self, kind: int, sender: int, channel: int, payload: bytes) -> Message:
-        self._next += 1
-        return Message(self._next - 1, kind, sender, channel, payload)
+        return Message(self._number(sender), kind, sender, channel, payload)
+
+    def _number(self, sender: int) -> int:
+        self._numbers[sender] = self._numbers.get(sender, 0) + 1
+        return sequence(sender, self._numbers[sender])
 
     def _subscribe(self, agent: int, topic: int) -> None:
         if agent not in self._subscribers[topic]:
@@ -146,15 +150,15 @@ class Deliveries:
         """The messages that the step names; number 0 is a wake, which no queue holds: it stands without a payload."""
         inbox = []
         queue = self._queues[entry.agent] if entry.agent < len(self._queues) else deque[Message]()
-        for sequence in entry.inbox:
-            if sequence == 0:
+        for number in entry.inbox:
+            if number == 0:
                 inbox.append(Message(0, WAKE, OUTSIDE, 0, b""))
-            elif queue and queue[0].seq == sequence:
+            elif queue and queue[0].seq == number:
                 inbox.append(queue.popleft())
             else:
                 due = f"message {queue[0].seq}" if queue else "nothing"
                 self.violations.append(
-                    f"tick {tick}, agent {entry.agent}: consumed message {sequence} where {due} was due"
+                    f"tick {tick}, agent {entry.agent}: consumed message {number} where {due} was due"
                 )
         if entry.kind == "step" and queue:
             self.violations.append(f"tick {tick}, agent {entry.agent}: left message {queue[0].seq} of its inbox")

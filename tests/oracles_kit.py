@@ -23,6 +23,9 @@ from runtime.telemetry import Record
 MESSAGE, TOPIC, INPUT, WAKE, REFUSED, BUFFER = 1, 2, 3, 4, 5, 6
 CLIENT = 0xFFFFFFFF
 FULL = 4
+
+# Numbers count per sender, with an agent's id + 1 in the upper half.
+GO, ONE, TWO, NEWS, FILL, LEFT = 1, (1 << 32) + 1, (1 << 32) + 2, (1 << 32) + 3, (1 << 32) + 4, (2 << 32) + 1
 LONG = bytes(range(256)) * 2  # stands in the journal by its digest
 
 
@@ -41,7 +44,8 @@ def call(op: str, target: int = 0, data: bytes | None = b"") -> GuestCall:
 
 
 def step(agent: int, n: int, kind: str = "step", **fields: Any) -> dict[str, Any]:
-    default = {"status": "ok", "effects": [], "inbox": [], "views": [], "seq": 1, "image": ""}
+    first = (agent + 1 << 32) + 1
+    default = {"status": "ok", "effects": [], "inbox": [], "views": [], "seq": first, "image": ""}
     return {"agent": agent, "n": n, "kind": kind, **default, **fields}
 
 
@@ -93,7 +97,7 @@ class World:
         self.stores = [StoreEvent(109, 11, 0, 0, 32), StoreEvent(110, 11, 0, 32, 512), StoreEvent(111, 11, 0, 0, 32)]
         self.outputs = {2: (Output(1, 0, 0, 0, b"done"),)}
         self.receipts: list[Receipt] = []
-        self.mailboxes: list[list[Message]] = [[], [], [Message(6, MESSAGE, 1, 0, b"left")]]
+        self.mailboxes: list[list[Message]] = [[], [], [Message(LEFT, MESSAGE, 1, 0, b"left")]]
         self.finished = True
         self.failure = ""
         self.blobs = {hashlib.sha256(LONG).hexdigest(): LONG}
@@ -141,7 +145,8 @@ class World:
         self.guests[at] = self.guests[at]._replace(**changes)
 
     def step(self, block: int, agent: int) -> dict[str, Any]:
-        return next(s for s in self.bodies[block - 1]["steps"] if s["agent"] == agent)  # type: ignore[no-any-return]
+        found: dict[str, Any] = next(s for s in self.bodies[block - 1]["steps"] if s["agent"] == agent)
+        return found
 
 
 def _input(source: str, n: int, tick: int, **action: Any) -> dict[str, Any]:
@@ -149,7 +154,7 @@ def _input(source: str, n: int, tick: int, **action: Any) -> dict[str, Any]:
 
 
 def _bodies() -> list[dict[str, Any]]:
-    """Sequence numbers: 1 the client's, 2 3 4 5 agent 0's in tick 1 (5 is refused), 6 agent 1's in tick 2."""
+    """GO is the client's; ONE, TWO, NEWS and FILL (refused) are agent 0's in tick 1, LEFT is agent 1's in tick 2."""
     config: dict[str, Any] = {"seed": 1, "last_tick": 3, "max_tasks_per_tick": 9, "topics": ["news"]}
     config["buffers"] = [{"capacity": 1024, "name": "b", "writer": 0}]
     spec: dict[str, Any] = {"capabilities": [], "module": ""}
@@ -158,34 +163,40 @@ def _bodies() -> list[dict[str, Any]]:
     empty: dict[str, Any] = {"inputs": [], "decrees": [], "steps": [], "events": [], "root": ""}
     go = _input("bank", 1, 0, do="send", agent=0, payload=b64(b"go"))
     task = _input("bank", 2, 1, do="schedule", agent=1, payload=b64(b"task"), ticks=0)
-    inits = [step(agent, 1, "init", seq=2) for agent in (0, 1, 2)]
+    inits = [step(agent, 1, "init") for agent in (0, 1, 2)]
     inits[2]["effects"] = [["subscribe", 0, ""]]
     plan = [["send", 1, b64(b"one")], ["send", 1, b64(LONG)], ["publish", 0, b64(b"news")], ["send", 2, b64(b"full")]]
     plan += [["buffer", 0, b64(LONG)], ["output", 0, b64(b"done")]]
-    first = [step(0, 2, inbox=[1], effects=plan, seq=2), step(1, 2, inbox=[0], effects=[["wake", 1, ""]], seq=6)]
-    second = [step(0, 3, inbox=[5], seq=6), step(1, 3, inbox=[2, 3, 0], effects=[["send", 2, b64(b"left")]], seq=6)]
-    second.append(step(2, 2, inbox=[4], views=[[0, 1]], seq=7))
+    first = [step(0, 2, inbox=[GO], effects=plan), step(1, 2, inbox=[0], effects=[["wake", 1, ""]])]
+    second = [step(0, 3, inbox=[FILL], seq=FILL + 1)]
+    second.append(step(1, 3, inbox=[ONE, TWO, 0], effects=[["send", 2, b64(b"left")]]))
+    second.append(step(2, 2, inbox=[NEWS], views=[[0, 1]]))
     published = ["published", 0, 1, len(LONG), 7, hashlib.sha256(LONG).hexdigest()]
     return [
         {**empty, "tick": 0, "inputs": [*genesis, go], "steps": inits, "root": "ab"},
-        {**empty, "tick": 1, "inputs": [task], "steps": first, "events": [["refused", 5, 0, 2], published]},
+        {**empty, "tick": 1, "inputs": [task], "steps": first, "events": [["refused", FILL, 0, 2], published]},
         {**empty, "tick": 2, "steps": second},
         {**empty, "tick": 3, "events": [["finished"]], "root": "cd"},
     ]
 
 
 def _guests() -> list[GuestEvent]:
-    calls = (call("send", 1, b"one"), call("send", 1, LONG), call("publish", 0, b"news"), call("send", 2, b"full"))
+    calls: tuple[GuestCall, ...] = (
+        call("send", 1, b"one"),
+        call("send", 1, LONG),
+        call("publish", 0, b"news"),
+        call("send", 2, b"full"),
+    )
     calls += (call("buffer", 0, LONG), call("output", 0, b"done"))
-    to_1 = (envelope(MESSAGE, 0, 2, 0, b"one"), envelope(MESSAGE, 0, 3, 0, LONG), envelope(WAKE, CLIENT, 0, 0, b""))
-    to_2 = (envelope(TOPIC, 0, 4, 0, b"news"), envelope(BUFFER, 0, 1, 0, LONG))
+    to_1 = (envelope(MESSAGE, 0, ONE, 0, b"one"), envelope(MESSAGE, 0, TWO, 0, LONG), envelope(WAKE, CLIENT, 0, 0, b""))
+    to_2 = (envelope(TOPIC, 0, NEWS, 0, b"news"), envelope(BUFFER, 0, 1, 0, LONG))
     return [
         crossing(0, 0, "init"),
         crossing(0, 1, "init"),
         crossing(0, 2, "init", calls=(call("subscribe"),)),
-        crossing(1, 0, inbox=(envelope(INPUT, CLIENT, 1, 0, b"go"),), calls=calls),
+        crossing(1, 0, inbox=(envelope(INPUT, CLIENT, GO, 0, b"go"),), calls=calls),
         crossing(1, 1, inbox=(envelope(WAKE, CLIENT, 0, 0, b"task"),), calls=(call("wake", 1),)),
-        crossing(2, 0, inbox=(envelope(REFUSED, 2, 5, FULL, b"full"),)),
+        crossing(2, 0, inbox=(envelope(REFUSED, 2, FILL, FULL, b"full"),)),
         crossing(2, 1, inbox=to_1, calls=(call("send", 2, b"left"),)),
         crossing(2, 2, inbox=to_2),
     ]

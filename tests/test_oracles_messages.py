@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 from oracles_kit import (
     BUFFER,
     CLIENT,
@@ -23,7 +24,7 @@ from oracles_kit import (
 )
 
 from harness.history import Crash, StoreEvent
-from harness.oracles import Verdict
+from harness.oracles import Judged, Verdict, judge
 from runtime.state import Input, Message, Send
 
 ORACLES = ("I8", "I9", "I11", "I14", "I15", "I34")
@@ -303,3 +304,23 @@ def test_a_refusal_that_never_came_back_is_named() -> None:
     refuses("I34", made, "at the end 1 copies of refusal 0")
     made.mailboxes[0] = [Message(5, REFUSED, 2, 4, b"full")]
     assert finding("I34", made).verdict is Verdict.PASS
+
+
+def test_a_refusal_that_the_journal_does_not_record_is_named() -> None:
+    made = world()
+    del made.bodies[1]["events"][0]
+    refuses("I34", made, "at the end 2 copies of direct 0 are unaccounted for, 1 lie in mailboxes")
+
+
+def test_a_plan_without_inputs_needs_no_clients_ledger_and_one_with_inputs_does() -> None:
+    made = world()
+    history = made.history()
+    history.sent = []
+    assert judge(Judged(history), ["I8"])["I8"].verdict is Verdict.UNKNOWN
+    history.plan = replace(history.plan, inputs=())
+    assert judge(Judged(history), ["I8"])["I8"].verdict is Verdict.FAIL  # the journal admits what nobody sent
+    made.bodies = made.bodies[:1]
+    made.bodies[0]["inputs"].pop()
+    made.step(1, 0)["seq"] = made.step(1, 1)["seq"] = made.step(1, 2)["seq"] = 1
+    history.journal = made.history().journal
+    assert judge(Judged(history), ["I8"])["I8"].verdict is Verdict.PASS

@@ -93,7 +93,7 @@ class _Joiner:
         self._executions, self._client = executions, client
         self._subscribers: list[list[int]] = [[] for _ in range(topics)]
         self._agents = 0
-        self._next = 1
+        self._given: dict[int, int] = {}  # by sender: how many numbers it was given
 
     def block(self, block: Block) -> None:
         for item in block.inputs:
@@ -105,8 +105,13 @@ class _Joiner:
                 self._lost(block, number, event)
 
     def _give(self, sent: Sent) -> None:
-        self.flows.sent[self._next] = sent
-        self._next += 1
+        self.flows.sent[self._next(sent.sender)] = sent
+        self._given[sent.sender] = self._given.get(sent.sender, 0) + 1
+
+    def _next(self, sender: int) -> int:
+        """Numbers are the sender's own: a count from 1, above the sender's id + 1 in the upper half."""
+        count = self._given.get(sender, 0) + 1
+        return count if sender == OUTSIDE else (sender + 1) * 2**32 + count
 
     def _input(self, item: dict[str, Any], block: Block) -> None:
         action, identity = item["action"], (item["source"], item["n"])
@@ -134,8 +139,9 @@ class _Joiner:
         flows = self.flows
         execution = self._executions.get((step.tick, step.agent, step.kind))
         flows.taken.append(Taken(step, execution))
-        if step.seq != self._next:
-            flows.unjoined.append(f"{place(step.at)}: its numbers begin at {step.seq}, {self._next} is the next free")
+        if step.seq != self._next(step.agent):
+            due = self._next(step.agent)
+            flows.unjoined.append(f"{place(step.at)}: its numbers begin at {step.seq}, {due} is the next free")
         if step.status != "ok":
             if step.effects:
                 flows.unjoined.append(f"{place(step.at)}: failed as {step.status}, yet has {len(step.effects)} effects")

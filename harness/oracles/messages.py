@@ -26,7 +26,7 @@ def _crossing(taken: Taken) -> str:
 
 def exactly_once(run: Judged) -> list[str]:
     """I8: inputs once in the journal, effects once per call made, numbers once per receiver, here and at the guest."""
-    if not run.crossings or not run.client:
+    if not run.crossings or (run.history.plan.inputs and not run.client):
         raise Unjudged("there is no client's ledger")
     found = _inputs_once(run) + run.flows.unjoined
     times: dict[tuple[int, int], int] = {}

@@ -73,7 +73,6 @@ class Journal(NamedTuple):
 
 
 def _step(at: tuple[int, int], tick: int, raw: dict[str, Any]) -> Step:
-    effects = tuple([JournalEffect(*effect) for effect in raw["effects"]])
     return Step(
         at,
         tick,
@@ -81,9 +80,9 @@ def _step(at: tuple[int, int], tick: int, raw: dict[str, Any]) -> Step:
         raw["n"],
         raw["kind"],
         raw["status"],
-        effects,
+        tuple(map(JournalEffect._make, raw["effects"])),
         tuple(raw["inbox"]),
-        tuple([(buffer, version) for buffer, version in raw["views"]]),
+        tuple(map(tuple, raw["views"])),
         raw["seq"],
         raw["image"],
     )

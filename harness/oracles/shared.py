@@ -12,7 +12,7 @@ from harness.oracles.judged import Judged
 from harness.oracles.verdict import Unjudged
 from runtime.state import BUFFER
 
-# At the same nanosecond: a worker starts and gets work, stores, answers, is lost.
+# At the same nanosecond: what the trace says in its own order, then stores, then losses and crashes.
 _SPAWNED, _SENT, _STORED, _RECEIVED, _LOST, _CRASHED = range(6)
 _RANKS = {"spawned": _SPAWNED, "sent": _SENT, "received": _RECEIVED, "lost": _LOST}
 
@@ -28,12 +28,13 @@ def single_writer(run: Judged) -> list[str]:
         raise Unjudged("there is no trace")
     if not history.stores:
         return [] if not run.config["buffers"] else _no_stores(run)
-    moments = [(r.at, _RANKS[r.kind], i) for i, r in enumerate(history.trace) if r.kind in _RANKS]
-    moments += [(s.at, _STORED, i) for i, s in enumerate(history.stores) if s.worker >= 0]
-    moments += [(c.at, _CRASHED, i) for i, c in enumerate(history.crashes)]
+    ranked = [(i, r, _RANKS[r.kind]) for i, r in enumerate(history.trace) if r.kind in _RANKS]
+    moments = [(r.at, _LOST if rank == _LOST else _SPAWNED, i, rank) for i, r, rank in ranked]
+    moments += [(s.at, _STORED, i, _STORED) for i, s in enumerate(history.stores) if s.worker >= 0]
+    moments += [(c.at, _CRASHED, i, _CRASHED) for i, c in enumerate(history.crashes)]
     found: list[str] = []
     pool = _Pool()
-    for _, rank, index in sorted(moments):
+    for _, _, index, rank in sorted(moments):
         if rank == _STORED:
             store = history.stores[index]
             problem = pool.store(store.segment, store.worker)
