@@ -224,7 +224,6 @@ def summary(checked: Checked) -> dict[str, object]:
         "virtual_ns": row.virtual_ns,
         "faults_fired": row.faults_fired,
         "oracles": {id_: str(finding.verdict) for id_, finding in checked.findings.items()},
-        "evidence": {i: list(f.evidence) for i, f in checked.findings.items() if f.evidence},
     }
 
 

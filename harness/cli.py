@@ -43,15 +43,17 @@ for _command in (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code and never raises."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = group.main(
-            args=None if arguments is None else list(arguments), prog_name="wasm-engine", standalone_mode=False
-        )
+        code = group.main(args=given, prog_name="wasm-engine", standalone_mode=False, obj=tuple(given))
         return code if isinstance(code, int) else 0
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except (click.Abort, KeyboardInterrupt):
         return _say("interrupted; what was written before is whole", INTERRUPTED)
+    except click.exceptions.NoArgsIsHelpError as help_:
+        print(help_.format_message(), file=sys.stderr)
+        return REFUSED
     except click.UsageError as error:
         return _say(_usage(error), REFUSED)
     except click.ClickException as error:
@@ -76,5 +78,7 @@ def _usage(error: click.UsageError) -> str:
 
 
 def _say(text: str, code: int) -> int:
-    print("wasm-engine: " + " ".join(text.split()), file=sys.stderr)
+    """One line, whatever a user typed: nothing in it can move the cursor or start another line."""
+    line = " ".join(text.split())
+    print("wasm-engine: " + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line), file=sys.stderr)
     return code

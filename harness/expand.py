@@ -20,7 +20,8 @@ from scenarios.strategies import Draft
 
 PHASES = ("admit", "dispatch", "await", "commit", "sync", "release", "snapshot")
 POINTS = ("before", "within", "after")
-DIRECTIONS = ("work", "done", "inputs", "release")
+DIRECTIONS = ("work", "done", "work", "done", "inputs", "release")
+WORKER_FRAMES = ("work", "done", "work", "done", "inputs")  # a client drops a second release without a word
 MODES = ("flip", "flip", "flip", "truncate", "length")
 
 
@@ -121,7 +122,8 @@ def _frame(verb: str) -> Recipe:
         step = _step(events.steps, chooser)
         if step is None:
             return None
-        direction = DIRECTIONS[min(chooser.below(6), 5) % 4]
+        directions = WORKER_FRAMES if verb == "duplicate" else DIRECTIONS
+        direction = directions[chooser.below(len(directions))]
         at: dict[str, int | str] = {"direction": direction}
         if direction in ("work", "done"):
             at |= _at(step)
@@ -133,7 +135,7 @@ def _frame(verb: str) -> Recipe:
         if verb == "delay":
             with_["for"] = (6 + chooser.below(60)) * MS
         elif verb == "duplicate":
-            with_["for"] = chooser.below(30) * MS
+            with_["for"] = chooser.below(3) * MS
         elif verb == "corrupt":
             with_ = {"bit": chooser.below(1 << 20), "mode": MODES[chooser.below(len(MODES))]}
         return Fault(kind=f"frame.{verb}", at=at, with_=with_)

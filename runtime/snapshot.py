@@ -44,28 +44,20 @@ class HeldImage:
 
     def take(self, n: int, memory: memoryview, global_bits: Sequence[int]) -> ImageDelta:
         """Compare with the memory as it is now, hash and copy the pages that differ, and become the new image."""
-        size = len(memory)
-        pages = []
+        now, old = bytes(memory), self.memory  # comparing bytes is a memcmp, comparing views is a loop
+        size = len(now)
         hashes = self.hashes[: size // PAGE]
-        old = memoryview(self.memory)
-        for index in range(size // PAGE):
-            start = index * PAGE
-            page = memory[start : start + PAGE]
-            known = index < len(hashes)
-            if page == (old[start : start + PAGE] if known else ZERO):
-                if not known:
-                    hashes.append(_ZERO_HASH)
-                continue
-            data = bytes(page)
-            pages.append((index, data))
-            digest = hashlib.sha256(data).digest()
-            if known:
-                hashes[index] = digest
-            else:
-                hashes.append(digest)
+        hashes += [_ZERO_HASH] * (size // PAGE - len(hashes))
+        pages = []
+        if now != old:
+            old = old.ljust(size, b"\0")
+            for index, start in enumerate(range(0, size, PAGE)):
+                page = now[start : start + PAGE]
+                if page != old[start : start + PAGE]:
+                    pages.append((index, page))
+                    hashes[index] = hashlib.sha256(page).digest()
         base = self.digest
-        if pages or size != len(self.memory):
-            self.memory = bytes(memory)
+        self.memory = now
         self.hashes = hashes
         self.globals = tuple(global_bits)
         self.digest, self.n = image_digest(self.hashes, self.globals), n

@@ -181,20 +181,15 @@ def _bodies() -> list[dict[str, Any]]:
 
 
 def _guests() -> list[GuestEvent]:
-    calls: tuple[GuestCall, ...] = (
-        call("send", 1, b"one"),
-        call("send", 1, LONG),
-        call("publish", 0, b"news"),
-        call("send", 2, b"full"),
-    )
-    calls += (call("buffer", 0, LONG), call("output", 0, b"done"))
+    calls = [call("send", 1, b"one"), call("send", 1, LONG), call("publish", 0, b"news"), call("send", 2, b"full")]
+    calls += [call("buffer", 0, LONG), call("output", 0, b"done")]
     to_1 = (envelope(MESSAGE, 0, ONE, 0, b"one"), envelope(MESSAGE, 0, TWO, 0, LONG), envelope(WAKE, CLIENT, 0, 0, b""))
     to_2 = (envelope(TOPIC, 0, NEWS, 0, b"news"), envelope(BUFFER, 0, 1, 0, LONG))
     return [
         crossing(0, 0, "init"),
         crossing(0, 1, "init"),
         crossing(0, 2, "init", calls=(call("subscribe"),)),
-        crossing(1, 0, inbox=(envelope(INPUT, CLIENT, GO, 0, b"go"),), calls=calls),
+        crossing(1, 0, inbox=(envelope(INPUT, CLIENT, GO, 0, b"go"),), calls=tuple(calls)),
         crossing(1, 1, inbox=(envelope(WAKE, CLIENT, 0, 0, b"task"),), calls=(call("wake", 1),)),
         crossing(2, 0, inbox=(envelope(REFUSED, 2, FILL, FULL, b"full"),)),
         crossing(2, 1, inbox=to_1, calls=(call("send", 2, b"left"),)),

@@ -6,11 +6,9 @@ from collections.abc import Callable
 
 import pytest
 from oracles_kit import (
-    CLIENT,
-    INPUT,
+    LEFT,
     MESSAGE,
     World,
-    b64,
     call,
     crossing,
     envelope,
@@ -150,7 +148,6 @@ def struck(fault: Fault, status: str, guest_status: str, data: bytes | None) -> 
     made.faults = (fault,)
     made.injections = [Injection(210, 0, {"worker": 12, "tick": 2, "agent": 1, "hostcall": 1})]
     made.step(3, 1).update(status=status, effects=[])
-    made.step(3, 2)["seq"] = 6
     calls = () if data == b"" else (call("send", 2, data),)
     made.guest(2, 1, status=guest_status, calls=calls)
     made.bodies[2]["events"] = [["failed", 1, status], ["lifecycle", 1, "active", "backoff"]]
@@ -209,10 +206,10 @@ def test_a_failure_that_reaches_who_does_not_depend_on_it_is_named_on_either_sid
 def test_who_was_sent_something_by_the_struck_agent_may_differ_from_the_tick_after() -> None:
     made, good = trapped(), world()
     for each, payload in ((made, None), (good, b"left")):
-        inbox = () if payload is None else (envelope(MESSAGE, 1, 6, 0, payload),)
+        inbox = () if payload is None else (envelope(MESSAGE, 1, LEFT, 0, payload),)
         each.bodies.insert(3, {**each.bodies[3], "events": [], "root": ""})
         each.bodies[4]["tick"] = 4
-        last = {**each.step(3, 2), "n": 3, "views": [], "inbox": [6] if payload else [], "seq": 6 + bool(payload)}
+        last = {**each.step(3, 2), "n": 3, "views": [], "inbox": [LEFT] if payload else []}
         each.bodies[3]["steps"] = [last]
         each.guests.append(crossing(3, 2, inbox=inbox))
         each.mailboxes[2] = []
@@ -221,25 +218,12 @@ def test_who_was_sent_something_by_the_struck_agent_may_differ_from_the_tick_aft
     refuses("I32", made, "agent 2", baseline=good.history())
 
 
-@pytest.mark.parametrize(("renumbered", "verdict"), [(1, Verdict.PASS), (0, Verdict.FAIL)])
-def test_who_sees_other_sequence_numbers_may_send_other_bytes(renumbered: int, verdict: Verdict) -> None:
-    """Agent 0 hashes envelopes; the number it sees is shifted by what the struck agent no longer sends."""
+def test_a_single_byte_of_another_agents_memory_shows_in_its_image() -> None:
     made, good = trapped(), world()
-    for each, seq, data in ((made, 6, b"hash of 6"), (good, 6 + renumbered, b"hash of 7")):
-        body = {**each.bodies[3], "events": [], "root": ""}
-        send = {"source": "bank", "n": 3, "tick": 3, "action": {"do": "send", "agent": 0, "payload": b64(b"go")}}
-        mine = {**each.step(3, 0), "n": 4, "inbox": [seq], "seq": seq + 1, "effects": [["output", 0, b64(data)]]}
-        each.bodies.insert(3, {**body, "inputs": [send], "steps": [mine]})
-        each.bodies[4]["tick"] = 4
-        each.guests.append(
-            crossing(3, 0, inbox=(envelope(INPUT, CLIENT, seq, 0, b"go"),), calls=(call("output", 0, data),))
-        )
-    if not renumbered:
-        good.step(3, 1)["effects"] = []
-        good.guest(2, 1, calls=())
-    assert finding("I32", made, baseline=good.history()).verdict is verdict
-    made.step(4, 0)["effects"] = []
-    refuses("I32", made, "block 4 step 0: agent 0", baseline=good.history())
+    made.step(3, 0)["image"] = good.step(3, 0)["image"] = "ab" * 32
+    assert finding("I32", made, baseline=good.history()).verdict is Verdict.PASS
+    made.step(3, 0)["image"] = "ab" * 31 + "ac"
+    refuses("I32", made, "block 3 step 0: agent 0", baseline=good.history())
 
 
 def test_visible_faults_without_a_baseline_are_not_judged() -> None:

@@ -95,20 +95,19 @@ def ring(agents: int, ticks: int) -> History:
     made.sent = [Input(Send(0, b""), 1, "bank", 0)]
     made.bodies, made.guests, made.receipts, made.outputs = [first], [], [], {}
     first["steps"] = []
-    seq = 2
     for tick in range(1, ticks + 1):
         body: dict[str, Any] = {**first, "tick": tick, "inputs": [], "steps": [], "events": [], "root": ""}
         for agent in range(agents):
-            previous = seq - agents + (agent - 1) % agents - agent
-            inbox = [previous] if tick > 1 else [1] if agent == 0 else []
-            data = b"%d" % tick
-            got = (envelope(1, (agent - 1) % agents, previous, 0, b"%d" % (tick - 1)),) if tick > 1 else ()
-            if tick == 1 and agent == 0:
-                got = (envelope(3, 0xFFFFFFFF, 1, 0, b""),)
-            target = (agent + 1) % agents
-            body["steps"].append(step(agent, tick, inbox=inbox, effects=[["send", target, b64(data)]], seq=seq))
-            made.guests.append(crossing(tick, agent, inbox=got, calls=(call("send", target, data),)))
-            seq += 1
+            before, target, data = (agent - 1) % agents, (agent + 1) % agents, b"%d" % tick
+            inbox = [(before + 1 << 32) + tick - 1]
+            got = envelope(1, before, inbox[0], 0, b"%d" % (tick - 1))
+            if tick == 1:
+                inbox, got = [1], envelope(3, 0xFFFFFFFF, 1, 0, b"")
+            taken = inbox if tick > 1 or agent == 0 else []
+            seq = (agent + 1 << 32) + tick
+            body["steps"].append(step(agent, tick, inbox=taken, effects=[["send", target, b64(data)]], seq=seq))
+            calls = (call("send", target, data),)
+            made.guests.append(crossing(tick, agent, inbox=(got,) if taken else (), calls=calls))
         made.bodies.append(body)
     made.bodies[-1]["events"] = [["finished"]]
     made.deliver()

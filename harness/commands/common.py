@@ -42,7 +42,13 @@ def elsewhere(build: str) -> int | None:
     folder = str(builds.folder_of(build))
     if builds.current() == folder:
         return None
-    return builds.run_on(folder, "harness.cli", sys.argv[1:])
+    return builds.run_on(folder, "harness.cli", typed())
+
+
+def typed() -> tuple[str, ...]:
+    """The arguments of this call of `wasm-engine`."""
+    given: tuple[str, ...] = click.get_current_context().find_root().obj
+    return given
 
 
 def print_json(value: object) -> None:

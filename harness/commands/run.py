@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import IO
 
 import click
 
@@ -62,6 +64,7 @@ def run(
     checked = Checker(get(plan.scenario)).check(plan, deep=deep)
     if as_json:
         print_json(summary(checked))
+        _evidence(checked, sys.stderr)
     else:
         _print(checked)
     return EXIT[checked.row.verdict]
@@ -94,7 +97,7 @@ def _plan(name: str, seed: int, faults: tuple[str, ...], no_faults: bool, worker
 
 
 def _print(checked: Checked) -> None:
-    row, history = checked.row, checked.history
+    row = checked.row
     same = row.journal_digest == row.twin_digest
     relation = "equal to the run without faults" if same else "DIFFERS from the run without faults"
     if not checked.plan.faults:
@@ -106,12 +109,17 @@ def _print(checked: Checked) -> None:
     for index, fault in enumerate(checked.plan.faults):
         if not checked.effective[index]:
             print(f"no effect: {fault}")
+    _evidence(checked, sys.stdout)
+    print(f"{row.verdict:<8} {len(row.judged)} oracles judged, {row.virtual_ns / 1e6:.1f} ms of virtual time")
+
+
+def _evidence(checked: Checked, file: IO[str]) -> None:
+    """What the oracles found; with --json it goes to stderr, as stdout holds one object."""
     for finding in checked.findings.values():
         for line in finding.evidence:
-            print(f"{finding.verdict} {finding.oracle}: {line}")
-    if history.failure:
-        print(f"stopped: {history.failure_detail}")
-    print(f"{row.verdict}     {len(row.judged)} oracles judged, {row.virtual_ns / 1e6:.1f} ms of virtual time")
+            print(f"{finding.verdict} {finding.oracle}: {line}", file=file)
+    if checked.history.failure:
+        print(f"stopped: {checked.history.failure_detail}", file=file)
 
 
 def _story(checked: Checked) -> str:

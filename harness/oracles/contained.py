@@ -8,11 +8,10 @@ ticks that never close.
 from __future__ import annotations
 
 from itertools import zip_longest
-from typing import Any
 
 from faults.catalogue import kind_of
 from harness.history import Injection
-from harness.oracles.flows import Origin, place
+from harness.oracles.flows import place
 from harness.oracles.judged import CUT_SHORT, Judged
 from harness.oracles.reading import Step
 from harness.oracles.shared import published
@@ -104,11 +103,7 @@ def _effect(run: Judged, injection: Injection) -> tuple[int, int, list[str]]:
 
 
 def _untouched(run: Judged, baseline: Judged, struck: dict[int, int]) -> list[str]:
-    """Steps before anything of a struck agent could have reached their agent: as in the baseline, each of them.
-
-    Modules see sequence numbers, which the struck agent's missing sends shift for everyone. So from an agent's first
-    inbox with other numbers on, the bytes of its effects may differ; their number, kinds, targets and all else may not.
-    """
+    """Steps before anything of a struck agent could have reached their agent: as in the baseline, byte for byte."""
     agents = len(run.final.agents)
     if run.config["max_tasks_per_tick"] < agents:
         raise Unjudged("max_tasks_per_tick makes every agent's turn depend on every other's")
@@ -116,10 +111,8 @@ def _untouched(run: Judged, baseline: Judged, struck: dict[int, int]) -> list[st
     ours, theirs = (_per_agent(judged, reached) for judged in (run, baseline))
     found = []
     for agent in range(agents):
-        renumbered = False
         for a, b in zip_longest(ours.get(agent, []), theirs.get(agent, [])):
-            renumbered = renumbered or (a and a.inbox) != (b and b.inbox)
-            if a and b and _normal(run, a, renumbered) == _normal(baseline, b, renumbered):
+            if a and b and a[1:] == b[1:]:  # all but its place in the journal; images too
                 continue
             where = place(a.at) if a else f"baseline's {place(b.at)}"
             found.append(f"{where}: agent {agent}, which nothing of a struck agent had reached, differs")
@@ -162,16 +155,6 @@ def _per_agent(judged: Judged, reached: dict[int, int]) -> dict[int, list[Step]]
         if step.tick < reached.get(step.agent, _NEVER):
             steps.setdefault(step.agent, []).append(step)
     return steps
-
-
-def _normal(judged: Judged, step: Step, renumbered: bool) -> tuple[Any, ...]:
-    """A step with messages named by who sent them, not by sequence numbers."""
-    origins: list[Origin] = []
-    for seq in step.inbox:
-        sent = judged.flows.sent.get(seq)
-        origins.append(sent.origin if sent else ("wake",) if not seq else ("unknown", seq))
-    effects = tuple([effect[:2] for effect in step.effects]) if renumbered else step.effects
-    return step.tick, step.n, step.kind, step.status, effects, tuple(origins), step.views
 
 
 def replays(run: Judged) -> list[str]:

@@ -17,7 +17,6 @@ from harness.oracles.reading import Block, Journal, Step
 from runtime.state import INPUT, MESSAGE, OUTSIDE, TOPIC, WAKE, Input, Publish, Schedule, Send
 
 Key = tuple[int, int, str]  # tick, agent, kind of step
-Origin = tuple[str | int, ...]  # who sent it, independent of sequence numbers
 
 
 class Execution(NamedTuple):
@@ -37,7 +36,6 @@ class Sent(NamedTuple):
     targets: tuple[int, ...]
     data: bytes | None
     tick: int
-    origin: Origin
     where: str
 
 
@@ -122,13 +120,13 @@ class _Joiner:
         if do == "spawn":
             self._agents += 1
         elif do == "send":
-            self._give(Sent(OUTSIDE, INPUT, 0, (agent,), data, block.tick, identity, where))
+            self._give(Sent(OUTSIDE, INPUT, 0, (agent,), data, block.tick, where))
         elif do == "publish":
             topic = action["topic"]
             targets = tuple(self._subscribers[topic]) if topic < len(self._subscribers) else ()
-            self._give(Sent(OUTSIDE, TOPIC, topic, targets, data, block.tick, identity, where))
+            self._give(Sent(OUTSIDE, TOPIC, topic, targets, data, block.tick, where))
         elif do == "schedule" and agent >= self._agents:
-            self._give(Sent(OUTSIDE, WAKE, 0, (), data, block.tick, identity, where))
+            self._give(Sent(OUTSIDE, WAKE, 0, (), data, block.tick, where))
         elif do == "schedule":
             self.flows.scheduled.setdefault(agent, []).append(data or b"")
             self.flows.tasks.append((block.tick, data or b""))
@@ -173,8 +171,7 @@ class _Joiner:
                 subscribers = self._subscribers[target] if target < len(self._subscribers) else ()
                 kind, channel, targets = TOPIC, target, tuple(subscribers)
             where = f"guest event {index} call {number}"
-            origin: Origin = (step.agent, step.tick, number)
-            self._give(Sent(step.agent, kind, channel, targets, data, step.tick, origin, where))
+            self._give(Sent(step.agent, kind, channel, targets, data, step.tick, where))
         elif op == "subscribe":
             self._subscribe(target, step.agent)
         elif op == "unsubscribe" and target < len(self._subscribers) and step.agent in self._subscribers[target]:
