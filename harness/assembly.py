@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from faults.catalogue import kind_of
+from faults.hazards import Hazards
 from faults.injector import Injector
 from faults.plan import Plan
 from faults.wrappers.crash import Fuse, mortal
@@ -20,7 +22,7 @@ from harness.adapters.memory import SimMemory, WorkerMemory
 from harness.adapters.workers import SimWorkers, Timing
 from harness.history import History
 from runtime.orchestrator import Orchestrator
-from runtime.ports import Ports
+from runtime.ports import Hazard, Ports, never
 from runtime.telemetry import Record
 from runtime.wasm import WasmGuests
 from runtime.worker import WorkerCore
@@ -104,10 +106,16 @@ def incarnate(world: World, disk: SimDisk, client: SimClient) -> Incarnation:
     faulty_workers = FaultyWorkers(workers, injector, later, BufferFlips(memory, injector))
     faulty_gateway = FaultyGateway(client, injector, later)
     incarnation.fuse = Fuse(injector, incarnation.where, len(history.crashes))
-    inner = Ports(LoopClock(loop), faulty_workers, memory, disk, faulty_gateway)
+    inner = Ports(LoopClock(loop), faulty_workers, memory, disk, faulty_gateway, _hazard(world.plan))
     incarnation.ports = mortal(inner, incarnation.fuse)
     incarnation.on_close(workers.orphan, faulty_workers.close, faulty_gateway.close)
     return incarnation
+
+
+def _hazard(plan: Plan) -> Hazard:
+    """Hazards belong to the faults: a plan without transparent ones runs without them."""
+    faulty = any(kind_of(fault.kind).class_ == "transparent" for fault in plan.faults)
+    return Hazards(plan.seed) if faulty else never
 
 
 def _cores(world: World, memory: SimMemory) -> Callable[[int], WorkerCore]:

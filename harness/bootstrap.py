@@ -9,11 +9,14 @@ import importlib
 import os
 import sys
 
-from harness.builds import ENVIRONMENT, BuildRefused, folder_of, install
+from harness.builds import ENVIRONMENT, BuildRefused, folder_of, install, say_done
 
 
 def main() -> int:
-    build, module, *arguments = sys.argv[1:]
+    if len(sys.argv) < 3:
+        print("usage: python -P -m harness.bootstrap BUILD MODULE [ARGUMENT…]", file=sys.stderr)
+        return 4
+    build, name, *arguments = sys.argv[1:]
     try:
         if build == "-":
             os.environ.pop(ENVIRONMENT, None)
@@ -21,10 +24,19 @@ def main() -> int:
             folder = folder_of(build)
             os.environ[ENVIRONMENT] = str(folder)
             install(folder)
+        try:
+            module = importlib.import_module(name)
+        except Exception as error:
+            if build == "-":
+                raise
+            what = f"{type(error).__name__}: {error}"
+            raise BuildRefused(f"{build}: its runtime cannot be imported ({what}); mend it first") from error
+        code = int(module.main(arguments) or 0)
     except BuildRefused as refused:
-        print(f"wasm-engine: {refused}", file=sys.stderr)
-        return 4
-    return int(importlib.import_module(module).main(arguments) or 0)
+        print("wasm-engine: " + " ".join(str(refused).split()), file=sys.stderr)
+        code = 4
+    say_done()
+    return code
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import importlib.machinery
 import importlib.util
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -20,7 +21,13 @@ from types import ModuleType
 
 PORTS = 1  # the version of `runtime.ports` that this harness drives
 ENVIRONMENT = "WASM_ENGINE_BUILD"
+DONE = "WASM_ENGINE_DONE"  # the descriptor on which a child says that its command came to its end
+OURS = ("harness", "faults", "scenarios", "reports")
 ROOT = Path(__file__).resolve().parent.parent
+
+
+INTERRUPTED = 2
+PATIENCE_S = 2.0
 
 
 class BuildRefused(Exception):
@@ -66,9 +73,13 @@ def install(folder: Path) -> None:
     import runtime
 
     place = Path(runtime.__file__ or "").resolve()
-    ours = Path(__file__).resolve()
-    if not place.is_relative_to(folder) or not ours.is_relative_to(ROOT):
-        raise BuildRefused(f"runtime came from {place.parent}, not from {folder}")
+    if not place.is_relative_to(folder):
+        raise BuildRefused(f"runtime came from {place.parent}, not from {folder}; take other runtimes off the path")
+    for name in OURS:
+        spec = importlib.machinery.PathFinder.find_spec(name)
+        found = Path(spec.origin if spec and spec.origin else "").resolve()
+        if not found.is_relative_to(ROOT / name):
+            raise BuildRefused(f"{name} came from {found.parent}, not from {ROOT}; take it off PYTHONPATH")
 
 
 def current() -> str:
@@ -83,8 +94,43 @@ def command(module: str, arguments: Sequence[str], build: str | None = None) -> 
 
 
 def run_on(build: str, module: str, arguments: Sequence[str]) -> int:
-    """Run a harness module on a build, with our own input and output; returns its exit code."""
-    return subprocess.run(command(module, arguments, build), check=False).returncode
+    """Run a harness module on a build, with our own input and output; returns its exit code.
+
+    A build that ends its interpreter under the command has failed, whatever code it chose: that is no verdict of ours.
+    An interrupt is passed on, and waited for, so that nothing goes on behind our back.
+    """
+    reading, writing = os.pipe()
+    child = subprocess.Popen(
+        command(module, arguments, build), pass_fds=(writing,), env={**os.environ, DONE: str(writing)}
+    )
+    os.close(writing)
+    try:
+        code = child.wait()
+    except KeyboardInterrupt:
+        code = _interrupted(child)
+    with os.fdopen(reading, "rb") as said:
+        if said.read(1) or code == INTERRUPTED:
+            return code
+    print(f"wasm-engine: {build}: it ended the interpreter with code {code}, in the middle of a run", file=sys.stderr)
+    return 1
+
+
+def _interrupted(child: subprocess.Popen[bytes]) -> int:
+    """A terminal interrupts the child as well; who signals us alone does not, and the child is told."""
+    try:
+        child.wait(PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        child.send_signal(signal.SIGINT)
+        child.wait()
+    return INTERRUPTED
+
+
+def say_done() -> None:
+    """Tell the parent, if it asked, that the command has come to its end."""
+    descriptor = os.environ.pop(DONE, "")
+    if descriptor:
+        os.write(int(descriptor), b".")
+        os.close(int(descriptor))
 
 
 def identity(folder: Path | None = None) -> str:

@@ -11,6 +11,7 @@ import json
 import os
 import selectors
 import subprocess
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import IO, Any, NamedTuple
@@ -21,6 +22,7 @@ from harness import builds
 from reports import RunRow
 
 RANGE = 8  # runs that share a workload go to the same child
+RUN_SECONDS_MAX = 180  # a run takes a second or two, with all the further runs that oracles need
 
 
 class Ended(NamedTuple):
@@ -52,6 +54,8 @@ class _Child:
         self.task: Task | None = None
         self.left: deque[int] = deque()
         self.buffer = b""
+        self.heard = time.monotonic()
+        self.hung = False
 
     @property
     def stdout(self) -> IO[bytes]:
@@ -63,8 +67,10 @@ class _Child:
         self.left = deque(task.runs)
         assert self.process.stdin is not None
         fields = {"scenario": task.scenario, "seed": task.seed, "runs": list(task.runs), "workers": task.workers}
-        self.process.stdin.write(json.dumps(fields).encode() + b"\n")
-        self.process.stdin.flush()
+        self.heard = time.monotonic()
+        with contextlib.suppress(BrokenPipeError):  # it is dead already, which its end of the other pipe will say
+            self.process.stdin.write(json.dumps(fields).encode() + b"\n")
+            self.process.stdin.flush()
 
     def close(self) -> None:
         assert self.process.stdin is not None
@@ -100,14 +106,23 @@ class Campaign:
             self._start()
         try:
             while self._selector.get_map() and not self._stopped:
-                for key, _ in self._selector.select():
+                for key, _ in self._selector.select(timeout=1.0):
                     self._read(key.data)
+                self._end_the_hung()
         finally:
             for key in list(self._selector.get_map().values()):
                 child: _Child = key.data
                 self._selector.unregister(child.stdout)
                 child.process.kill()
                 child.close()
+
+    def _end_the_hung(self) -> None:
+        """A build may loop for ever; virtual time stands still then, so only the wall clock can tell."""
+        for key in self._selector.get_map().values():
+            child: _Child = key.data
+            if not child.hung and time.monotonic() - child.heard > RUN_SECONDS_MAX:
+                child.hung = True
+                child.process.kill()
 
     def _start(self) -> None:
         child = _Child(self._build, subprocess.DEVNULL)
@@ -119,6 +134,7 @@ class Campaign:
         if not data:
             self._died(child)
             return
+        child.heard = time.monotonic()
         *lines, child.buffer = (child.buffer + data).split(b"\n")
         for line in lines:
             self._line(child, json.loads(line))
@@ -144,6 +160,7 @@ class Campaign:
         assert task is not None
         if child.left:
             guilty = child.left.popleft()
+            how = f"was ended after {RUN_SECONDS_MAX} s without a word" if child.hung else "died"
             code = child.process.returncode
             row = RunRow(
                 run=guilty,
@@ -154,7 +171,7 @@ class Campaign:
                 failed_oracles=("process",),
                 judged=("process",),
                 component="harness",
-                detail=f"the interpreter of run {guilty} ended with code {code}",
+                detail=f"the interpreter of run {guilty} {how} (exit code {code})",
             )
             self._stopped = self._on_end(Ended(row, "")) or self._stopped
         if child.left:

@@ -106,13 +106,16 @@ def read(path: Path) -> Case:
     try:
         if file.stat().st_size > CASE_BYTES_MAX:
             raise Refused("too large for a case", where, f"at most {CASE_BYTES_MAX} bytes")
-        case = msgspec.json.decode(file.read_bytes(), type=Case)
+        data = file.read_bytes()
+        found = msgspec.json.decode(data)
+        if isinstance(found, dict) and found.get("version") != CASE_VERSION:
+            what = f"case version {found.get('version')!r}, this build reads {CASE_VERSION}"
+            raise Refused(what, where, "record it anew")
+        case = msgspec.json.decode(data, type=Case)
     except OSError as error:
         raise Refused(f"cannot be read: {error.strerror}", where, "give a case's folder") from None
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise Refused(f"damaged case: {error}", where, "get the case anew") from None
-    if case.version != CASE_VERSION:
-        raise Refused(f"case version {case.version}, this build reads {CASE_VERSION}", where, "record it anew")
     if hashlib.sha256(case.plan.encode("utf-8", "replace")).hexdigest() != case.plan_digest:
         raise Refused("the plan is not the one that was recorded", where, "get the case anew")
     return case
@@ -152,7 +155,8 @@ def replay(path: Path) -> Replayed:
         mismatches.append(f"versions: recorded {json.dumps(case.versions)}, here {json.dumps(ALL)}")
     row = checked.row
     outcome = "FAILED" if row.failed_oracles else "FIXED"
-    if not mismatches and row.trace_digest != case.trace_digest:
+    recorded = (case.journal_digest, case.trace_digest, case.twin_digest)
+    if not mismatches and (row.journal_digest, row.trace_digest, row.twin_digest) != recorded:
         outcome = "DIVERGED"
     return Replayed(
         outcome,

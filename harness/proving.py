@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 from msgspec import Struct
 
 from faults.mutants import Mutant, plant
@@ -154,16 +155,25 @@ def summary(found: list[Found], clean: list[Ended]) -> dict[str, object]:
         "killed": len(killed),
         "survivors": [f.name for f in counted if f.outcome == SURVIVED],
         "wrong_oracle": [f.name for f in counted if f.outcome == WRONG],
-        "stale": [f.name for f in counted if f.outcome == STALE],
-        "equivalent": [f.name for f in found if f.outcome == EQUIVALENT],
-        "equivalent_found": [f.name for f in found if f.outcome == VISIBLE],
         "median_runs": statistics.median(f.runs for f in killed) if killed else None,
         "median_seconds": statistics.median(f.seconds for f in killed) if killed else None,
         "false_alarms": sum(e.row.verdict in ("FAIL", "UNKNOWN") for e in clean),
         "clean_runs": len(clean),
-        "details": [_details(f) for f in found],
     }
 
 
-def _details(found: Found) -> dict[str, object]:
-    return {name: getattr(found, name) for name in found.__struct_fields__}
+def good(found: list[Found], clean: list[Ended]) -> bool:
+    """Every mutant found by its oracle, no equivalent one found, no false alarm; a stale one is none of these."""
+    alarms = any(e.row.verdict in ("FAIL", "UNKNOWN") for e in clean)
+    return not alarms and all(f.outcome in (KILLED, EQUIVALENT) for f in found)
+
+
+def write_details(found: list[Found], folder: Path) -> Path:
+    """prove.json: what became of each mutant, with its case. Raises Refused for a folder that cannot be written."""
+    path = folder / "prove.json"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
+    except OSError as error:
+        raise Refused(f"cannot be written: {error.strerror}", str(path), "give another --store") from None
+    return path

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 import msgspec
 from msgspec.structs import replace
@@ -43,13 +45,15 @@ def campaign_run(checker: Checker, seed: int, n: int, workers: int = 2) -> Check
     return checker.check(plan, n, deep=n % DEEP_EVERY == 0)
 
 
-def _say(**fields: object) -> None:
-    sys.stdout.write(json.dumps(fields) + "\n")
-    sys.stdout.flush()
+def _say(out: TextIO, **fields: object) -> None:
+    out.write(json.dumps(fields) + "\n")
+    out.flush()
 
 
 def main(arguments: Sequence[str]) -> int:
     """Reads {"scenario", "seed", "runs": [n, …], "workers"} lines until the input ends."""
+    out = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a build that prints must not write between our lines
     checkers: dict[str, Checker] = {}
     gc.freeze()
     for line in sys.stdin:
@@ -57,10 +61,10 @@ def main(arguments: Sequence[str]) -> int:
         name = task["scenario"]
         checker = checkers.setdefault(name, Checker(get(name)))
         for n in task["runs"]:
-            _say(start=n)
+            _say(out, start=n)
             checked = campaign_run(checker, task["seed"], n, task["workers"])
             row = msgspec.to_builtins(checked.row)
             failed = checked.row.verdict in ("FAIL", "UNKNOWN")
-            _say(row=row, plan=plan_to_json(checked.plan) if failed else "")
-        _say(end=True)
+            _say(out, row=row, plan=plan_to_json(checked.plan) if failed else "")
+        _say(out, end=True)
     return 0

@@ -240,7 +240,8 @@ class Orchestrator:
 
     def _admit(self) -> bool:
         ahead = self._durability.written - self._durability.durable
-        if self.state.finished or ahead >= self.physical.sync_ahead:
+        allowed = 1 if self.ports.hazard("sync.one_block", self.state.block) else self.physical.sync_ahead
+        if self.state.finished or ahead >= allowed:
             return False
         upcoming = self._next_due()
         tick = fold.next_tick(self.state, upcoming)
@@ -323,6 +324,9 @@ class Orchestrator:
             self._pool.again(result.agent)
             return
         image = result.image.digest if result.image else ""
+        self.telemetry.emit(
+            "stepped", agent=result.agent, n=result.n, status=result.status, fuel=result.fuel, replayed=result.replayed
+        )
         self._outcomes[result.agent] = Outcome(result.status, effects, image)
         self._pool.done(result.agent)
 

@@ -177,7 +177,8 @@ class Pool:
         orders = []
         budget = self._physical.lease_ns
         for record in records:
-            order = self._order_of(record, record.agent not in slot.hosted)
+            again = self._ports.hazard("pool.resend_base", record.tick, record.agent)
+            order = self._order_of(record, again or record.agent not in slot.hosted)
             slot.hosted.add(record.agent)
             replayed = len(order.base.replay) if order.base else 0
             if order.base and record.kind != "init":

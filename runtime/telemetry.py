@@ -6,7 +6,8 @@ hook wrote down. Kinds and their fields (all integers or short strings):
 started {block} · recovered {block, cut, folded} · opened {} · sent {worker, lease, orders} · resent {worker, lease} ·
 received {worker, lease, orders} · stale {worker, lease, reason} · garbled {worker} · lost {worker, lease, cause} ·
 spawned {worker, slot} · restored {worker, agent, replayed} · repaired {buffer, version} ·
-rewritten {buffer, version} · committed {block, steps, messages} · durable {block} · released {block} ·
+rewritten {buffer, version} · stepped {agent, n, status, fuel, replayed} ·
+committed {block, steps, messages} · durable {block} · released {block} ·
 snapshot {agent, n} · discarded {file, reason} · decreed {agent, reason} · failed {agent, reason} · failstop {check}
 
 Every record carries `at` (virtual or wall ns), the incarnation and the tick that was open.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
+from typing import IO
 
 import click
 from rich.console import Console
@@ -19,7 +21,10 @@ RUNS = 200
 CLEAN_RUNS = 120
 
 
-@click.command(epilog=examples("wasm-engine prove", "wasm-engine prove --mutant torn_buffer_accepted --json"))
+@click.command(
+    short_help="Plant known bugs and see whether they are found.",
+    epilog=examples("wasm-engine prove", "wasm-engine prove --mutant torn_buffer_accepted --runs 60 --json"),
+)
 @click.option("--runs", type=click.IntRange(1), default=RUNS, show_default=True, help="At most, per mutant.")
 @click.option("--clean-runs", type=click.IntRange(0), default=CLEAN_RUNS, show_default=True, help="On the good build.")
 @click.option("--mutant", "names", multiple=True, metavar="NAME", help="Only this mutant; may be repeated.")
@@ -34,7 +39,8 @@ def prove(runs: int, clean_runs: int, names: tuple[str, ...], jobs: int, store: 
     survives, is named by another oracle only, no longer applies, or when the good build raises an alarm.
     """
     chosen = _chosen(names)
-    found = []
+    found: list[proving.Found] = []
+    proving.write_details(found, Path(store))
     with progress("mutants", len(chosen)) as step:
         for mutant in chosen:
             one = proving.prove(mutant, runs, seed, jobs, Path(store), lambda news: None)
@@ -42,12 +48,21 @@ def prove(runs: int, clean_runs: int, names: tuple[str, ...], jobs: int, store: 
             step(f"{one.name}: {one.outcome}")
     clean = _clean(sorted({m.scenario for m in chosen}), clean_runs, seed, jobs)
     told = proving.summary(found, clean)
+    details = proving.write_details(found, Path(store))
     if as_json:
         print_json(told)
+        _reasons(found, sys.stderr)
     else:
         _print(found, told)
-    good = told["killed"] == told["mutants"] and not told["false_alarms"] and not told["equivalent_found"]
-    return 0 if good else 1
+        print(f"details: {details}")
+    return 0 if proving.good(found, clean) else 1
+
+
+def _reasons(found: list[proving.Found], file: IO[str]) -> None:
+    """Why a mutant is stale, or cannot be found."""
+    for one in found:
+        if one.reason:
+            print(f"{one.name}: {one.outcome}: {one.reason}", file=file)
 
 
 def _chosen(names: tuple[str, ...]) -> list[Mutant]:
@@ -81,9 +96,8 @@ def _print(found: list[proving.Found], told: dict[str, object]) -> None:
             one.name, one.oracle, one.outcome, str(one.runs), f"{one.seconds:.1f}", one.on_mutant, one.on_good
         )
     Console().print(table)
+    _reasons(found, sys.stdout)
     for one in found:
-        if one.reason:
-            print(f"{one.name}: {one.reason}")
         if one.case:
             print(f"{one.name}: wasm-engine replay {one.case}")
     print(f"{told['killed']} of {told['mutants']} found by the oracle named for them", end="; ")

@@ -14,10 +14,11 @@ EXIT = {"FIXED": 0, "FAILED": 1, "DIVERGED": 11}
 
 
 @click.command(
+    short_help="Run a recorded case again: FIXED, FAILED or DIVERGED.",
     epilog=examples(
         "wasm-engine replay out/latest/cases/ledger-twin-0123456789",
         "wasm-engine replay CASE --build ../other-checkout",
-    )
+    ),
 )
 @click.argument("case", type=click.Path(path_type=Path))
 @build_option

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import IO
 
 import click
+from click.core import ParameterSource
+from msgspec.structs import replace
 
 from faults import budget
 from faults.plan import Plan, parse_fault, plan_from_json
@@ -29,17 +31,18 @@ SHORT = 16
 
 
 @click.command(
+    short_help="One run of a scenario, judged against its twin.",
     epilog=examples(
         "wasm-engine run hello",
         'wasm-engine run ledger --fault "worker.kill@tick:41,agent:3,hostcall:2"',
         'wasm-engine run ledger --fault "orchestrator.kill@tick:60,phase:sync" --workers 7 --json',
         "wasm-engine run frames --plan plan.json --no-faults",
-    )
+    ),
 )
 @click.argument("scenario")
 @seed_option
 @click.option("--fault", "faults", multiple=True, metavar="SPEC", help="A typed fault; see `wasm-engine faults`.")
-@click.option("--no-faults", is_flag=True, help="Leave out all faults of the plan.")
+@click.option("--no-faults", is_flag=True, help="Leave out all faults, typed ones and the plan's.")
 @workers_option
 @click.option("--plan", "plan_file", type=click.Path(path_type=Path), help="Run the plan in this JSON file.")
 @click.option("--deep", is_flag=True, help="Also judge by the oracles that need further runs (I1, I3, I20).")
@@ -82,29 +85,32 @@ def _plan(name: str, seed: int, faults: tuple[str, ...], no_faults: bool, worker
         plan = plan_from_json(text, str(plan_file))
         if plan.scenario != name:
             raise Refused(f"a plan for {plan.scenario!r}, not for {name!r}", str(plan_file), "name its scenario")
+        plan = _overridden(plan, workers)
     typed = tuple(parse_fault(fault) for fault in faults)
-    chosen = () if no_faults else plan.faults + typed
-    plan = Plan(
-        scenario=plan.scenario,
-        seed=plan.seed,
-        inputs=plan.inputs,
-        faults=chosen,
-        decrees=plan.decrees,
-        physical=plan.physical,
-    )
+    plan = replace(plan, faults=() if no_faults else plan.faults + typed)
     budget.check(plan)
+    return plan
+
+
+def _overridden(plan: Plan, workers: int) -> Plan:
+    """The plan with what was typed beside it: the number of workers may be another, the seed is the plan's."""
+    source = click.get_current_context().get_parameter_source
+    if source("seed") is ParameterSource.COMMANDLINE:
+        raise Refused("a plan has its own seed", "--seed", "leave out --seed, or --plan")
+    if source("workers") is ParameterSource.COMMANDLINE:
+        return replace(plan, physical=replace(plan.physical, workers=workers))
     return plan
 
 
 def _print(checked: Checked) -> None:
     row = checked.row
-    same = row.journal_digest == row.twin_digest
+    same = row.journal_digest == row.twin_digest != ""
     relation = "equal to the run without faults" if same else "DIFFERS from the run without faults"
     if not checked.plan.faults:
         relation = f"{row.ticks} blocks, {row.agent_steps} steps, {row.messages} messages"
     elif not all(transparent(fault.kind) for fault in checked.plan.faults):
         relation = relation.replace("without faults", "with the visible faults alone")
-    print(f"journal  {row.journal_digest[:SHORT]}   {relation}")
+    print(f"journal  {row.journal_digest[:SHORT] or 'unverifiable':<{SHORT}}   {relation}")
     print(f"trace    {row.trace_digest[:SHORT]}   {_story(checked)}")
     for index, fault in enumerate(checked.plan.faults):
         if not checked.effective[index]:
@@ -129,7 +135,7 @@ def _story(checked: Checked) -> str:
     if row.workers_lost:
         parts.append(f"{row.workers_lost} worker{'s' if row.workers_lost > 1 else ''} lost")
     if row.steps_redone:
-        parts.append(f"{row.steps_redone} steps redone")
+        parts.append(f"{row.steps_redone} step{'s' if row.steps_redone > 1 else ''} redone")
     blocks = [str(r.fields["block"]) for r in history.trace if r.kind == "recovered"]
     if blocks:
         parts.append(f"orchestrator recovered from block {', '.join(blocks)}")

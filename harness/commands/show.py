@@ -31,7 +31,7 @@ def _table(*columns: str) -> Table:
     return table
 
 
-@click.command(epilog=examples("wasm-engine scenarios --json"))
+@click.command(short_help="List the built-in scenarios.", epilog=examples("wasm-engine scenarios --json"))
 @json_option
 def scenarios(as_json: bool) -> int:
     """List the built-in scenarios."""
@@ -52,7 +52,9 @@ def scenarios(as_json: bool) -> int:
     return 0
 
 
-@click.command(epilog=examples("wasm-engine faults", "wasm-engine faults --json"))
+@click.command(
+    short_help="List the faults that can be typed.", epilog=examples("wasm-engine faults", "wasm-engine faults --json")
+)
 @json_option
 def faults(as_json: bool) -> int:
     """List the faults that can be typed, and the rows of the catalogue that are not available yet."""
@@ -72,7 +74,7 @@ def faults(as_json: bool) -> int:
     return 0
 
 
-@click.command(epilog=examples("wasm-engine oracles"))
+@click.command(short_help="List the oracles and what each compares.", epilog=examples("wasm-engine oracles"))
 @json_option
 def oracles(as_json: bool) -> int:
     """List the oracles: what each compares, and those that are not built yet."""
@@ -89,7 +91,7 @@ def oracles(as_json: bool) -> int:
     return 0
 
 
-@click.command(epilog=examples("wasm-engine doctor"))
+@click.command(short_help="Say what this machine offers.", epilog=examples("wasm-engine doctor --json"))
 @json_option
 def doctor(as_json: bool) -> int:
     """Say what this machine offers, and for each missing thing why, and what it would be good for."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -29,12 +32,14 @@ from harness.commands.common import (
     print_json,
     progress,
     seed_option,
+    typed,
     workers_option,
 )
 from harness.oracles import ORACLES
 from harness.shrinking import RUNS_MAX, Shrinker
 from reports import Meta, NotTested, RunRow, count, verdict, write
 from reports.tables import show
+from runtime.errors import Refused
 from scenarios import SCENARIOS, get
 
 RUNS = 300
@@ -51,12 +56,13 @@ class Shrinking(NamedTuple):
 
 
 @click.command(
+    short_help="Many runs with random inputs and faults; a report.",
     epilog=examples(
         "wasm-engine stress",
         "wasm-engine stress ledger --runs 1000 --seed 7 --jobs 4",
         "wasm-engine stress ledger --seed 7 --only 23",
         "wasm-engine stress --build ../other-checkout --json",
-    )
+    ),
 )
 @click.argument("names", nargs=-1, metavar="[SCENARIO]...")
 @click.option("--runs", type=click.IntRange(0, 10_000_000), default=RUNS, show_default=True, help="Runs in all.")
@@ -64,7 +70,13 @@ class Shrinking(NamedTuple):
 @seed_option
 @workers_option
 @click.option("--jobs", type=click.IntRange(1, 256), default=os.cpu_count() or 1, show_default=True, help="Processes.")
-@click.option("--shrink-runs", type=click.IntRange(0, 10_000), default=RUNS_MAX, show_default=True)
+@click.option(
+    "--shrink-runs",
+    type=click.IntRange(0, 10_000),
+    default=RUNS_MAX,
+    show_default=True,
+    help="Runs that shrinking one failure may take.",
+)
 @click.option("--prefer", default="", metavar="ORACLE", help="Shrink for this oracle, where it is among the failed.")
 @click.option("--store", default="out", show_default=True, help="Folder for the results.", metavar="DIR")
 @build_option
@@ -89,15 +101,17 @@ def stress(
     code = elsewhere(build)
     if code is not None:
         return code
-    chosen = [get(name).name for name in names or tuple(SCENARIOS)]
+    chosen = list(dict.fromkeys(get(name).name for name in names or tuple(SCENARIOS)))
+    if prefer and prefer not in ORACLES:
+        raise Refused(f"unknown oracle {prefer!r}", "--prefer", f"there is {', '.join(ORACLES)}")
     tasks = tasks_of(chosen, runs, seed, workers)
     if only is not None:
         tasks = [Task(name, seed, (only,), workers) for name in chosen]
-    ended = _run(tasks, jobs)
-    folder = _folder(Path(store))
-    rows = _with_cases(ended, folder, Shrinking(shrink_runs, prefer), seed)
-    meta = _meta(chosen, workers)
-    write(rows, meta, folder)
+    meta = _meta(chosen)
+    with _folder(Path(store)) as folder:
+        ended = _run(tasks, jobs)
+        rows = _with_cases(ended, folder, Shrinking(shrink_runs, prefer), seed)
+        write(rows, meta, folder)
     counts = count(rows)
     word = verdict(counts)
     report = folder / "report.html"
@@ -136,17 +150,29 @@ def _run(tasks: list[Task], jobs: int) -> list[Ended]:
     return sorted(ended, key=lambda e: (e.row.scenario, e.row.run))
 
 
-def _folder(store: Path) -> Path:
-    """A new folder for this campaign; its name orders by time and says nothing else."""
+@contextmanager
+def _folder(store: Path) -> Iterator[Path]:
+    """A new folder for this campaign, made before the first run, so that a bad --store costs none; gone if unused.
+
+    Its name orders by time and says nothing else.
+    """
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-    for attempt in range(1000):
-        folder = store / (f"{stamp}-stress" if not attempt else f"{stamp}-stress-{attempt}")
+    folder = store / f"{stamp}-stress"
+    for attempt in itertools.count(1):
         try:
             folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        return folder
-    raise click.ClickException(f"{store}: cannot make a folder there; give another --store")
+        except OSError as error:
+            if isinstance(error, FileExistsError) and folder.exists():
+                folder = store / f"{stamp}-stress-{attempt}"
+                continue
+            what = f"cannot make a folder there: {error.strerror}"
+            raise Refused(what, str(store), "give another --store") from None
+        break
+    try:
+        yield folder
+    finally:
+        with suppress(OSError):  # not empty: it holds what this campaign wrote
+            folder.rmdir()
 
 
 def _with_cases(ended: list[Ended], folder: Path, shrinking: Shrinking, seed: int) -> list[RunRow]:
@@ -188,7 +214,7 @@ def _case(plan: Plan, row: RunRow, folder: Path, shrinking: Shrinking) -> Path:
     return cases.write(check(plan), scenario, folder / "cases")
 
 
-def _meta(names: list[str], workers: int) -> Meta:
+def _meta(names: list[str]) -> Meta:
     build = builds.current()
     commit, dirty = _commit(Path(build) if build else builds.ROOT)
     missing = [
@@ -200,7 +226,7 @@ def _meta(names: list[str], workers: int) -> Meta:
     return Meta(
         title="Stress report",
         profile="stress",
-        arguments=tuple(sys.argv[1:]),
+        arguments=typed(),
         build=build or "the harness's own runtime",
         commit=commit,
         dirty=dirty,
