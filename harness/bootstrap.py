@@ -9,7 +9,7 @@ import importlib
 import os
 import sys
 
-from harness.builds import ENVIRONMENT, BuildRefused, folder_of, install, say_done
+from harness.builds import DONE, ENVIRONMENT, BuildRefused, folder_of, install
 
 
 def main() -> int:
@@ -17,6 +17,7 @@ def main() -> int:
         print("usage: python -P -m harness.bootstrap BUILD MODULE [ARGUMENT…]", file=sys.stderr)
         return 4
     build, name, *arguments = sys.argv[1:]
+    asked = os.environ.pop(DONE, "")  # not for our own children
     try:
         if build == "-":
             os.environ.pop(ENVIRONMENT, None)
@@ -35,7 +36,8 @@ def main() -> int:
     except BuildRefused as refused:
         print("wasm-engine: " + " ".join(str(refused).split()), file=sys.stderr)
         code = 4
-    say_done()
+    if asked:
+        os.write(int(asked), b".")
     return code
 
 

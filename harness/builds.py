@@ -125,14 +125,6 @@ def _interrupted(child: subprocess.Popen[bytes]) -> int:
     return INTERRUPTED
 
 
-def say_done() -> None:
-    """Tell the parent, if it asked, that the command has come to its end."""
-    descriptor = os.environ.pop(DONE, "")
-    if descriptor:
-        os.write(int(descriptor), b".")
-        os.close(int(descriptor))
-
-
 def identity(folder: Path | None = None) -> str:
     """sha256 over the runtime's sources, names and bytes: what a case is recorded against."""
     package = (folder or Path(current() or ROOT)) / "runtime"

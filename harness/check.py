@@ -30,7 +30,7 @@ from runtime.state import Decree, decode
 from scenarios.base import Outcome, Scenario
 
 OTHER_WORKERS = (1, 2, 7)
-TWINS_MAX = 64
+TWINS_MAX = 12
 
 # Which part of the runtime an oracle's finding points at first.
 COMPONENTS = {
