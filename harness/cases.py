@@ -13,10 +13,10 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from faults.budget import check as check_budget
 from faults.plan import Plan, plan_from_json, plan_to_json
 from harness import builds
 from harness.check import Checked, Checker, encoded
+from harness.plans import accept
 from runtime.errors import Refused
 from runtime.versions import ALL
 from scenarios import get
@@ -88,13 +88,15 @@ def _repro(checked: Checked, place: Path) -> str:
         f"- **{oracle}**: {line}\n" for oracle in row.failed_oracles for line in checked.findings[oracle].evidence
     )
     typed = " ".join(f'--fault "{fault}"' for fault in checked.plan.faults)
+    build = f" --build {builds.current()}" if builds.current() else ""
     return (
         f"# {row.scenario}: {', '.join(row.failed_oracles) or 'unknown'}\n\n"
-        f"Replay it (exit 0 FIXED, 1 FAILED, 11 DIVERGED):\n\n    wasm-engine replay {place}\n\n"
+        f"Replay it (exit 0 FIXED, 1 FAILED, 11 DIVERGED):\n\n    wasm-engine replay {place}{build}\n\n"
+        f"It was recorded on the runtime whose sources hash to `{builds.identity()[:16]}`.\n\n"
         f"What the oracles found:\n\n{evidence}\n"
         f"The faults of the plan, {len(checked.plan.faults)} in all:\n\n{faults}\n"
         f"The same faults on the default workload (which may or may not fail):\n\n"
-        f"    wasm-engine run {row.scenario} --seed {row.seed} {typed}\n\n"
+        f"    wasm-engine run {row.scenario} --seed {row.seed} {typed}{build}\n\n"
         f"Journal `{row.journal_digest}`, twin `{row.twin_digest}`, trace `{row.trace_digest}`.\n"
     )
 
@@ -122,9 +124,7 @@ def read(path: Path) -> Case:
 
 
 def plan_of(case: Case, where: str) -> Plan:
-    plan = plan_from_json(case.plan, where)
-    check_budget(plan)
-    return plan
+    return accept(plan_from_json(case.plan, where), where)
 
 
 class Replayed(Struct, frozen=True):

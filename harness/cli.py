@@ -21,7 +21,7 @@ INTERRUPTED, BROKEN, REFUSED = 2, 3, 4
 
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="Faults may change the trace, never the journal. Start with: wasm-engine run hello",
+    epilog="Faults may change the trace, never the journal. Start: wasm-engine run hello",
 )
 @click.version_option(package_name="wasm-engine", message="%(prog)s %(version)s")
 def group() -> None:

@@ -42,11 +42,11 @@ def digests(seed: int = SEED, workers: int = 2) -> dict[str, str]:
     return {name: journal_digest(simulate(get(name), default_plan(name, seed, workers))) for name in NAMES}
 
 
-def recorded(file: Path = FILE) -> dict[str, str]:
+def recorded() -> dict[str, str]:
     """The digests in the repository; empty when there are none."""
-    if not file.is_file():
+    if not FILE.is_file():
         return {}
-    found: dict[str, str] = json.loads(file.read_text("utf-8"))["journals"]
+    found: dict[str, str] = json.loads(FILE.read_text("utf-8"))["journals"]
     return found
 
 
@@ -83,7 +83,11 @@ def _differences() -> list[str]:
 
 def main(arguments: Sequence[str]) -> int:
     if list(arguments) == ["--write"]:
-        FILE.write_text(json.dumps({"journals": digests(), "seed": SEED}, indent=1, sort_keys=True) + "\n", "utf-8")
+        found = digests()
+        if not all(found.values()):
+            print("a scenario's journal does not verify; nothing is written", file=sys.stderr)
+            return 1
+        FILE.write_text(json.dumps({"journals": found, "seed": SEED}, indent=1, sort_keys=True) + "\n", "utf-8")
         README.write_text(refreshed(README.read_text("utf-8")), "utf-8")
         return 0
     if list(arguments) != ["--check"]:

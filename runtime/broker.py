@@ -27,7 +27,7 @@ def take_sequence(state: State, sender: int = OUTSIDE) -> int:
 
 def deliver(state: State, target: int, message: Message, sender: int, events: list[Event]) -> bool:
     """Put a message into the target's mailbox; else record why not, and tell the agent that sent it."""
-    if target >= len(state.agents):
+    if not 0 <= target < len(state.agents):
         events.append(("refused", message.seq, sender, target))
         return False
     agent = state.agents[target]

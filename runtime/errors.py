@@ -30,6 +30,14 @@ class ModuleRefused(Refused):
         super().__init__(f"module refused [{check}]: {what}", where, todo)
 
 
+class ModelFailed(EngineError):
+    """A model or its device could not do what was asked. `failure` is "load", "memory" or "device"."""
+
+    def __init__(self, failure: str, what: str, where: str = "") -> None:
+        self.failure = failure
+        super().__init__(f"inference failed [{failure}]: {what}", where, "the request runs on another device")
+
+
 class FrameRefused(EngineError):
     """A frame whose length, checksum or content is not what its sender wrote."""
 

@@ -16,9 +16,9 @@ import google_crc32c
 import msgspec
 from msgspec import Struct
 
-from runtime import broker, lifecycle, scheduler, supervisor
+from runtime import broker, journal, lifecycle, requests, scheduler, supervisor
 from runtime.errors import FailStop
-from runtime.journal import Block, Event, JournalEffect, StepEntry, journal_effect
+from runtime.journal import Block, Event, InferenceEntry, StepEntry
 from runtime.state import (
     ACTIVE,
     BACKOFF,
@@ -34,6 +34,7 @@ from runtime.state import (
     Decree,
     Effect,
     Grant,
+    Inference,
     Input,
     Join,
     Message,
@@ -49,12 +50,16 @@ from runtime.state import (
     encode,
 )
 
+GENESIS = "genesis"  # the source that configures a run; its inputs come before all others of their tick
+TICKS_MAX = 0xFFFFFFFF  # how far ahead a task may be scheduled, as for an agent's own wakes
+
 
 class Open(Struct):
     """An open tick: what was admitted, and the steps to run, in the order in which they will be committed."""
 
     tick: int
     inputs: tuple[Input, ...]
+    inferences: tuple[Inference, ...]
     decrees: tuple[Decree, ...]
     records: list[StepRecord]
     events: list[Event]
@@ -69,12 +74,18 @@ class Committed(NamedTuple):
     messages: int
 
 
-def begin(state: State, tick: int, inputs: Iterable[Input], decrees: tuple[Decree, ...] = ()) -> Open:
-    """Admit and select: sort by (source, n), apply what is new, wake who is due, fix the step records."""
+def begin(
+    state: State,
+    tick: int,
+    inputs: Iterable[Input],
+    decrees: tuple[Decree, ...] = (),
+    inferences: tuple[Inference, ...] = (),
+) -> Open:
+    """Admit and select: sort by (source, n), genesis first; apply what is new, wake who is due, fix the records."""
     state.tick = tick
     events: list[Event] = []
     admitted = []
-    for item in sorted(inputs, key=lambda i: (i.source, i.n)):
+    for item in sorted(inputs, key=lambda i: (i.source != GENESIS, i.source, i.n)):
         if item.n <= state.admitted.get(item.source, 0):
             continue  # delivered again: its effect is in the state already
         state.admitted[item.source] = item.n
@@ -83,11 +94,12 @@ def begin(state: State, tick: int, inputs: Iterable[Input], decrees: tuple[Decre
     config = state.config
     if config is None:
         raise FailStop("genesis", "the first input does not configure the run", "block 1")
+    requests.deliver(state, tick, inferences, events)
     for index, agent in enumerate(state.agents):
         supervisor.restart_due(index, agent, tick, events)
         _wake(agent, tick)
     records = _closing(state, config, events) if tick >= config.last_tick else _stepping(state, config)
-    return Open(tick, tuple(admitted), decrees, records, events)
+    return Open(tick, tuple(admitted), inferences, decrees, records, events)
 
 
 def _apply(state: State, item: Input, events: list[Event]) -> None:
@@ -98,22 +110,24 @@ def _apply(state: State, item: Input, events: list[Event]) -> None:
             state.config = config
             state.buffers = [BufferState() for _ in config.buffers]
             state.subscribers = [[] for _ in config.topics]
+        case Spawn(spec) if not all(0 <= buffer < len(state.buffers) for buffer in spec.reads):
+            events.append(("illegal", OUTSIDE, "spawn", spec.name))
         case Spawn(spec):
             state.agents.append(AgentState(spec=spec, seen=[0] * len(spec.reads)))
         case Send(agent, payload):
             broker.send(state, OUTSIDE, agent, payload, events, INPUT)
         case Publish(payload, topic):
-            if topic < len(state.subscribers):
+            if 0 <= topic < len(state.subscribers):
                 broker.publish(state, OUTSIDE, topic, payload, events)
             else:
                 events.append(("refused", broker.take_sequence(state), OUTSIDE, topic))
         case Schedule(agent, payload, ticks):
-            if agent < len(state.agents):
-                bisect.insort(state.agents[agent].tasks, (state.tick + ticks, payload))
+            if 0 <= agent < len(state.agents) and 0 <= ticks <= TICKS_MAX:
+                bisect.insort(state.agents[agent].tasks, (state.tick + ticks, payload), key=lambda task: task[0])
             else:
                 events.append(("refused", broker.take_sequence(state), OUTSIDE, agent))
         case Join(agent, topic):
-            if agent < len(state.agents) and topic < len(state.subscribers):
+            if 0 <= agent < len(state.agents) and 0 <= topic < len(state.subscribers):
                 broker.subscribe(state, agent, topic)
             else:
                 events.append(("illegal", agent, "join", topic))
@@ -177,6 +191,7 @@ def _record(state: State, config: Config, index: int, kind: str) -> StepRecord:
         agents=len(state.agents),
         topics=len(config.topics),
         buffers=len(config.buffers),
+        models=len(config.models),
         send_limit=config.send_limit,
         max_payload=config.max_payload,
         snapshot=snapshot,
@@ -225,13 +240,24 @@ def commit(state: State, opened: Open, outcomes: Mapping[int, Outcome]) -> Commi
         state.root_due = (opened.tick // config.snapshot_every + 1) * config.snapshot_every
         snapshot = encode(state)
         digest = hashlib.sha256(snapshot).hexdigest()
-    block = Block(opened.decrees, tuple(opened.events), opened.inputs, digest, tuple(steps), opened.tick)
+    block = Block(
+        decrees=opened.decrees,
+        events=tuple(opened.events),
+        inferences=tuple(
+            InferenceEntry(journal.stored(i.kv, blobs), i.logits, i.request, i.token) for i in opened.inferences
+        ),
+        inputs=opened.inputs,
+        root=digest,
+        steps=tuple(steps),
+        tick=opened.tick,
+    )
     return Committed(block, blobs, snapshot, messages)
 
 
 def _settle(state: State, config: Config, record: StepRecord, outcome: Outcome, events: list[Event]) -> None:
     agent = state.agents[record.agent]
     if outcome.status != "ok":
+        requests.forget(state, record.agent)
         if agent.phase == TERMINATED:
             events.append(("failed", record.agent, outcome.status))
         else:
@@ -255,6 +281,8 @@ def _effect(state: State, record: StepRecord, effect: Effect, events: list[Event
         broker.subscribe(state, record.agent, target)
     elif op == "unsubscribe":
         broker.unsubscribe(state, record.agent, target)
+    elif op == "infer":
+        requests.request(state, record, target, effect.payload, events)
     elif op == "buffer":
         digest = hashlib.sha256(effect.payload).hexdigest()
         crc = google_crc32c.value(effect.payload)
@@ -265,12 +293,7 @@ def _effect(state: State, record: StepRecord, effect: Effect, events: list[Event
 
 
 def _entry(record: StepRecord, outcome: Outcome, sequence: int, blobs: list[tuple[str, bytes]]) -> StepEntry:
-    effects: list[JournalEffect] = []
-    for effect in outcome.effects:
-        journaled, blob = journal_effect(effect)
-        effects.append(journaled)
-        if blob:
-            blobs.append(blob)
+    effects = [journal.journal_effect(effect, blobs) for effect in outcome.effects]
     return StepEntry(
         agent=record.agent,
         effects=tuple(effects),
@@ -289,7 +312,7 @@ def next_tick(state: State, input_due: int | None) -> int:
     config = state.config
     if config is None:
         return 0
-    due = config.last_tick if input_due is None else min(config.last_tick, input_due)
+    due = min(d for d in (config.last_tick, input_due, requests.next_due(state)) if d is not None)
     soon = state.tick + 1
     for agent in state.agents:
         if agent.phase == STARTING or (agent.phase == ACTIVE and agent.mailbox):

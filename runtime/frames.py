@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from runtime.errors import FrameRefused
-from runtime.state import AgentSpec, Effect, Input, StepRecord
+from runtime.state import AgentSpec, Effect, Inference, Input, StepRecord
 
 _HEAD = struct.Struct("<II")
 MAX_FRAME = 1 << 26
@@ -95,6 +95,39 @@ class Done(Struct, frozen=True, array_like=True, tag="done"):
     results: tuple[Result, ...]
 
 
+class InferenceItem(Struct, frozen=True, array_like=True):
+    """One request of a batch; `kv` is the session's whole cache before it, `position` tokens long."""
+
+    request: int
+    position: int
+    tokens: tuple[int, ...]
+    kv: bytes
+
+
+class Infer(Struct, frozen=True, array_like=True, tag="infer"):
+    """A batch for a device: requests of one model and of equal shape (number of tokens, position)."""
+
+    incarnation: int
+    device: int
+    lease: int
+    model: str
+    items: tuple[InferenceItem, ...]
+
+
+class Inferred(Struct, frozen=True, array_like=True, tag="inferred"):
+    """A device's answer: results in the order of the items, or why there are none.
+
+    `failure` is "", "load" (the model does not load), "memory" or "device" (its later answers mean nothing).
+    """
+
+    incarnation: int
+    device: int
+    lease: int
+    failure: str
+    results: tuple[Inference, ...]
+    cost: int  # trace only: tokens computed
+
+
 class Inputs(Struct, frozen=True, array_like=True, tag="inputs"):
     """A client's message: the newest block it has seen released, and inputs (new ones or unacknowledged ones)."""
 
@@ -122,7 +155,7 @@ class Release(Struct, frozen=True, array_like=True, tag="release"):
     final: bool
 
 
-Frame = Work | Done | Inputs | Release
+Frame = Work | Done | Inputs | Release | Infer | Inferred
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)

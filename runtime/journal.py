@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from runtime.errors import FailStop, Refused
-from runtime.state import Decree, Effect, Input
+from runtime.state import Decree, Effect, Inference, Input
 from runtime.versions import ALL, JOURNAL
 
 GENESIS = "0" * 64
@@ -51,6 +51,15 @@ class StepEntry(Struct, frozen=True):
     views: tuple[tuple[int, int], ...]
 
 
+class InferenceEntry(Struct, frozen=True):
+    """One inference result as the journal holds it: `kv` are the KV cache's bytes for the request's tokens."""
+
+    kv: bytes | BlobRef
+    logits: str
+    request: int
+    token: int
+
+
 Event = tuple[str | int, ...]
 
 
@@ -59,10 +68,17 @@ class Block(Struct, frozen=True):
 
     decrees: tuple[Decree, ...]
     events: tuple[Event, ...]
+    inferences: tuple[InferenceEntry, ...]
     inputs: tuple[Input, ...]
     root: str
     steps: tuple[StepEntry, ...]
     tick: int
+
+
+class _Header(Struct):
+    """What a reader needs of line 0."""
+
+    versions: dict[str, int] = {}
 
 
 class Line(NamedTuple):
@@ -100,23 +116,37 @@ def line_bytes(number: int, body: bytes, hash_: str, prev: str) -> bytes:
 
 
 def header_bytes(fields: dict[str, str | int]) -> bytes:
-    body = _encoder.encode({"versions": ALL, **fields})
+    return _header_line(_encoder.encode({"versions": ALL, **fields}))
+
+
+def _header_line(body: bytes) -> bytes:
     return b'{"header":%b,"sum":"%b"}\n' % (body, hashlib.sha256(body).hexdigest().encode())
 
 
-def journal_effect(effect: Effect) -> tuple[JournalEffect, tuple[str, bytes] | None]:
-    """The effect as the journal holds it, and the blob (digest, bytes) that must be stored beside it."""
-    if len(effect.payload) <= INLINE_MAX:
-        return JournalEffect(effect.op, effect.target, effect.payload), None
-    digest = hashlib.sha256(effect.payload).hexdigest()
-    return JournalEffect(effect.op, effect.target, BlobRef(digest, len(effect.payload))), (digest, effect.payload)
+def stored(payload: bytes, blobs: list[tuple[str, bytes]]) -> bytes | BlobRef:
+    """The payload as a line holds it; a long one is added to the blobs (digest, bytes) to be stored beside."""
+    if len(payload) <= INLINE_MAX:
+        return payload
+    digest = hashlib.sha256(payload).hexdigest()
+    blobs.append((digest, payload))
+    return BlobRef(digest, len(payload))
+
+
+def payload_of(held: bytes | BlobRef, blobs: dict[str, bytes]) -> bytes:
+    """The inverse; raises KeyError when the blob is missing."""
+    return held if isinstance(held, bytes) else blobs[held.sha256]
+
+
+def journal_effect(effect: Effect, blobs: list[tuple[str, bytes]]) -> JournalEffect:
+    return JournalEffect(effect.op, effect.target, stored(effect.payload, blobs))
 
 
 def effect_of(entry: JournalEffect, blobs: dict[str, bytes]) -> Effect:
-    """The inverse; raises KeyError when the blob is missing."""
-    if isinstance(entry.payload, bytes):
-        return Effect(entry.op, entry.target, entry.payload)
-    return Effect(entry.op, entry.target, blobs[entry.payload.sha256])
+    return Effect(entry.op, entry.target, payload_of(entry.payload, blobs))
+
+
+def inference_of(entry: InferenceEntry, blobs: dict[str, bytes]) -> Inference:
+    return Inference(entry.request, entry.token, entry.logits, payload_of(entry.kv, blobs))
 
 
 def _parse(line: bytes, number: int, prev: str) -> tuple[str, Block, bytes] | str:
@@ -163,10 +193,13 @@ def read(data: bytes) -> Verified:
 def _check_header(header: bytes) -> str:
     if not header.endswith(b"\n") or len(header) < 90 or not header.startswith(b'{"header":'):
         return "the header is damaged"
-    body, checksum = header[10:-75], header[-67:-3]
-    if hashlib.sha256(body).hexdigest().encode() != checksum:
+    body = header[10:-75]
+    if header != _header_line(body):
         return "the header is damaged"
-    versions = msgspec.json.decode(body).get("versions", {})
+    try:
+        versions = msgspec.json.decode(body, type=_Header).versions
+    except msgspec.MsgspecError:
+        return "the header is checksummed but not a header"
     if versions.get("journal") != JOURNAL:
         raise Refused(
             f"journal version {versions.get('journal')} is not readable here",
@@ -203,10 +236,11 @@ def recover(data: bytes, watermark: tuple[int, str], blobs: dict[str, bytes]) ->
 
 
 def _missing_blob(block: Block, blobs: dict[str, bytes]) -> str:
-    for step in block.steps:
-        for effect in step.effects:
-            if isinstance(effect.payload, BlobRef) and effect.payload.sha256 not in blobs:
-                return effect.payload.sha256
+    held = [effect.payload for step in block.steps for effect in step.effects]
+    held += [entry.kv for entry in block.inferences]
+    for payload in held:
+        if isinstance(payload, BlobRef) and payload.sha256 not in blobs:
+            return payload.sha256
     return ""
 
 

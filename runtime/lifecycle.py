@@ -25,9 +25,8 @@ def move(index: int, agent: AgentState, phase: str, events: list[Event]) -> None
 
 def operate(state: State, index: int, action: str, events: list[Event]) -> None:
     """An operator's action; an illegal one is refused on record, by name."""
-    known = index < len(state.agents) and action in ACTIONS
-    if not known or state.agents[index].phase not in _FROM[action] or state.agents[index].phase == TERMINATED:
-        phase = state.agents[index].phase if index < len(state.agents) else "unknown"
+    phase = state.agents[index].phase if 0 <= index < len(state.agents) else "unknown"
+    if action not in ACTIONS or phase not in _FROM[action] or phase == TERMINATED:
         events.append(("illegal", index, action, phase))
         return
     agent = state.agents[index]

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from runtime.state import AgentSpec
+from runtime.frames import InferenceItem
+from runtime.state import AgentSpec, Inference
 
 
 class Clock(Protocol):
@@ -41,6 +42,42 @@ class Workers(Protocol):
 
     def kill(self, worker: int) -> None:
         """End the worker; it is reaped when its closed end arrives. Killing a dead one does nothing."""
+        ...
+
+
+class Accelerators(Protocol):
+    """Devices for inference, by number: 0 is the CPU, others are accelerators. As `Workers`, with presence."""
+
+    def present(self) -> list[int]:
+        """The devices that can be spawned now, in order of preference; the CPU is always the last."""
+        ...
+
+    def spawn(self, device: int, process: int) -> None:
+        """Start a device process under a number never used before."""
+        ...
+
+    def send(self, process: int, frame: bytes) -> None: ...
+
+    def poll(self) -> list[Arrival]:
+        """Frames by process; `frame` None when its end has closed."""
+        ...
+
+    def kill(self, process: int) -> None: ...
+
+
+class Decoder(Protocol):
+    """A loaded decoder on one device."""
+
+    def run(self, items: Sequence[InferenceItem]) -> list[Inference]:
+        """Results of a batch of equal shape, in order; raises ModelFailed."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Models(Protocol):
+    def load(self, digest: str, onnx: bytes) -> Decoder:
+        """A session for these bytes, whose digest has been checked; raises ModelFailed."""
         ...
 
 
@@ -143,6 +180,7 @@ class StepArguments(NamedTuple):
     fuel: int
     inbox: Sequence[bytes]
     stop_at: int = 0
+    models: int = 0
 
 
 class Guest(Protocol):

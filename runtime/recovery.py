@@ -20,7 +20,7 @@ from runtime.journal import Block, Line
 from runtime.ports import Storage
 from runtime.residence import Residence
 from runtime.snapshot import HeldImage
-from runtime.state import AgentSpec, Decree, Outcome, Spawn, State, StepRecord, decode
+from runtime.state import AgentSpec, Decree, Outcome, State, StepRecord, decode
 from runtime.telemetry import Telemetry
 from runtime.watermark import Watermark
 
@@ -171,8 +171,9 @@ def _fold(
     prev = lines[start - 1].hash if start else journal.GENESIS
     for line in lines[start:]:
         block = line.block
-        opened = fold.begin(state, block.tick, block.inputs, block.decrees)
-        _house(residences, _spawned(block), images)
+        inferences = tuple(journal.inference_of(entry, blobs) for entry in block.inferences)
+        opened = fold.begin(state, block.tick, block.inputs, block.decrees, inferences)
+        _house(residences, [agent.spec for agent in state.agents[len(residences) :]], images)
         if [(r.agent, r.n, r.kind) for r in opened.records] != [(s.agent, s.n, s.kind) for s in block.steps]:
             raise FailStop("fold", f"block {line.number} holds other steps than its inputs select", "journal")
         outcomes = {
@@ -192,10 +193,6 @@ def _house(residences: list[Residence], specs: list[AgentSpec], images: dict[int
         residence = Residence(spec)
         residence.image = images.get(len(residences))
         residences.append(residence)
-
-
-def _spawned(block: Block) -> list[AgentSpec]:
-    return [item.action.spec for item in block.inputs if isinstance(item.action, Spawn)]
 
 
 def _published(lines: list[Line], blobs: dict[str, bytes]) -> dict[tuple[int, int], bytes]:

@@ -49,4 +49,4 @@ def select(state: State) -> list[int]:
 
 
 def _deadline(agent: AgentState) -> int:
-    return agent.ready_since + min(agent.spec.priority, MAX_PRIORITY) * AGING
+    return agent.ready_since + max(0, min(agent.spec.priority, MAX_PRIORITY)) * AGING

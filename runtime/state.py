@@ -15,7 +15,7 @@ from msgspec import Struct
 OUTSIDE = 0xFFFFFFFF  # the sender of whatever no agent sent
 
 # Kinds of messages, as an agent sees them in the envelope (docs/abi.md).
-MESSAGE, TOPIC, INPUT, WAKE, REFUSED, BUFFER = 1, 2, 3, 4, 5, 6
+MESSAGE, TOPIC, INPUT, WAKE, REFUSED, BUFFER, INFERENCE = 1, 2, 3, 4, 5, 6, 7
 
 # Status codes of host calls and of refused sends (docs/abi.md).
 OK, E_LIMIT, E_TARGET, E_SIZE, E_FULL = 0, 1, 2, 3, 4
@@ -59,6 +59,24 @@ class BufferSpec(Struct, frozen=True, kw_only=True):
     writer: int
 
 
+class ModelSpec(Struct, frozen=True, kw_only=True):
+    """One declared model: its ONNX bytes by digest, and what the runtime must know to admit a request (INF-1).
+
+    A decoder: a session holds at most `context` tokens below `vocabulary`, and `kv_bytes` of KV cache per token. A
+    result arrives `delay_ticks` after its request, however long the device took. `tier` is "exact": the same bits on
+    any device.
+    """
+
+    context: int
+    delay_ticks: int = 2
+    digest: str
+    kv_bytes: int
+    name: str
+    tier: str = "exact"
+    version: int = 1
+    vocabulary: int
+
+
 class Config(Struct, frozen=True, kw_only=True):
     """The logical options of a run (CFG-1). Physical ones (workers, leases) are `runtime.physical.Physical`."""
 
@@ -70,6 +88,7 @@ class Config(Struct, frozen=True, kw_only=True):
     max_payload: int = 65_536
     max_restarts: int = 3
     max_tasks_per_tick: int = 1_000_000
+    models: tuple[ModelSpec, ...] = ()
     policy: str = "round_robin"
     seed: int
     send_limit: int = 64
@@ -192,6 +211,7 @@ class StepRecord(Struct, frozen=True, array_like=True):
     agents: int
     topics: int
     buffers: int
+    models: int
     send_limit: int
     max_payload: int
     snapshot: bool
@@ -201,7 +221,7 @@ class StepRecord(Struct, frozen=True, array_like=True):
 
 
 class Effect(Struct, frozen=True, array_like=True, gc=False):
-    """One host call that had an effect: send, publish, subscribe, unsubscribe, wake, buffer, output."""
+    """One host call that had an effect: send, publish, subscribe, unsubscribe, wake, buffer, output, infer."""
 
     op: str
     target: int
@@ -214,6 +234,42 @@ class Outcome(Struct, frozen=True, array_like=True):
     status: str
     effects: tuple[Effect, ...]
     image: str = ""
+
+
+class Request(Struct, frozen=True, array_like=True):
+    """One admitted inference request: append `tokens` to the agent's session with a model, which holds `position`.
+
+    `id` is a message number of the agent; `due` the tick in which its result is delivered; `life` the agent's life.
+    """
+
+    id: int
+    agent: int
+    life: int
+    model: int
+    due: int
+    position: int
+    tokens: tuple[int, ...]
+
+
+class Inference(Struct, frozen=True, array_like=True):
+    """A request's result: the next token, the sha256 (hex) of the last position's logits, the KV cache of its tokens.
+
+    `logits` covers little-endian float32 bytes, `kv` is int8, kv_bytes for each token, in order.
+    """
+
+    request: int
+    token: int
+    logits: str
+    kv: bytes
+
+
+class Session(Struct):
+    """An agent's session with a model: the KV cache of all its tokens (int8, kv_bytes each)."""
+
+    agent: int
+    model: int
+    tokens: int = 0
+    kv: bytes = b""
 
 
 # --- the tree -------------------------------------------------------------------------------------------------------
@@ -255,6 +311,8 @@ class State(Struct):
     agents: list[AgentState] = []
     admitted: dict[str, int] = {}
     buffers: list[BufferState] = []
+    requests: list[Request] = []
+    sessions: list[Session] = []
     subscribers: list[list[int]] = []
     finished: bool = False
 

@@ -168,6 +168,7 @@ class WorkerCore:
                 record.max_payload,
                 fuel,
                 inbox,
+                models=record.models,
             )
         )
         self.fuel_spent += step.fuel

@@ -23,10 +23,15 @@ build_option = click.option(
     "--build", default="", metavar="PATH", help="A folder with another `runtime` package to put under test."
 )
 seed_option = click.option(
-    "--seed", type=click.IntRange(0, SEED_MAX), default=1, show_default=True, help="What everything is drawn from."
+    "--seed",
+    type=click.IntRange(0, SEED_MAX),
+    metavar="N",
+    default=1,
+    show_default=True,
+    help="What everything is drawn from.",
 )
 workers_option = click.option(
-    "--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Simulated workers."
+    "--workers", type=click.IntRange(1, 64), metavar="N", default=2, show_default=True, help="Simulated workers."
 )
 
 

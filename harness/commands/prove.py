@@ -25,10 +25,26 @@ CLEAN_RUNS = 120
     short_help="Plant known bugs and see whether they are found.",
     epilog=examples("wasm-engine prove", "wasm-engine prove --mutant torn_buffer_accepted --runs 60 --json"),
 )
-@click.option("--runs", type=click.IntRange(1), default=RUNS, show_default=True, help="At most, per mutant.")
-@click.option("--clean-runs", type=click.IntRange(0), default=CLEAN_RUNS, show_default=True, help="On the good build.")
+@click.option(
+    "--runs", type=click.IntRange(1), metavar="N", default=RUNS, show_default=True, help="At most, per mutant."
+)
+@click.option(
+    "--clean-runs",
+    type=click.IntRange(0),
+    metavar="N",
+    default=CLEAN_RUNS,
+    show_default=True,
+    help="On the good build.",
+)
 @click.option("--mutant", "names", multiple=True, metavar="NAME", help="Only this mutant; may be repeated.")
-@click.option("--jobs", type=click.IntRange(1, 256), default=os.cpu_count() or 1, show_default=True, help="Processes.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 256),
+    metavar="N",
+    default=os.cpu_count() or 1,
+    show_default=True,
+    help="Processes.",
+)
 @click.option("--store", default="out/prove", show_default=True, metavar="DIR", help="Folder for the cases.")
 @seed_option
 @json_option

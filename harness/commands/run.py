@@ -10,7 +10,6 @@ import click
 from click.core import ParameterSource
 from msgspec.structs import replace
 
-from faults import budget
 from faults.plan import Plan, parse_fault, plan_from_json
 from harness.check import Checked, Checker, summary, transparent
 from harness.commands.common import (
@@ -22,6 +21,7 @@ from harness.commands.common import (
     seed_option,
     workers_option,
 )
+from harness.plans import accept
 from runtime.errors import Refused
 from runtime.physical import Physical
 from scenarios import get
@@ -88,8 +88,7 @@ def _plan(name: str, seed: int, faults: tuple[str, ...], no_faults: bool, worker
         plan = _overridden(plan, workers)
     typed = tuple(parse_fault(fault) for fault in faults)
     plan = replace(plan, faults=() if no_faults else plan.faults + typed)
-    budget.check(plan)
-    return plan
+    return accept(plan, str(plan_file or ""))
 
 
 def _overridden(plan: Plan, workers: int) -> Plan:

@@ -65,14 +65,26 @@ class Shrinking(NamedTuple):
     ),
 )
 @click.argument("names", nargs=-1, metavar="[SCENARIO]...")
-@click.option("--runs", type=click.IntRange(0, 10_000_000), default=RUNS, show_default=True, help="Runs in all.")
-@click.option("--only", type=click.IntRange(0), default=None, help="Just this run of each scenario's campaign.")
+@click.option(
+    "--runs", type=click.IntRange(0, 10_000_000), metavar="N", default=RUNS, show_default=True, help="Runs in all."
+)
+@click.option(
+    "--only", type=click.IntRange(0), metavar="N", default=None, help="Just this run of each scenario's campaign."
+)
 @seed_option
 @workers_option
-@click.option("--jobs", type=click.IntRange(1, 256), default=os.cpu_count() or 1, show_default=True, help="Processes.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 256),
+    metavar="N",
+    default=os.cpu_count() or 1,
+    show_default=True,
+    help="Processes.",
+)
 @click.option(
     "--shrink-runs",
     type=click.IntRange(0, 10_000),
+    metavar="N",
     default=RUNS_MAX,
     show_default=True,
     help="Runs that shrinking one failure may take.",

@@ -64,6 +64,7 @@ HOST: dict[str, HostFunction] = {
     "wake": HostFunction("timers", "effect", _signature(1, I32), "wake"),
     "buffer_write": HostFunction("buffers", "effect", _signature(3, I32), "buffer"),
     "output": HostFunction("output", "effect", _signature(2, I32), "output"),
+    "infer": HostFunction("inference", "effect", _signature(3, I32), "infer"),
     "now": HostFunction("time", "recorded", _signature(0, I64)),
     "random": HostFunction("random", "recorded", _signature(0, I64)),
     "self": HostFunction("", "pure", _signature(0, I32)),
@@ -72,7 +73,7 @@ HOST: dict[str, HostFunction] = {
 GROUPS: tuple[str, ...] = tuple(sorted({function.group for function in HOST.values() if function.group}))
 
 # Codes of the effects in the shim's list; position is the code.
-OPS: tuple[str, ...] = ("send", "publish", "subscribe", "unsubscribe", "wake", "buffer", "output")
+OPS: tuple[str, ...] = ("send", "publish", "subscribe", "unsubscribe", "wake", "buffer", "output", "infer")
 
 KINDS: dict[str, int] = {"init": 1, "step": 2, "shutdown": 3}
 

@@ -54,7 +54,7 @@ class WasmGuest:
         The driver's copy of the inbox costs a unit of fuel per byte; it is granted on top, so that a full mailbox
         takes nothing from what the agent may compute. A trap costs all that was granted: wasmtime loses the count.
         """
-        kind, tick, agent, now, key, agents, topics, buffers, limit, payload, fuel, inbox, stop_at = arguments
+        kind, tick, agent, now, key, agents, topics, buffers, limit, payload, fuel, inbox, stop_at, models = arguments
         if self._state:
             raise self._unusable()
         if not 0 <= fuel <= FUEL_MAX:
@@ -71,7 +71,7 @@ class WasmGuest:
                     self._reserve(inbox_at)
             HEADER.pack_into(
                 self._list, 0, now, key & _MASK64, tick, 0, stop_at,
-                KINDS[kind], count, inbox_at, agent, agents, topics, buffers, limit, payload, 0, 0, 0,
+                KINDS[kind], count, inbox_at, agent, agents, topics, buffers, limit, payload, 0, 0, 0, models,
             )  # fmt: skip
             self._fresh = False
             result = self._entry.call(fuel + copied)

@@ -5,7 +5,8 @@ the shim's, which no agent can reach:
 
     0 now_ms i64 | 8 random state i64 | 16 tick u64 | 24 host calls i64 | 32 stop_at i64 | 40 kind | 44 count of the
     inbox | 48 where the inbox is | 52 agent | 56 agents | 60 topics | 64 buffers | 68 send_limit | 72 max_payload |
-    76 effect calls | 80 recorded entries | 84 stopped | 128 entries of 16 bytes (op, target, pointer, length)
+    76 effect calls | 80 recorded entries | 84 stopped | 88 models | 128 entries of 16 bytes (op, target, pointer,
+    length)
 
 The inbox is `count` lengths (u32), then the envelopes. The host sees to it that everything fits before a step.
 """
@@ -14,8 +15,8 @@ from __future__ import annotations
 
 import struct
 
-# One write per step: everything up to `stopped`, counters included, so that a step starts clean.
-HEADER = struct.Struct("<QQQQQIIIIIIIIIIII")
+# One write per step: everything up to `models`, counters included, so that a step starts clean.
+HEADER = struct.Struct("<QQQQQIIIIIIIIIIIII")
 RECORDED = struct.Struct("<II")  # entries, stopped
 RECORDED_AT = 80
 LIST_AT = 128
@@ -88,6 +89,13 @@ SHIM = """
     (if (call $limited) (then (return (i32.const 1))))
     (if (i32.gt_u (local.get $len) (i32.load (i32.const 72))) (then (return (i32.const 3))))
     (call $append (i32.const 6) (i32.const 0) (local.get $ptr) (local.get $len)))
+
+  (func (export "infer") (param $model i32) (param $ptr i32) (param $len i32) (result i32)
+    (call $enter)
+    (if (call $limited) (then (return (i32.const 1))))
+    (if (i32.ge_u (local.get $model) (i32.load (i32.const 88))) (then (return (i32.const 2))))
+    (if (i32.gt_u (local.get $len) (i32.load (i32.const 72))) (then (return (i32.const 3))))
+    (call $append (i32.const 7) (local.get $model) (local.get $ptr) (local.get $len)))
 
   (func (export "now") (result i64) (call $enter) (i64.load (i32.const 0)))
 
