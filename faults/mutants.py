@@ -101,13 +101,8 @@ MUTANTS: tuple[Mutant, ...] = (
         edits=(
             Edit(
                 "orchestrator.py",
-                "            for index in range(min(cursor, self._unsent), self._durability.durable):\n",
-                "            for index in range(min(cursor, self._unsent), self._durability.written):\n",
-            ),
-            Edit(
-                "orchestrator.py",
-                "            self._unsent = max(self._unsent, self._durability.durable)\n",
-                "            self._unsent = max(self._unsent, self._durability.written)\n",
+                "            self._releases.send(cursor, self._durability.durable)\n",
+                "            self._releases.send(cursor, self._durability.written)\n",
             ),
         ),
     ),

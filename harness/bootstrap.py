@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -26,7 +27,8 @@ def main() -> int:
             os.environ[ENVIRONMENT] = str(folder)
             install(folder)
         try:
-            module = importlib.import_module(name)
+            with contextlib.redirect_stdout(sys.stderr):
+                module = importlib.import_module(name)
         except Exception as error:
             if build == "-":
                 raise

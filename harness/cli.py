@@ -6,6 +6,7 @@ Wrong input gets one line on stderr: what, where, what to do. With --json, stdou
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ import click
 
 from harness.builds import BuildRefused
 from harness.commands import prove, replay, run, show, stress
+from harness.commands.common import Call
 from runtime.errors import EngineError
 
 INTERRUPTED, BROKEN, REFUSED = 2, 3, 4
@@ -44,8 +46,12 @@ for _command in (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code and never raises."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    out = sys.stdout
     try:
-        code = group.main(args=given, prog_name="wasm-engine", standalone_mode=False, obj=tuple(given))
+        # With --json stdout holds one object, so what a build under test may print goes to stderr.
+        with contextlib.redirect_stdout(sys.stderr if "--json" in given else sys.stdout):
+            call = Call(tuple(given), out)
+            code = group.main(args=given, prog_name="wasm-engine", standalone_mode=False, obj=call)
         return code if isinstance(code, int) else 0
     except click.exceptions.Exit as stop:
         return stop.exit_code

@@ -16,7 +16,6 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from faults.plan import Plan
 from harness import cli

@@ -65,6 +65,22 @@ def publish(state: State, sender: int, topic: int, payload: bytes, events: list[
     return number
 
 
+def publish_input(state: State, topic: int, payload: bytes, events: list[Event]) -> None:
+    """A publication from outside; to an unknown topic it is refused on record."""
+    if 0 <= topic < len(state.subscribers):
+        publish(state, OUTSIDE, topic, payload, events)
+    else:
+        events.append(("refused", take_sequence(state), OUTSIDE, topic))
+
+
+def join(state: State, agent: int, topic: int, events: list[Event]) -> None:
+    """An operator's subscription of an agent; an impossible one is refused on record."""
+    if 0 <= agent < len(state.agents) and 0 <= topic < len(state.subscribers):
+        subscribe(state, agent, topic)
+    else:
+        events.append(("illegal", agent, "join", topic))
+
+
 def subscribe(state: State, agent: int, topic: int) -> None:
     if agent not in state.subscribers[topic]:
         state.subscribers[topic].append(agent)

@@ -117,22 +117,20 @@ def _apply(state: State, item: Input, events: list[Event]) -> None:
         case Send(agent, payload):
             broker.send(state, OUTSIDE, agent, payload, events, INPUT)
         case Publish(payload, topic):
-            if 0 <= topic < len(state.subscribers):
-                broker.publish(state, OUTSIDE, topic, payload, events)
-            else:
-                events.append(("refused", broker.take_sequence(state), OUTSIDE, topic))
+            broker.publish_input(state, topic, payload, events)
         case Schedule(agent, payload, ticks):
-            if 0 <= agent < len(state.agents) and 0 <= ticks <= TICKS_MAX:
-                bisect.insort(state.agents[agent].tasks, (state.tick + ticks, payload), key=lambda task: task[0])
-            else:
-                events.append(("refused", broker.take_sequence(state), OUTSIDE, agent))
+            _schedule(state, agent, payload, ticks, events)
         case Join(agent, topic):
-            if 0 <= agent < len(state.agents) and 0 <= topic < len(state.subscribers):
-                broker.subscribe(state, agent, topic)
-            else:
-                events.append(("illegal", agent, "join", topic))
+            broker.join(state, agent, topic, events)
         case Operate(action, agent):
             lifecycle.operate(state, agent, action, events)
+
+
+def _schedule(state: State, agent: int, payload: bytes, ticks: int, events: list[Event]) -> None:
+    if 0 <= agent < len(state.agents) and 0 <= ticks <= TICKS_MAX:
+        bisect.insort(state.agents[agent].tasks, (state.tick + ticks, payload), key=lambda task: task[0])
+    else:
+        events.append(("refused", broker.take_sequence(state), OUTSIDE, agent))
 
 
 def _wake(agent: AgentState, tick: int) -> None:
@@ -257,7 +255,7 @@ def commit(state: State, opened: Open, outcomes: Mapping[int, Outcome]) -> Commi
 def _settle(state: State, config: Config, record: StepRecord, outcome: Outcome, events: list[Event]) -> None:
     agent = state.agents[record.agent]
     if outcome.status != "ok":
-        requests.forget(state, record.agent)
+        requests.forget(state, record.agent, events)
         if agent.phase == TERMINATED:
             events.append(("failed", record.agent, outcome.status))
         else:

@@ -15,21 +15,22 @@ from typing import NamedTuple
 import google_crc32c
 import msgspec
 
-from runtime import buffers, fold, journal, recovery, snapshot, watermark
-from runtime.durability import BLOBS, JOURNAL, Durability
+from runtime import buffers, fold, journal, recovery, requests
+from runtime.archive import Archive
+from runtime.boot import Boot
 from runtime.errors import FailStop, FrameRefused
-from runtime.frames import Inputs, Order, Release, Result, pack, unpack
+from runtime.frames import Inputs, Order, Result, unpack
+from runtime.intake import Intake
 from runtime.physical import Physical
 from runtime.pool import Pool
 from runtime.ports import Ports
+from runtime.releases import Releases
 from runtime.residence import Residence
+from runtime.router import Router
 from runtime.snapshot import HeldImage
-from runtime.state import Action, Decree, Effect, Input, Outcome, State, StepRecord
+from runtime.state import Action, Decree, Effect, Inference, Input, Outcome, Request, State, StepRecord
 from runtime.telemetry import Hook, Telemetry
-from runtime.watermark import Watermark
 from runtime.worker import BUFFER_SUMMARY
-
-LOCAL = "local"
 
 
 class Wait(NamedTuple):
@@ -53,13 +54,8 @@ class Orchestrator:
         self.ports, self.physical = ports, physical
         self.telemetry = Telemetry(ports.clock.now)
         self.phase = "boot"
-        self._header = journal.header_bytes(header or {})
-        self._due = dict(due)
-        self._due["genesis"] = tuple(0 for _ in genesis)
-        self._inputs: dict[tuple[str, int], Input] = {(i.source, i.n): i for i in genesis}
-        self._local = 0
-        self._boot_tickets: list[int] | None = None
-        self._boot_steps = [self._read, self._settle_journal, self._raise_watermark, self._start]
+        self._intake = Intake(genesis, due)
+        self._boot = Boot(ports.storage, self.telemetry, journal.header_bytes(header or {}))
         self.state = State()
         self._open: fold.Open | None = None
         self._outcomes: dict[int, Outcome] = {}
@@ -69,14 +65,7 @@ class Orchestrator:
         self._decree_end = 0
         self._residences: list[Residence] = []
         self._versions: dict[tuple[int, int], bytes] = {}
-        self._releases: list[Release] = []
-        self._released_at: list[int] = []
-        self._unsent = 0  # index of the first block that this incarnation has not sent
-        self._cursor = 0
-        self._snapshots: dict[int, str] = {}  # ticket of the file's sync
-        self._entries: dict[int, str] = {}  # ticket of its directory entry's sync
-        self._kept: dict[str, list[str]] = {}
-        self._recovered: recovery.Recovered | None = None
+        self._router: Router | None = None
 
     # --- calls of ORC-1: each is an input of source "local", applied at the next tick ---------------------------
 
@@ -85,9 +74,7 @@ class Orchestrator:
 
     def submit(self, action: Action) -> tuple[str, int]:
         """Queue an action for the next tick; (source, n) is its id, which the journal names once it is applied."""
-        self._local = max(self._local, self.state.admitted.get(LOCAL, 0)) + 1
-        self._inputs[LOCAL, self._local] = Input(action, self._local, LOCAL, 0)
-        return LOCAL, self._local
+        return self._intake.submit(action, self.state)
 
     # --- control flow -----------------------------------------------------------------------------------------------
 
@@ -107,14 +94,22 @@ class Orchestrator:
         return Wait(self._deadline(), self._done())
 
     def _done(self) -> bool:
-        return self.phase == "admit" and self.state.finished and self._cursor >= self.state.block
+        return self.phase == "admit" and self.state.finished and self._releases.cursor >= self.state.block
 
     def _deadline(self) -> int | None:
-        return self._pool.deadline() if self.phase == "await" else None
+        times = [self._pool.deadline()] if self.phase == "await" else []
+        if self._router is not None:
+            times.append(self._router.deadline())
+        return min((time for time in times if time is not None), default=None)
 
     def _progress(self) -> bool:
         if self.phase == "boot":
-            return self._boot()
+            if self._boot.done:
+                self._start()
+                return True
+            return self._boot.advance()
+        if self._router is not None:
+            self._router.advance()
         if self.phase == "admit":
             return self._admit()
         self._pool.advance()
@@ -133,6 +128,8 @@ class Orchestrator:
             self._message(data)
         for result in self._pool.collect():
             self._take(result)
+        if self._router is not None:
+            self._router.collect()
         self._pump()
 
     @contextmanager
@@ -144,52 +141,15 @@ class Orchestrator:
 
     # --- boot -------------------------------------------------------------------------------------------------------
 
-    def _boot(self) -> bool:
-        if self._boot_tickets:
-            return False
-        self._boot_tickets = self._boot_steps.pop(0)()
-        if not self._boot_steps:
-            self.phase = "admit"
-        return True
-
-    def _read(self) -> list[int]:
-        self._recovered = recovery.load(self.ports.storage, self.telemetry)
-        return []
-
-    def _settle_journal(self) -> list[int]:
-        """Cut what does not verify, and sync what does: it may not have been, and it is about to count."""
-        found, storage = self._recovered, self.ports.storage
-        assert found is not None
-        if not found.lines:
-            return []
-        ends = {JOURNAL: found.journal_end, BLOBS: found.blob_end, recovery.DECREES: found.decree_end}
-        for name, end in ends.items():
-            storage.truncate(name, end)
-        return [storage.sync(name) for name in ends]
-
-    def _raise_watermark(self) -> list[int]:
-        found, storage = self._recovered, self.ports.storage
-        assert found is not None
-        block, hash_ = (found.lines[-1].number, found.lines[-1].hash) if found.lines else (0, journal.GENESIS)
-        mark = Watermark(found.mark.serial + 1, found.mark.incarnation + 1, block, hash_)
-        offset, data = watermark.slot_bytes(mark)
-        storage.write(watermark.NAME, offset, data)
-        self._durability = Durability(storage, mark, found.header or self._header)
-        self._durability.resume(found.journal_end, found.blob_end, found.blobs)
-        self.telemetry.incarnation = mark.incarnation
-        if not found.lines:
-            for name, end in ((JOURNAL, 0), (BLOBS, 0), (recovery.DECREES, found.decree_end)):
-                storage.write(name, 0, b"")
-                storage.truncate(name, end)
-        return [storage.sync(watermark.NAME), storage.sync_dir()]
-
-    def _start(self) -> list[int]:
-        found = self._recovered
-        assert found is not None
+    def _start(self) -> None:
+        """Everything durable: take over what the disk held."""
+        found = self._boot.found
         self.state, self._residences, self._versions = found.state, found.residences, found.versions
-        self._releases = found.releases
-        self._unsent = len(found.releases)
-        self._released_at = [-self.physical.resend_ns] * self._unsent
+        self._durability = self._boot.durability
+        self._releases = Releases(
+            self.ports.gateway, self.ports.clock.now, self.physical.resend_ns, self.telemetry, found.releases
+        )
+        self._archive = Archive(self.ports.storage, self.telemetry, self.physical.keep_snapshots)
         self._decrees = [d for d in found.decrees if d.tick > self.state.tick]
         self._decree_end = found.decree_end
         self._pool = Pool(self.ports, self.physical, self.telemetry.incarnation, self.telemetry, self._order)
@@ -197,10 +157,9 @@ class Orchestrator:
         if found.lines:
             self._reserve()
             self.telemetry.emit("recovered", block=self.state.block, cut=found.cut, folded=found.folded)
-        self._kept_from(self.ports.storage.names())
         self.telemetry.emit("started", block=self.state.block)
-        self._recovered = None
-        return []
+        self._request()
+        self.phase = "admit"
 
     def _reserve(self) -> None:
         """The shared segments, in full, with what is published in them."""
@@ -231,28 +190,27 @@ class Orchestrator:
         if frame.cursor > self.state.block:
             raise FailStop("cursor", f"a client has seen block {frame.cursor} of {self.state.block}", "gateway")
         for item in frame.inputs:
-            if item.n <= self.state.admitted.get(item.source, 0) or (item.source, item.n) in self._inputs:
+            if not self._intake.offer(item, self.state):
                 self.telemetry.emit("stale", worker=-1, lease=item.n, reason="input seen already")
-            if item.source not in ("genesis", LOCAL):
-                self._inputs[item.source, item.n] = item
-        self._cursor = max(self._cursor, frame.cursor)
-        self._send_releases(frame.cursor)
+        self._releases.seen(frame.cursor)
+        self._release(frame.cursor)
 
     def _admit(self) -> bool:
         ahead = self._durability.written - self._durability.durable
         allowed = 1 if self.ports.hazard("sync.one_block", self.state.block) else self.physical.sync_ahead
         if self.state.finished or ahead >= allowed:
             return False
-        upcoming = self._next_due()
-        tick = fold.next_tick(self.state, upcoming)
-        inputs = self._due_at(tick)
+        tick = fold.next_tick(self.state, self._intake.next_tick(self.state))
+        inputs = self._intake.due_at(tick, self.state)
         if inputs is None:
+            return False
+        inferences = self._inferences(tick)
+        if inferences is None:
             return False
         decrees = tuple(d for d in self._decrees if d.tick == tick)
         first = self.state.config is None
-        self._open = fold.begin(self.state, tick, inputs, decrees)
-        for item in inputs:
-            self._inputs.pop((item.source, item.n), None)
+        self._open = fold.begin(self.state, tick, inputs, decrees, inferences)
+        self._intake.admitted(inputs)
         self.telemetry.tick = tick
         self.telemetry.emit("opened")
         if first:
@@ -267,32 +225,35 @@ class Orchestrator:
         self.phase = "await"
         return True
 
-    def _next_due(self) -> int | None:
-        """The tick of the next input that any source owes, or that is waiting here."""
-        ticks = []
-        for source, schedule in self._due.items():
-            admitted = self.state.admitted.get(source, 0)
-            if admitted < len(schedule):
-                ticks.append(schedule[admitted])
-        if any(source == LOCAL for source, _ in self._inputs):
-            ticks.append(self.state.tick + 1)
-        return min(ticks, default=None)
+    def _inferences(self, tick: int) -> tuple[Inference, ...] | None:
+        """The results that a tick delivers, or None while a device still owes one."""
+        waiting = requests.due(self.state, tick)
+        if not waiting:
+            return ()
+        if self._router is None:
+            raise FailStop("inference", "a request is due and there is no device port", f"tick {tick}")
+        return self._router.results(waiting)
 
-    def _due_at(self, tick: int) -> list[Input] | None:
-        """The inputs of a tick, or None while a source still owes one."""
-        inputs = []
-        for source in sorted(self._due):
-            schedule = self._due[source]
-            n = self.state.admitted.get(source, 0)
-            while n < len(schedule) and schedule[n] <= tick:
-                n += 1
-                if (source, n) not in self._inputs:
-                    return None
-        for key in sorted(self._inputs):
-            schedule = self._due.get(key[0], ())
-            if key[0] == LOCAL or (key[1] <= len(schedule) and schedule[key[1] - 1] <= tick):
-                inputs.append(self._inputs[key])
-        return inputs
+    def _request(self) -> None:
+        """Give the router what is asked for now; results come back by the tick in which they are due."""
+        config = self.state.config
+        if config is None or not config.models or self.ports.accelerators is None:
+            return
+        if self._router is None:
+            self._router = Router(
+                self.ports.accelerators,
+                self.ports.clock,
+                self.physical,
+                self.telemetry.incarnation,
+                self.telemetry,
+                lambda model: config.models[model].digest,
+                self._kv_of,
+            )
+        self._router.want(self.state.requests)
+
+    def _kv_of(self, request: Request) -> bytes:
+        session = requests.session_of(self.state, request.agent, request.model)
+        return session.kv if session else b""
 
     def _order(self, record: StepRecord, with_base: bool) -> Order:
         residence = self._residences[record.agent]
@@ -372,13 +333,13 @@ class Orchestrator:
             self._keep(opened)
             block = self.state.block
             blobs = dict(committed.blobs)
-            self._releases.append(recovery.release_of(block, committed.block, blobs))
-            self._released_at.append(0)
+            self._releases.add(recovery.release_of(block, committed.block, blobs))
             self.telemetry.emit("committed", block=block, steps=len(opened.records), messages=committed.messages)
         with self._in("snapshot"):
             self._snapshot(opened, committed.snapshot)
         self._open = None
         self.phase = "admit"
+        self._request()
         self._pump()
 
     def _keep(self, opened: fold.Open) -> None:
@@ -399,34 +360,15 @@ class Orchestrator:
         for record in opened.records:
             image = self._images.get(record.agent)
             if image and self._outcomes[record.agent].status == "ok":
-                content = snapshot.AgentFile(record.agent, image.image())
-                self._write_snapshot(snapshot.agent_name(record.agent, record.n), snapshot.pack_file(content))
-                self.telemetry.emit("snapshot", agent=record.agent, n=record.n)
+                self._archive.agent(record.agent, image)
         if encoded:
-            state_file = snapshot.StateFile(self.state.block, encoded)
-            self._write_snapshot(snapshot.state_name(self.state.block), snapshot.pack_file(state_file))
-            self.telemetry.emit("snapshot", agent=-1, n=self.state.block)
-
-    def _write_snapshot(self, name: str, data: bytes) -> None:
-        storage = self.ports.storage
-        if name in self._kept.get(name.rpartition("-")[0], []):
-            storage.truncate(name, 0)  # a crash had taken back the step of which this is the image
-        storage.write(name, 0, data)
-        self._snapshots[storage.sync(name)] = name
-
-    def _kept_from(self, names: list[str]) -> None:
-        for name in sorted(names):
-            if name.startswith(("agent-", "state-")):
-                self._kept.setdefault(name.rpartition("-")[0], []).append(name)
+            self._archive.state(self.state.block, encoded)
 
     def _synced(self, ticket: int) -> None:
         if self.phase == "boot":
-            if self._boot_tickets and ticket in self._boot_tickets:
-                self._boot_tickets.remove(ticket)
-        elif ticket in self._snapshots:
-            self._entries[self.ports.storage.sync_dir()] = self._snapshots.pop(ticket)
-        elif ticket in self._entries:
-            self._prune(self._entries.pop(ticket))
+            self._boot.completed(ticket)
+        elif self._archive.completed(ticket):
+            return
         elif ticket in self._decree_tickets:
             decree = self._decree_tickets.pop(ticket)
             assert self._open is not None
@@ -435,28 +377,13 @@ class Orchestrator:
         else:
             self._durability.completed(ticket)
 
-    def _prune(self, name: str) -> None:
-        """A snapshot is durable: of its kind only the newest ones stay."""
-        kept = self._kept.setdefault(name.rpartition("-")[0], [])
-        if name not in kept:
-            kept.append(name)
-        while len(kept) > self.physical.keep_snapshots:
-            self.ports.storage.remove(kept.pop(0))
-
     def _pump(self) -> None:
         with self._in("sync"):
             durable = self._durability.pump()
         if durable:
             self.telemetry.emit("durable", block=self._durability.durable)
-            self._send_releases(self._durability.durable)
+            self._release(self._durability.durable)
 
-    def _send_releases(self, cursor: int) -> None:
-        """Every durable block that was not sent yet, and those that a client at `cursor` seems to have missed."""
-        now = self.ports.clock.now()
+    def _release(self, cursor: int) -> None:
         with self._in("release"):
-            for index in range(min(cursor, self._unsent), self._durability.durable):
-                if index >= self._unsent or now - self._released_at[index] >= self.physical.resend_ns:
-                    self._released_at[index] = now
-                    self.ports.gateway.send(pack(self._releases[index]))
-                    self.telemetry.emit("released", block=index + 1)
-            self._unsent = max(self._unsent, self._durability.durable)
+            self._releases.send(cursor, self._durability.durable)

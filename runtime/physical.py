@@ -12,6 +12,8 @@ class Physical(Struct, frozen=True, kw_only=True):
 
     A lease covers restore, replay and step: `lease_ns` + (steps) x (`step_ns` + fuel x `worst_ns_per_fuel`); it
     doubles with every expiry of the same task. An unanswered work frame is sent again after `resend_ns`, doubling.
+    A batch of at most `batch_max` inference requests has `inference_lease_ns`, doubling likewise; a device that failed
+    is tried again after `probe_ns`, doubling; with `check_answers` every result is computed a second time, on the CPU.
     """
 
     workers: int = 2
@@ -23,3 +25,7 @@ class Physical(Struct, frozen=True, kw_only=True):
     worst_ns_per_fuel: int = 2
     resend_ns: int = 5 * MS
     respawn_ns: int = 1 * MS
+    inference_lease_ns: int = 50 * MS
+    probe_ns: int = 20 * MS
+    batch_max: int = 16
+    check_answers: bool = False

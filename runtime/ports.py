@@ -218,3 +218,4 @@ class Ports(NamedTuple):
     storage: Storage
     gateway: Gateway
     hazard: Hazard = never
+    accelerators: Accelerators | None = None

@@ -120,12 +120,14 @@ def _images(storage: Storage, names: list[str], lines: list[Line], telemetry: Te
                 vouched[step.agent][step.n] = step.image
     images: dict[int, HeldImage] = {}
     for name in sorted((n for n in names if n.startswith("agent-")), reverse=True):
-        agent, n = int(name[6:11]), int(name[12:])
+        agent, n = (int(part) if part.isdecimal() else -1 for part in (name[6:11], name[12:]))
         if agent in images or n not in vouched.get(agent, {}):
             continue
         content = snapshot.unpack_agent(storage.read(name))
         if isinstance(content, str):
             telemetry.emit("discarded", file=name, reason=content)
+        elif (content.agent, content.image.n) != (agent, n):
+            telemetry.emit("discarded", file=name, reason="it holds another image than its name says")
         elif content.image.digest != vouched[agent][n]:
             telemetry.emit("discarded", file=name, reason="the journal has another digest")
         else:
@@ -144,17 +146,17 @@ def _start(
             if step.kind == "init" or step.status != "ok":
                 last_init[step.agent] = step.n
     for name in sorted((n for n in names if n.startswith("state-")), reverse=True):
-        number = int(name[6:])
+        number = int(name[6:]) if name[6:].isdecimal() else 0
         if not 0 < number <= len(lines):
             continue
         content = snapshot.unpack_state(storage.read(name))
         if isinstance(content, str):
             telemetry.emit("discarded", file=name, reason=content)
             continue
-        state = decode(content.state)
         if lines[number - 1].block.root != hashlib.sha256(content.state).hexdigest():
             telemetry.emit("discarded", file=name, reason="the journal has another root")
             continue
+        state = decode(content.state)
         oldest = [images[a].n if a in images else last_init.get(a, 1) - 1 for a in range(len(state.agents))]
         if all(agent.n <= oldest[a] for a, agent in enumerate(state.agents)):
             return state, number

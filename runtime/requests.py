@@ -13,9 +13,9 @@ from runtime import broker
 from runtime.errors import FailStop
 from runtime.journal import Event
 from runtime.state import (
-    ACTIVE,
     E_FULL,
     E_SIZE,
+    GONE,
     INFERENCE,
     OUTSIDE,
     REFUSED,
@@ -91,7 +91,7 @@ def deliver(state: State, tick: int, results: tuple[Inference, ...], events: lis
             raise FailStop("inference", f"the result of request {one.id} has another shape", f"tick {tick}")
         agent = state.agents[one.agent]
         session = session_of(state, one.agent, one.model)
-        if session is None or agent.life != one.life or agent.phase != ACTIVE:
+        if session is None or agent.phase in GONE:
             events.append(("dropped_result", one.id, one.agent))
             continue
         session.kv += result.kv
@@ -101,9 +101,11 @@ def deliver(state: State, tick: int, results: tuple[Inference, ...], events: lis
     state.requests = [r for r in state.requests if r.due > tick]
 
 
-def forget(state: State, agent: int) -> None:
-    """The agent's life is over: its sessions go; results that are still to come will be dropped."""
+def forget(state: State, agent: int, events: list[Event]) -> None:
+    """The agent's life is over: its sessions go, and what it asked for is dropped on record."""
     state.sessions = [s for s in state.sessions if s.agent != agent]
+    events += [("dropped_result", r.id, r.agent) for r in state.requests if r.agent == agent]
+    state.requests = [r for r in state.requests if r.agent != agent]
 
 
 def next_due(state: State) -> int | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Sequence
+from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -110,6 +111,15 @@ class StateFile(Struct, frozen=True):
     version: int = SNAPSHOT
 
 
+class _Versioned(Struct):
+    """What is read of a file of any version."""
+
+    version: int
+
+
+F = TypeVar("F", AgentFile, StateFile)
+
+
 def agent_name(agent: int, n: int) -> str:
     return f"agent-{agent:05d}-{n:08d}"
 
@@ -125,12 +135,9 @@ def pack_file(content: AgentFile | StateFile) -> bytes:
 
 def unpack_agent(data: bytes) -> AgentFile | str:
     """The file's content, or what is wrong with it."""
-    body = _body(data)
-    if isinstance(body, str):
-        return body
-    content = msgspec.msgpack.decode(body, type=AgentFile)
-    if content.version != SNAPSHOT:
-        return f"snapshot version {content.version}, this build reads {SNAPSHOT}"
+    content = _content(data, AgentFile)
+    if isinstance(content, str):
+        return content
     held = HeldImage()
     held.adopt(content.image)
     return content if held.digest == content.image.digest else "image does not give its digest"
@@ -138,13 +145,20 @@ def unpack_agent(data: bytes) -> AgentFile | str:
 
 def unpack_state(data: bytes) -> StateFile | str:
     """The file's content, or what is wrong with it."""
+    return _content(data, StateFile)
+
+
+def _content(data: bytes, kind: type[F]) -> F | str:
     body = _body(data)
     if isinstance(body, str):
         return body
-    content = msgspec.msgpack.decode(body, type=StateFile)
-    if content.version != SNAPSHOT:
-        return f"snapshot version {content.version}, this build reads {SNAPSHOT}"
-    return content
+    try:
+        version = msgspec.msgpack.decode(body, type=_Versioned).version
+        if version != SNAPSHOT:
+            return f"snapshot version {version}, this build reads {SNAPSHOT}"
+        return msgspec.msgpack.decode(body, type=kind)
+    except msgspec.MsgspecError as error:
+        return f"a snapshot of something else: {error}"
 
 
 def _body(data: bytes) -> bytes | str:

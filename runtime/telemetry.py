@@ -47,10 +47,10 @@ class Telemetry:
     def emit(self, kind: str, **fields: int | str) -> None:
         if not self._hooks:
             return
-        record = Record(self._now(), kind, self.incarnation, self.tick, fields)
+        at = self._now()
         for hook in tuple(self._hooks):
             try:
-                hook(record)
+                hook(Record(at, kind, self.incarnation, self.tick, dict(fields)))  # no hook sees another's changes
             except Exception:
                 self._hooks.remove(hook)
                 self.dropped += 1

@@ -73,13 +73,13 @@ class WorkerCore:
         before = self.fuel_spent
         replayed = 0
         if record.kind == "init":
-            if order.base is None:
+            if order.base is None or (hosted and hosted.n >= record.n):
                 return _unserved(record, "behind", hosted.n if hosted else 0)
             try:
                 hosted = self._fresh(record.agent, order.base.spec, record.n - 1)
             except ModuleRefused as refused:
                 return self._refused(record, order.base.spec, refused.check)
-        elif hosted is None or hosted.n != record.n - 1:
+        elif hosted is None or hosted.guest is None or hosted.n != record.n - 1:
             if order.base is None or (hosted and hosted.n > record.n):
                 return _unserved(record, "behind", hosted.n if hosted else 0)
             restored = self._restore(record.agent, order.base, order.fuel)

@@ -63,6 +63,7 @@ class World:
     def __init__(self, *specs: AgentSpec, agents: int = 3, started: bool = True, **options: Any) -> None:
         self.state = State()
         self.blocks: list[journal.Block] = []
+        self.blobs: dict[str, bytes] = {}
         self.snapshots: list[bytes | None] = []
         self.records: list[StepRecord] = []
         self._counts: dict[str, int] = {}
@@ -103,6 +104,7 @@ class World:
         given = {record.agent: (outcomes or {}).get(record.agent, OK) for record in opened.records}
         committed = commit(self.state, opened, given)
         self.blocks.append(committed.block)
+        self.blobs |= dict(committed.blobs)
         self.snapshots.append(committed.snapshot)
         return committed
 

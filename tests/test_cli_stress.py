@@ -46,12 +46,13 @@ def test_only_runs_just_that_run_with_the_same_digests(tmp_path: Path, capsys: p
     assert here(capsys, "stress", "hello", "--runs", "11", "--jobs", "1", "--store", str(tmp_path)).code == 0
     whole = rows(load(tmp_path / "latest"))
     for number in (3, 10):
-        assert here(capsys, *"stress hello --only".split(), str(number), "--store", str(tmp_path)).code == 0
+        assert here(capsys, "stress", "hello", "--only", str(number), "--store", str(tmp_path)).code == 0
         assert rows(load(tmp_path / "latest")) == [whole[number]]
 
 
 def test_every_passing_row_names_a_command_that_repeats_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    here(capsys, *"stress hello --runs 2 --jobs 1 --seed 9 --workers 3 --store".split(), str(tmp_path))
+    options = ("--runs", "2", "--jobs", "1", "--seed", "9", "--workers", "3", "--store", str(tmp_path))
+    here(capsys, "stress", "hello", *options)
     commands = list(load(tmp_path / "latest").runs["replay"])
     assert commands == [f"wasm-engine stress hello --seed 9 --only {n} --workers 3" for n in range(2)]
 
@@ -87,12 +88,12 @@ def test_a_build_that_never_answers_is_ended_and_its_run_failed(tmp_path: Path) 
     script = (
         "import sys\nfrom harness import campaign\ncampaign.RUN_SECONDS_MAX = 1\n"
         "ended = []\n"
-        "task = campaign.Task('hello', 1, (0, 2), 2)\n"
+        "task = campaign.Task('hello', 1, (3, 2), 2)\n"
         f"campaign.Campaign(1, lambda one: bool(ended.append(one)), {str(looping)!r}).run([task])\n"
         "print([(one.row.run, one.row.verdict, one.row.failed_oracles) for one in ended], ended[-1].row.detail)\n"
     )
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True).stdout
-    assert "(2, 'FAIL', ('process',))" in said and "without a word" in said and "(0, 'PASS', ())" in said
+    assert "(2, 'FAIL', ('process',))" in said and "without a word" in said and "(3, 'PASS', ())" in said
 
 
 def test_a_build_that_raises_or_prints_is_judged_and_breaks_nothing_of_ours(tmp_path: Path) -> None:

@@ -431,10 +431,10 @@ def test_a_folded_journal_gives_every_root_again() -> None:
     again = State()
     for block in world.blocks:
         opened = begin(again, block.tick, block.inputs, block.decrees)
-        blobs = {e.payload.sha256: bytes([b]) * 300 for s in block.steps for e in s.effects
-                 for b in range(16) if isinstance(e.payload, journal.BlobRef)
-                 and e.payload == journal.journal_effect(Effect("x", 0, bytes([b]) * 300))[0].payload}  # fmt: skip
-        outcomes = {s.agent: Outcome(s.status, tuple(journal.effect_of(e, blobs) for e in s.effects), s.image) for s in block.steps}
+        outcomes = {
+            step.agent: Outcome(step.status, tuple(journal.effect_of(e, world.blobs) for e in step.effects), step.image)
+            for step in block.steps
+        }
         assert journal.encode_block(commit(again, opened, outcomes).block) == journal.encode_block(block)
     assert state.encode(again) == state.encode(world.state)
 

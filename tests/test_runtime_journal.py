@@ -19,9 +19,7 @@ from runtime.versions import ALL, JOURNAL
 WORLD = busy_world()
 DATA = written(WORLD.blocks)
 LINES = DATA.splitlines(keepends=True)  # the header, then the blocks
-BLOBS = {
-    hashlib.sha256(bytes([n]) * 300).hexdigest(): bytes([n]) * 300 for n in range(16)
-}  # the outputs of `busy_world` lie beside the journal
+BLOBS = WORLD.blobs
 
 
 def block_at(position: int) -> int:
@@ -205,9 +203,10 @@ def blob_file(count: int = 4) -> bytes:
 def test_a_payload_over_the_limit_stands_beside_the_journal_and_comes_back() -> None:
     for size in (0, 1, journal.INLINE_MAX, journal.INLINE_MAX + 1, 5000):
         effect = Effect("output", 0, b"\x07" * size)
-        entry, blob = journal.journal_effect(effect)
-        assert (blob is not None) == (size > journal.INLINE_MAX)
-        assert journal.effect_of(entry, dict([blob]) if blob else {}) == effect
+        blobs: list[tuple[str, bytes]] = []
+        entry = journal.journal_effect(effect, blobs)
+        assert len(blobs) == (size > journal.INLINE_MAX)
+        assert journal.effect_of(entry, dict(blobs)) == effect
     with pytest.raises(KeyError):
         journal.effect_of(entry, {})
 

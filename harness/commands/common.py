@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import IO, Any, NamedTuple, TypeVar
 
 import click
 from rich.console import Console
@@ -47,17 +47,24 @@ def elsewhere(build: str) -> int | None:
     folder = str(builds.folder_of(build))
     if builds.current() == folder:
         return None
-    return builds.run_on(folder, "harness.cli", typed())
+    return builds.run_on(folder, "harness.cli", present().arguments)
 
 
-def typed() -> tuple[str, ...]:
-    """The arguments of this call of `wasm-engine`."""
-    given: tuple[str, ...] = click.get_current_context().find_root().obj
-    return given
+class Call(NamedTuple):
+    """One call of `wasm-engine`: what was typed, and where its answer goes."""
+
+    arguments: tuple[str, ...]
+    out: IO[str]
+
+
+def present() -> Call:
+    """The call that this command serves."""
+    call: Call = click.get_current_context().find_root().obj
+    return call
 
 
 def print_json(value: object) -> None:
-    sys.stdout.write(json.dumps(value, indent=1) + "\n")
+    present().out.write(json.dumps(value, indent=1) + "\n")
 
 
 @contextmanager

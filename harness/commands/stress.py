@@ -29,10 +29,10 @@ from harness.commands.common import (
     elsewhere,
     examples,
     json_option,
+    present,
     print_json,
     progress,
     seed_option,
-    typed,
     workers_option,
 )
 from harness.oracles import ORACLES
@@ -238,7 +238,7 @@ def _meta(names: list[str]) -> Meta:
     return Meta(
         title="Stress report",
         profile="stress",
-        arguments=typed(),
+        arguments=present().arguments,
         build=build or "the harness's own runtime",
         commit=commit,
         dirty=dirty,

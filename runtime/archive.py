@@ -1,0 +1,64 @@
+"""The archive: snapshot files of agents and of the state tree, written behind the run, the newest few kept.
+
+A file counts as durable when it and its directory entry are synced; only then do older ones of its kind go. Nothing
+waits for it: a snapshot only saves work.
+"""
+
+from __future__ import annotations
+
+from runtime import snapshot
+from runtime.ports import Storage
+from runtime.snapshot import HeldImage
+from runtime.telemetry import Telemetry
+
+PREFIXES = ("agent-", "state-")
+
+
+class Archive:
+    """`keep` files of each kind stay: per agent, and of the state tree."""
+
+    def __init__(self, storage: Storage, telemetry: Telemetry, keep: int) -> None:
+        self._storage, self._telemetry, self._keep = storage, telemetry, keep
+        self._files: dict[int, str] = {}  # ticket of the file's sync
+        self._entries: dict[int, str] = {}  # ticket of its directory entry's sync
+        self._kept: dict[str, list[str]] = {}
+        for name in sorted(storage.names()):
+            if name.startswith(PREFIXES):
+                self._kept.setdefault(_kind(name), []).append(name)
+
+    def agent(self, agent: int, image: HeldImage) -> None:
+        content = snapshot.AgentFile(agent, image.image())
+        self._write(snapshot.agent_name(agent, image.n), snapshot.pack_file(content))
+        self._telemetry.emit("snapshot", agent=agent, n=image.n)
+
+    def state(self, block: int, encoded: bytes) -> None:
+        content = snapshot.StateFile(block, encoded)
+        self._write(snapshot.state_name(block), snapshot.pack_file(content))
+        self._telemetry.emit("snapshot", agent=-1, n=block)
+
+    def completed(self, ticket: int) -> bool:
+        """Whether the ticket was one of ours."""
+        if ticket in self._files:
+            self._entries[self._storage.sync_dir()] = self._files.pop(ticket)
+        elif ticket in self._entries:
+            self._prune(self._entries.pop(ticket))
+        else:
+            return False
+        return True
+
+    def _write(self, name: str, data: bytes) -> None:
+        if name in self._kept.get(_kind(name), []):
+            self._storage.truncate(name, 0)  # a crash had taken back the step of which this is the image
+        self._storage.write(name, 0, data)
+        self._files[self._storage.sync(name)] = name
+
+    def _prune(self, name: str) -> None:
+        kept = self._kept.setdefault(_kind(name), [])
+        if name not in kept:
+            kept.append(name)
+        while len(kept) > self._keep:
+            self._storage.remove(kept.pop(0))
+
+
+def _kind(name: str) -> str:
+    return name.rpartition("-")[0]

@@ -1,0 +1,69 @@
+"""Hooks see the run and cannot change it (TEL-1)."""
+
+from __future__ import annotations
+
+from runtime_kit import simulation, told, twin
+
+from harness.simulation import journal_digest, trace_digest
+from runtime.telemetry import Record, Telemetry
+
+
+def test_hooks_see_ticks_steps_and_snapshots() -> None:
+    history = twin("hello")
+    blocks = len(told(history, "committed"))
+    assert [fields["block"] for fields in told(history, "durable")][-1] == blocks
+    assert sum(int(fields["steps"]) for fields in told(history, "committed")) == len(told(history, "stepped"))
+    assert {fields["agent"] for fields in told(history, "snapshot")} == {-1, 0, 1, 2, 3}
+    ticks = [record.tick for record in history.trace if record.kind == "opened"]
+    assert ticks == sorted(set(ticks)) and len(ticks) == blocks
+
+
+def test_every_record_has_its_time_and_they_never_go_back() -> None:
+    times = [record.at for record in twin("hello").trace]
+    assert times == sorted(times) and {record.incarnation for record in twin("hello").trace} == {0, 1}
+
+
+def test_a_failing_hook_is_dropped_and_the_run_is_unchanged() -> None:
+    run = simulation("hello")
+    seen: list[str] = []
+    run._boot()
+    assert run.orchestrator is not None
+    hooks = run.orchestrator.telemetry
+
+    def failing(record: Record) -> None:
+        seen.append(record.kind)
+        if len(seen) == 5:
+            raise ValueError("a bug in the hook")
+
+    later: list[str] = []
+    run.orchestrator.register_telemetry_hook(failing)
+    run.orchestrator.register_telemetry_hook(lambda record: later.append(record.kind))
+    run.client.start()
+    run.loop.run(10**12, 10**6)
+    run._collect()
+    assert len(seen) == 5 and hooks.dropped == 1
+    assert later == [record.kind for record in run.history.trace]
+    assert journal_digest(run.history) == journal_digest(twin("hello"))
+    assert trace_digest(run.history.trace) == trace_digest(twin("hello").trace)
+
+
+def test_a_hook_that_alters_what_it_is_told_alters_it_for_nobody_else() -> None:
+    telemetry = Telemetry(lambda: 7)
+    seen: list[Record] = []
+    telemetry.register(lambda record: record.fields.clear())
+    telemetry.register(seen.append)
+    telemetry.emit("durable", block=3)
+    assert seen == [Record(7, "durable", 0, -1, {"block": 3})] and telemetry.dropped == 0
+
+
+def test_a_hook_that_is_registered_twice_and_fails_is_dropped_twice() -> None:
+    telemetry = Telemetry(lambda: 0)
+
+    def failing(record: Record) -> None:
+        raise KeyError("x")
+
+    telemetry.register(failing)
+    telemetry.register(failing)
+    telemetry.emit("opened")
+    telemetry.emit("opened")
+    assert telemetry.dropped == 2
