@@ -6,8 +6,10 @@ Visible faults have no budget: an agent that traps until it is quarantined is a 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 from faults.injector import Step
+from faults.kinds import SILENT_ENDS
 from faults.plan import Fault, Plan, canonical
 from runtime.errors import Refused
 from runtime.physical import Physical
@@ -16,6 +18,8 @@ FAULTS_MAX = 10_000
 ORCHESTRATOR_KILLS_MAX = 32
 SAME_FRAME_MAX = 8
 SAME_VERSION_MAX = 8
+SILENT_DEVICES_MAX = 6
+CPU_LOADS_MAX = 8
 _UNANSWERED = ("frame.lose", "frame.corrupt", "frame.delay")
 
 
@@ -29,6 +33,9 @@ def check(plan: Plan) -> None:
     - Orchestrator kills are bounded: each costs a recovery, and the liveness bound counts them.
     - A client's frame may be hit `SAME_FRAME_MAX` times: each costs one round of resending.
     - A crash leaves one disk: two disk faults of one crash contradict each other.
+    - Devices may fall silent or slow `SILENT_DEVICES_MAX` times: each costs a lease, which doubles for the same batch.
+    - Loads on the CPU, the last resort, may fail `CPU_LOADS_MAX` times: nothing can be computed meanwhile.
+    - A device may compute wrong only where every answer is checked; else nothing could tell.
     - One version of a buffer may be altered `SAME_VERSION_MAX` times: each costs a repair and a new lease.
     """
     if len(plan.faults) > FAULTS_MAX:
@@ -40,6 +47,7 @@ def check(plan: Plan) -> None:
     if kills > ORCHESTRATOR_KILLS_MAX:
         raise Refused(f"{kills} kills of the orchestrator", "fault budget", f"at most {ORCHESTRATOR_KILLS_MAX}")
     _check_clients(faults)
+    _check_devices(faults, plan.physical)
     _check_same(faults, ("disk.lose", "disk.tear"), ("crash",), 1, "a crash leaves one disk")
     _check_same(faults, ("buffer.flip",), ("buffer", "version"), SAME_VERSION_MAX, "alter other versions")
 
@@ -47,12 +55,35 @@ def check(plan: Plan) -> None:
 def _check_physical(physical: Physical) -> None:
     """At least one of everything that is counted, and times that pass."""
     bounds = {"workers": (1, 1024), "lost_workers_max": (1, 64), "sync_ahead": (1, 1 << 16), "keep_snapshots": (1, 64)}
-    times = ("lease_ns", "step_ns", "worst_ns_per_fuel", "resend_ns", "respawn_ns")
+    bounds["batch_max"] = (1, 1024)
+    times = ("lease_ns", "step_ns", "worst_ns_per_fuel", "resend_ns", "respawn_ns", "inference_lease_ns", "probe_ns")
     bounds |= dict.fromkeys(times, (1, 3600 * 10**9))
     for name, (low, high) in bounds.items():
         value = getattr(physical, name)
         if not low <= value <= high:
             raise Refused(f"{name} is {value}", "plan, physical", f"give one from {low} to {high}")
+
+
+def silent_devices(faults: Iterable[Fault]) -> int:
+    """How many leases of inference batches these faults can cost."""
+    return sum(fault.kind == "gpu.slow" or fault.get("how") in SILENT_ENDS for fault in faults)
+
+
+def failed_loads(faults: Iterable[Fault], device: str) -> int:
+    """How many loads fail on the devices of this name ("cpu" or "accel")."""
+    failing = [fault for fault in faults if fault.kind == "model.load_fail" and fault.get("device") == device]
+    return sum(fault.number("attempts") for fault in failing)
+
+
+def _check_devices(faults: list[Fault], physical: Physical) -> None:
+    where = "fault budget"
+    silent, loads = silent_devices(faults), failed_loads(faults, "cpu")
+    if silent > SILENT_DEVICES_MAX:
+        raise Refused(f"devices would be silent or slow {silent} times", where, f"at most {SILENT_DEVICES_MAX}")
+    if loads > CPU_LOADS_MAX:
+        raise Refused(f"{loads} loads would fail on the CPU", where, f"at most {CPU_LOADS_MAX}")
+    if not physical.check_answers and any(fault.kind == "gpu.wrong" for fault in faults):
+        raise Refused("a device would compute wrong unseen", where, "set physical.check_answers in the plan")
 
 
 def workers_lost_to_silence(unanswered: int, physical: Physical) -> int:

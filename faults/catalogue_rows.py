@@ -111,23 +111,20 @@ F42 | transparent | messaging | pipe.errno | - | I11 I34 | comes with the live w
 short write on a pipe
 F43 | transparent | messaging | broker.slow_consumer | - | I18 I34 | comes with the live gateway | the broker dies, \
 or who reads from it stops
-F44 | transparent | inference/GPU | gpu.absent | - | I24 | comes with the inference layer | there is no accelerator \
-at the start
-F45 | transparent | inference/GPU | gpu.oom | - | I24 I23 | comes with the inference layer | an accelerator has no \
-memory left
-F46 | transparent | inference/GPU | gpu.sticky | - | I24 I19 | comes with the inference layer | an accelerator error \
-that stays until its process is new
-F47 | transparent | inference/GPU | gpu.ecc | - | I24 | comes with the inference layer | an uncorrectable memory \
-error of an accelerator
-F48 | transparent | inference/GPU | gpu.remove | - | I24 I19 | comes with the inference layer | an accelerator falls \
-off the bus, or its firmware hangs
-F49 | transparent | inference/GPU | gpu.hang | - | I19 | comes with the inference layer | an inference never returns
-F50 | measured | inference/GPU | gpu.miscompute | - | I24 | comes with the measured profile | an accelerator \
-computes wrong, silently
-F51 | transparent | inference/GPU | gpu.throttle | - | I4 I12 | comes with the inference layer | an accelerator is \
-two to ten times slower
-F52 | transparent | inference/GPU | gpu.flap | - | I24 I31 | comes with the inference layer | an accelerator goes \
-and comes back again and again
+F44 | transparent | inference/GPU | gpu.absent | - | I24 | available | there is no accelerator at the start
+F45 | transparent | inference/GPU | gpu.oom | - | I24 I23 | available | an accelerator has no memory left
+F46 | transparent | inference/GPU | gpu.sticky | gpu.remove | I24 I19 | available | an accelerator error that stays \
+until its process is new
+F47 | transparent | inference/GPU | gpu.ecc | gpu.remove | I24 | available | an uncorrectable memory error of an \
+accelerator
+F48 | transparent | inference/GPU | gpu.remove | - | I24 I19 | available | an accelerator falls off the bus, or its \
+firmware hangs
+F49 | transparent | inference/GPU | gpu.hang | gpu.remove | I19 | available | an inference never returns
+F50 | measured | inference/GPU | gpu.miscompute | gpu.wrong | I24 | available | an accelerator computes wrong, silently
+F51 | transparent | inference/GPU | gpu.throttle | gpu.slow | I4 I12 | available | an accelerator is two to ten times \
+slower
+F52 | transparent | inference/GPU | gpu.flap | gpu.remove | I24 I31 | available | an accelerator goes and comes back \
+again and again
 F53 | visible | inference/GPU | model.bad_output | - | I30 I24 | comes with the inference layer | NaN, infinity, \
 denormals, or another shape or type
 F54 | refused | models/cache | model.flip | - | I25 | comes with the model cache | one bit of a model file is flipped
@@ -185,8 +182,8 @@ F81 | transparent | resources | host.pressure | - | I18 I32 | comes with the liv
 inodes or processes are left on the host
 F82 | transparent | resources | harness.kill | - | I38 | comes with campaigns | the harness itself dies, or its \
 files are damaged
-F83 | transparent | models/cache | model.load_fail | - | I19 I24 | comes with the model cache | loading a model \
-fails once, or for a while
+F83 | transparent | models/cache | model.load_fail | - | I19 I24 | available | loading a model fails once, or for a \
+while
 """
 
 # id | name | state | statement
@@ -197,7 +194,7 @@ I2 | hash-seed | comes with determinism verification across processes | digest e
 I3 | worker count | available | digest equal for workers in {1,2,4,nproc}
 I4 | host speed | comes with determinism verification across host speeds | digest equal under taskset 1 core, nice \
 19, injected 0-50 ms stalls
-I5 | device | comes with the inference layer | ordering digest equal GPU/CPU/fallback mid-run; tensor payloads \
+I5 | device | available | ordering digest equal GPU/CPU/fallback mid-run; tensor payloads \
 compared apart (I24)
 I6 | observer | comes with the observer | digest equal with 0, 1, 50 observers attached, slow or dying
 I7 | fault-plan purity | comes with determinism verification | a plan that injects nothing leaves the digest \
@@ -228,7 +225,7 @@ I22 | DAG order | comes with the dag policy | no node starts before all parents 
 descendants skipped exactly once
 I23 | LRU | comes with the model cache | cache bytes <= budget always; victim is least recent unpinned; pinned never \
 evicted; reload digest equal
-I24 | fallback equivalence | comes with the inference layer | CPU result after fallback within declared rtol/atol of \
+I24 | fallback equivalence | available | CPU result after fallback within declared rtol/atol of \
 CPU-only run; never a mix of devices inside one output; switch logged
 I25 | integrity before use | comes with the artifact wrapper | no model/plugin byte reaches ORT/wasmtime unless its \
 digest/signature verified on the same bytes (no TOCTOU)

@@ -13,3 +13,11 @@ class WorkerDied(BaseException):
     def __init__(self, worker: int) -> None:
         self.worker = worker
         super().__init__(worker)
+
+
+class DeviceDied(BaseException):
+    """The device's process is dead, in the middle of `DeviceCore.handle`; as `WorkerDied`."""
+
+    def __init__(self, process: int) -> None:
+        self.process = process
+        super().__init__(process)

@@ -13,6 +13,7 @@ from typing import Protocol
 from faults.injector import Fields, Step
 from faults.plan import Fault, Plan
 from faults.wrappers.guests import POINTER_REASON, TRAP_REASON
+from faults.wrappers.models import CPU
 from runtime.telemetry import Record
 
 CLIENTS = -1  # the `worker` of a trace record about a client's frame
@@ -134,6 +135,47 @@ def _disk_damaged(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool
     return removed > 0 and _succeeded(trace, mine[0].at)
 
 
+def _device_removed(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
+    """Its process is lost, and if it answered late, that answer is thrown away after it."""
+    process = {"process": mine[0].fields["process"]}
+    lost = _seen(trace, "device_lost", process, mine[0].at)
+    if fault.get("how") != "late":
+        return bool(lost)
+    return bool(lost and _seen(trace, "infer_stale", _infer_lease(mine[0]), lost[0].at))
+
+
+def _device_absent(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
+    until = mine[0].at + int(mine[0].fields["for"])
+    return bool(_seen(trace, "infer_sent", {"device": CPU}, mine[0].at, until))
+
+
+def _device_short_of_memory(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
+    about = {"process": mine[0].fields["process"], "cause": "memory"}
+    return bool(_seen(trace, "device_lost", about, mine[0].at))
+
+
+def _device_slowed(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
+    """The answer came no sooner than the slowed work was over, or its lease ran out first."""
+    until = mine[0].at + int(mine[0].fields["takes"])
+    lost = {"process": mine[0].fields["process"], "cause": "lease"}
+    answered = _seen(trace, "infer_received", _infer_lease(mine[0]), until)
+    return bool(answered or _seen(trace, "device_lost", lost, mine[0].at, until))
+
+
+def _device_wrong(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
+    about = {"request": mine[0].fields["request"], "device": mine[0].fields["device"]}
+    return bool(_seen(trace, "infer_disagreed", about, mine[0].at))
+
+
+def _load_failed(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
+    about = {"process": mine[0].fields["process"], "cause": "load"}
+    return bool(_seen(trace, "device_lost", about, mine[0].at))
+
+
+def _infer_lease(injection: Performed) -> dict[str, int | str]:
+    return {"process": injection.fields["process"], "lease": injection.fields["lease"]}
+
+
 def _sent_again(first: Performed, trace: Trace, until: int | None = None) -> bool:
     """Its lease was resent or lost. A resend in the same instant is the frame that was hit, not the answer to it."""
     lease = _lease(first)
@@ -166,4 +208,10 @@ _RULES: dict[str, Rule] = {
     "orchestrator.kill": _orchestrator_killed,
     "disk.lose": _disk_damaged,
     "disk.tear": _disk_damaged,
+    "gpu.remove": _device_removed,
+    "gpu.absent": _device_absent,
+    "gpu.oom": _device_short_of_memory,
+    "gpu.slow": _device_slowed,
+    "gpu.wrong": _device_wrong,
+    "model.load_fail": _load_failed,
 }

@@ -17,12 +17,17 @@ Step = tuple[int, int]  # (tick, agent)
 
 
 class Injector:
-    """Faults by kind and by step; `crashes` counts the orchestrator's deaths."""
+    """Faults by kind and by step; `crashes` counts the orchestrator's deaths.
+
+    `absent` says until when (ns) a device is gone: incarnations come and go, the machine stays as it is.
+    """
 
     def __init__(self, faults: Sequence[Fault], record: Record, seed: int = 0) -> None:
         self.seed = seed
         self.crashes = 0
+        self.absent: dict[int, int] = {}
         self._record = record
+        self._faults = tuple(faults)
         self._armed: dict[int, Fault] = dict(enumerate(faults))
         self._counts: dict[tuple[int | str, ...], int] = {}
         self._steps: dict[tuple[str, int, int], list[int]] = {}
@@ -35,6 +40,10 @@ class Injector:
     def armed(self, *kinds: str) -> list[tuple[int, Fault]]:
         """Faults of these kinds that have not fired, in plan order."""
         return [(index, fault) for index, fault in self._armed.items() if fault.kind in kinds]
+
+    def faults(self, *kinds: str) -> list[tuple[int, Fault]]:
+        """Faults of these kinds, in plan order, whether they have fired or not: for what lasts."""
+        return [(index, fault) for index, fault in enumerate(self._faults) if fault.kind in kinds]
 
     def armed_at(self, kind: str, tick: int, agent: int) -> list[tuple[int, Fault]]:
         """Faults of this kind at that step that have not fired, in plan order."""

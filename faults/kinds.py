@@ -14,6 +14,9 @@ UNITS = {"ns": 1, "us": 1_000, "ms": MS, "s": 1_000 * MS}
 PHASES = ("boot", "admit", "dispatch", "await", "commit", "sync", "release", "snapshot")
 POINTS = ("before", "within", "after")
 DIRECTIONS = ("work", "done", "inputs", "release")
+DEVICE_PHASES = ("idle", "generation", "load")
+DEVICE_ENDS = ("exit", "failure", "hang", "late")
+SILENT_ENDS = ("hang", "late")  # no answer comes, or only when nobody waits for it any more: each costs a lease
 
 
 class Key(Struct, frozen=True, kw_only=True):
@@ -71,6 +74,20 @@ _FRAME_FORMS = (
     Form(needs=("tick", "agent", "direction"), may=("occurrence",), only=("direction", ("work", "done"))),
     Form(needs=("direction",), may=("occurrence",), only=("direction", ("inputs",))),
     Form(needs=("direction", "block"), may=("occurrence",), only=("direction", ("release",))),
+)
+_REQUEST = Key(name="request", meaning="a batch with this inference request, by its message number")
+_BATCH_KEYS = (
+    Key(name="tick", meaning="first batch for an accelerator at this tick or later"),
+    Key(name="agent", meaning="with a request of this agent", high=2**21 - 2),
+    _REQUEST,
+)
+_BATCH_FORMS = (Form(needs=("tick",), may=("agent",)), Form(needs=("request",)))
+_ABSENCE = Key(
+    name="for",
+    meaning="how long the device is not there; 0: only its process is lost",
+    unit="ns",
+    high=60_000 * MS,
+    default=30 * MS,
 )
 _CRASH = (Key(name="crash", meaning="crash of the orchestrator in this run, counted from 1", low=1),)
 
@@ -239,5 +256,95 @@ KINDS: tuple[FaultKind, ...] = (
         keys=_CRASH,
         forms=(Form(needs=("crash",)),),
         counts_when="at least one byte or name was lost and a successor recovered",
+    ),
+    FaultKind(
+        slug="gpu.remove",
+        rows=("F46", "F47", "F48", "F49", "F52"),
+        class_="transparent",
+        layer="inference/GPU",
+        title="an accelerator goes: it dies, answers errors, never answers, or answers late and wrong; it returns",
+        keys=(
+            *_BATCH_KEYS,
+            Key(
+                name="phase",
+                meaning="before the batch reaches it, in the run, or while the model loads",
+                words=DEVICE_PHASES,
+                default="generation",
+            ),
+        ),
+        forms=(Form(needs=("tick",), may=("agent", "phase")), Form(needs=("request",), may=("phase",))),
+        params=(
+            Key(
+                name="how",
+                meaning="its process dies, fails from then on, is silent, or answers when it has been given up",
+                words=DEVICE_ENDS,
+                default="exit",
+            ),
+            _ABSENCE,
+        ),
+        counts_when="its process is lost; what a late one answers is then thrown away",
+    ),
+    FaultKind(
+        slug="gpu.absent",
+        rows=("F44",),
+        class_="transparent",
+        layer="inference/GPU",
+        title="no accelerator is listed, from the first time one is looked for at this tick or later",
+        keys=(Key(name="tick", meaning="first look at this tick or later"),),
+        forms=(Form(needs=("tick",)),),
+        params=(
+            Key(
+                name="for",
+                meaning="how long",
+                unit="ns",
+                low=1,
+                high=60_000 * MS,
+                default=30 * MS,
+            ),
+        ),
+        counts_when="the CPU gets a batch meanwhile",
+    ),
+    FaultKind(
+        slug="gpu.oom",
+        rows=("F45",),
+        class_="transparent",
+        layer="inference/GPU",
+        title="an accelerator has no memory left for one batch",
+        keys=_BATCH_KEYS,
+        forms=_BATCH_FORMS,
+        counts_when="its process is lost for lack of memory",
+    ),
+    FaultKind(
+        slug="gpu.slow",
+        rows=("F51",),
+        class_="transparent",
+        layer="inference/GPU",
+        title="an accelerator takes many times as long for one batch, perhaps longer than its lease",
+        keys=_BATCH_KEYS,
+        forms=_BATCH_FORMS,
+        params=(Key(name="factor", meaning="how many times as long", low=2, high=1000, default=10),),
+        counts_when="the answer comes as late as that, or its lease expires",
+    ),
+    FaultKind(
+        slug="gpu.wrong",
+        rows=("F50",),
+        class_="measured",
+        layer="inference/GPU",
+        title="an accelerator computes one result wrong, silently; only where every answer is checked",
+        keys=_BATCH_KEYS,
+        forms=_BATCH_FORMS,
+        params=(Key(name="what", meaning="what differs", words=("token", "logits", "kv"), default="token"),),
+        counts_when="the check disagrees with that result",
+    ),
+    FaultKind(
+        slug="model.load_fail",
+        rows=("F83",),
+        class_="transparent",
+        layer="models/cache",
+        title="the first loads of a model on a device fail",
+        keys=(Key(name="device", meaning="on the CPU, or on an accelerator", words=("cpu", "accel")),),
+        forms=(Form(needs=("device",)),),
+        params=(Key(name="attempts", meaning="how many loads fail", low=1, high=5, default=1),),
+        counts_when="its process is lost for a load that failed",
     ),
 )

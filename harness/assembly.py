@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 from faults.catalogue import kind_of
 from faults.hazards import Hazards
-from faults.injector import Injector
+from faults.injector import Injector, Later
 from faults.plan import Plan
+from faults.wrappers.accelerators import FaultyAccelerators
 from faults.wrappers.crash import Fuse, mortal
 from faults.wrappers.gateway import FaultyGateway
 from faults.wrappers.guests import FaultyGuests, VisibleFaults, WorkerSite
 from faults.wrappers.memory import BufferFlips, TornMemory
+from faults.wrappers.models import DeviceSite, FaultyModels
 from faults.wrappers.workers import FaultyWorkers
+from harness.adapters.accelerators import Made, Meter, MeteredModels, SimAccelerators
 from harness.adapters.disk import SimDisk
 from harness.adapters.gateway import SimClient
 from harness.adapters.guests import ObservedGuests
 from harness.adapters.loop import Loop
 from harness.adapters.memory import SimMemory, WorkerMemory
+from harness.adapters.models import ObservedModels
 from harness.adapters.workers import SimWorkers, Timing
 from harness.history import History
+from runtime.inference import DeviceCore, OrtModels
 from runtime.orchestrator import Orchestrator
-from runtime.ports import Hazard, Ports, never
+from runtime.ports import Accelerators, Hazard, Ports, never
 from runtime.telemetry import Record
 from runtime.wasm import WasmGuests
 from runtime.worker import WorkerCore
@@ -57,6 +63,22 @@ class ModuleArtifacts:
 
     def get(self, digest: str) -> bytes:
         return self._modules[digest]
+
+
+class ModelArtifacts:
+    """The scenario's models by digest."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self._models = scenario.models()
+
+    def get(self, digest: str) -> bytes:
+        return self._models[digest]
+
+
+@cache
+def _engine() -> OrtModels:
+    """One for all simulated devices: a decoder keeps nothing between runs, and loading costs real time."""
+    return OrtModels()
 
 
 class Incarnation:
@@ -106,10 +128,42 @@ def incarnate(world: World, disk: SimDisk, client: SimClient) -> Incarnation:
     faulty_workers = FaultyWorkers(workers, injector, later, BufferFlips(memory, injector))
     faulty_gateway = FaultyGateway(client, injector, later)
     incarnation.fuse = Fuse(injector, incarnation.where, len(history.crashes))
-    inner = Ports(LoopClock(loop), faulty_workers, memory, disk, faulty_gateway, _hazard(world.plan))
+    inner = Ports(
+        LoopClock(loop),
+        faulty_workers,
+        memory,
+        disk,
+        faulty_gateway,
+        _hazard(world.plan),
+        _devices(world, incarnation, later, note) if world.scenario.config(world.plan.seed).models else None,
+    )
     incarnation.ports = mortal(inner, incarnation.fuse)
     incarnation.on_close(workers.orphan, faulty_workers.close, faulty_gateway.close)
     return incarnation
+
+
+def _devices(world: World, incarnation: Incarnation, later: Later, note: Callable[[str, int], None]) -> Accelerators:
+    """The devices of one incarnation: the runtime's own cores over metered, faulty and observed models."""
+    loop, injector, log = world.loop, world.injector, world.history.inferences
+    clock, devices = LoopClock(loop), world.timing.devices
+    artifacts = ModelArtifacts(world.scenario)
+    timings = devices.timings()
+    sites: dict[int, DeviceSite] = {}
+
+    def made(device: int, process: int) -> Made:
+        meter = Meter()
+        metered = MeteredModels(_engine(), timings[device].memory, meter)
+        faulty = FaultyModels(metered, injector, sites[process], clock)
+        observed = ObservedModels(faulty, process, device, process // 1_000_000, loop.now, log)
+        return Made(DeviceCore(process, observed, artifacts), meter)
+
+    def stretch(process: int, cost_ns: int) -> int:
+        return wrapped.stretch(process, cost_ns)
+
+    simulated = SimAccelerators(loop, devices, made, world.wake, note, stretch)
+    wrapped = FaultyAccelerators(simulated, injector, sites, clock, later, lambda: max(incarnation.where()[0], 0))
+    incarnation.on_close(simulated.orphan, wrapped.close)
+    return wrapped
 
 
 def _hazard(plan: Plan) -> Hazard:

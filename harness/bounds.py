@@ -7,12 +7,15 @@ anew, and each of the worker's agents is restored and replayed alone. A crash co
 
 from __future__ import annotations
 
+from faults.budget import failed_loads, silent_devices
 from faults.plan import Plan
 from harness.adapters.gateway import RESEND_NS
 from harness.adapters.workers import Timing
 from harness.simulation import configuration
+from runtime.state import Config
 from scenarios.base import Scenario
 
+LOAD_NS_MAX = 40_000_000  # one model from memory, on any simulated device
 RESTART_SYNCS = 6  # syncs one after the other in boot, and until the first block is durable
 
 
@@ -29,4 +32,25 @@ def liveness_bound(scenario: Scenario, plan: Plan, timing: Timing) -> int:
     respawn = physical.respawn_ns + timing.reap_ns + timing.spawn_ns + 2 * timing.pipe_ns
     redo = per_worker * (replayed * (timing.frame_ns + fuel * timing.ns_per_fuel) + 2 * timing.pipe_ns)
     restart = timing.restart_ns + RESTART_SYNCS * timing.sync_ns + 2 * RESEND_NS + 2 * timing.client_ns
-    return (lease << (expiries - 1)) + respawn + redo + restart + 2 * physical.resend_ns
+    inference = _inference(config, plan, timing, agents) if config.models else 0
+    return (lease << (expiries - 1)) + respawn + redo + restart + 2 * physical.resend_ns + inference
+
+
+def _inference(config: Config, plan: Plan, timing: Timing, agents: int) -> int:
+    """What a tick waits for devices: every request at once on the CPU, after all that faults can do to a batch.
+
+    Each silence of a device costs a lease, and leases double; each loss a process; the CPU's failed loads a wait.
+    """
+    physical, devices = plan.physical, timing.devices
+    silent = silent_devices(plan.faults)
+    loads = failed_loads(plan.faults, "cpu")
+    losses = loads + failed_loads(plan.faults, "accel") + sum(f.kind.startswith("gpu.") for f in plan.faults)
+    tokens = agents * sum(model.context for model in config.models)
+    batches = agents * len(config.models)
+    slowest = max(devices.timings().values(), key=lambda timing: timing.ns_per_token)
+    compute = 2 * (tokens * slowest.ns_per_token + batches * (slowest.launch_ns + 2 * devices.pipe_ns))
+    spawn = max(timing.spawn_ns for timing in devices.timings().values()) + devices.reap_ns
+    loading = LOAD_NS_MAX * len(config.models)
+    # Without any fault a lease may be too short for a batch: it doubles until it is not.
+    leases = (physical.inference_lease_ns << silent + 1) + 2 * (compute + loading)
+    return leases + compute + (losses + 2) * (spawn + loading + physical.respawn_ns)

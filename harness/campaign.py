@@ -33,10 +33,15 @@ class Ended(NamedTuple):
 
 
 class Task(NamedTuple):
+    """Runs for one child: of a random campaign, or of the kill points of `who` from tick `first` to `last`."""
+
     scenario: str
     seed: int
     runs: tuple[int, ...]
     workers: int
+    who: tuple[str, ...] = ()
+    first: int = 0
+    last: int = 0
 
 
 class _Child:
@@ -66,10 +71,9 @@ class _Child:
         self.task = task
         self.left = deque(task.runs)
         assert self.process.stdin is not None
-        fields = {"scenario": task.scenario, "seed": task.seed, "runs": list(task.runs), "workers": task.workers}
         self.heard = time.monotonic()
         with contextlib.suppress(BrokenPipeError):  # it is dead already, which its end of the other pipe will say
-            self.process.stdin.write(json.dumps(fields).encode() + b"\n")
+            self.process.stdin.write(json.dumps(task._asdict()).encode() + b"\n")
             self.process.stdin.flush()
 
     def close(self) -> None:

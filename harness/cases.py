@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from faults.plan import Plan, plan_from_json, plan_to_json
 from harness import builds
-from harness.check import Checked, Checker, encoded
+from harness.check import DEEP, Checked, Checker, encoded
 from harness.plans import accept
 from runtime.errors import Refused
 from runtime.versions import ALL
@@ -144,7 +144,7 @@ def replay(path: Path) -> Replayed:
     case = read(path)
     plan = plan_of(case, str(path))
     scenario = get(plan.scenario)
-    checked = Checker(scenario).check(plan, deep=not set(case.failed_oracles).isdisjoint(("I1", "I3", "I20")))
+    checked = Checker(scenario).check(plan, deep=not set(case.failed_oracles).isdisjoint(DEEP))
     mismatches = []
     same_build = case.build == builds.identity()
     if not same_build:

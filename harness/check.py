@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from faults import effect
 from faults.catalogue import kind_of
-from faults.plan import Plan, plan_to_json
+from faults.plan import Fault, Plan, plan_to_json
 from harness import restarts
 from harness.adapters.workers import Timing
 from harness.bounds import liveness_bound
@@ -25,18 +25,23 @@ from harness.oracles import Finding, Judged, Verdict, judge, judgeable
 from harness.simulation import journal_digest, simulate, trace_digest
 from reports import RunRow
 from runtime import journal
+from runtime.frames import InferenceItem
+from runtime.inference import OrtModels
 from runtime.journal import Block
-from runtime.state import Decree, decode
+from runtime.ports import Decoder
+from runtime.state import Decree, Inference, decode
 from scenarios.base import Outcome, Scenario
 
 OTHER_WORKERS = (1, 2, 7)
 TWINS_MAX = 12
+COMPUTED_MAX = 4096  # results of requests, a few KB each
 
 # Which part of the runtime an oracle's finding points at first.
 COMPONENTS = {
     "twin": "orchestrator",
     "I1": "orchestrator",
     "I3": "pool",
+    "I5": "router",
     "I8": "broker",
     "I9": "broker",
     "I11": "frames",
@@ -44,6 +49,7 @@ COMPONENTS = {
     "I15": "buffers",
     "I19": "pool",
     "I20": "snapshot",
+    "I24": "router",
     "I27": "journal",
     "I28": "durability",
     "I32": "worker",
@@ -52,6 +58,12 @@ COMPONENTS = {
     "ledger": "durability",
     "scenario": "agents",
 }
+
+
+DEEP = ("I1", "I3", "I5", "I20")  # the oracles that need further runs
+
+# They see that something is wrong; where others fail as well, those say better what it is.
+BROAD = ("twin", *DEEP, "scenario")
 
 
 class Checked(NamedTuple):
@@ -70,7 +82,8 @@ class Checked(NamedTuple):
 
 
 def transparent(kind: str) -> bool:
-    return kind_of(kind).class_ == "transparent"
+    """Whether the twin is run without it; a wrong computation is as well, since it is let through only if checked."""
+    return kind_of(kind).class_ in ("transparent", "measured")
 
 
 def twin_plan(plan: Plan, decrees: tuple[Decree, ...]) -> Plan:
@@ -85,6 +98,8 @@ class Checker:
         self.scenario = scenario
         self.timing = timing or Timing()
         self._twins: OrderedDict[bytes, History] = OrderedDict()
+        self._computed: OrderedDict[tuple[str, int, tuple[int, ...], bytes], Inference] = OrderedDict()
+        self._decoders: dict[str, Decoder] = {}
 
     def clean(self, plan: Plan) -> History:
         """The history of a plan without transparent faults, from the cache if it has run."""
@@ -110,10 +125,12 @@ class Checker:
             baseline=self.clean(replace(bare, faults=())) if bare.faults else twin,
             bound_ns=bound,
             invariant=self._invariant,
+            recompute=self._recompute,
         )
         if deep:
             judged.repeat = simulate(self.scenario, plan, self.timing)
             judged.others = self._others(plan)
+            judged.devices = self._devices(plan, bare, history)
             judged.replays = tuple(restarts.from_snapshots(self.scenario, plan, bare, self.timing))
         findings = judge(judged, judgeable(judged))
         steps = {(block.tick, step.agent): step.status for block in blocks for step in block.steps}
@@ -127,6 +144,35 @@ class Checker:
             n: simulate(self.scenario, replace(plan, physical=replace(plan.physical, workers=n)), self.timing)
             for n in counts
         }
+
+    def _devices(self, plan: Plan, bare: Plan, history: History) -> dict[str, History]:
+        """The plan on the CPU alone; without its faults on both devices, and with the accelerator gone at a request."""
+        requests = sorted({event.request for event in history.inferences})
+        if not requests:
+            return {}
+        alone = replace(self.timing, devices=replace(self.timing.devices, accelerator=None))
+        pick = int.from_bytes(hashlib.sha256(plan_to_json(plan).encode()).digest()[:8], "big")
+        gone = Fault(kind="gpu.remove", at={"request": requests[pick % len(requests)]})
+        return {
+            "the CPU alone": simulate(self.scenario, plan, alone),
+            "sim-accel (simulated)": self.clean(bare),
+            f"sim-accel (simulated), gone at request {gone.at['request']}": simulate(
+                self.scenario, replace(bare, faults=(*bare.faults, gone)), self.timing
+            ),
+        }
+
+    def _recompute(self, digest: str, item: InferenceItem) -> Inference:
+        """A request's result on the CPU, apart from any run; the same ones come again in run after run."""
+        key = (digest, item.position, item.tokens, hashlib.sha256(item.kv).digest())
+        known = self._computed.get(key)
+        if known is None:
+            decoder = self._decoders.get(digest)
+            if decoder is None:
+                decoder = self._decoders[digest] = OrtModels().load(digest, self.scenario.models()[digest])
+            known = self._computed[key] = decoder.run([item])[0]
+            if len(self._computed) > COMPUTED_MAX:
+                self._computed.popitem(last=False)
+        return replace(known, request=item.request)
 
     def _invariant(self, history: History) -> list[str]:
         outputs = [output for receipt in history.receipts for output in receipt.outputs]
@@ -149,8 +195,8 @@ def recoveries(history: History, effective: dict[int, bool]) -> tuple[int, ...]:
     commits = [(r.at, r.tick) for r in history.trace if r.kind == "committed"]
     times: dict[int, int] = {}
     for injection in history.injections:
-        if effective.get(injection.fault):
-            after = next(((at, tick) for at, tick in commits if at >= injection.at), None)
+        if effective.get(injection.fault) and transparent(history.plan.faults[injection.fault].kind):
+            after = next(((at, tick) for at, tick in commits if at > injection.at), None)
             if after is not None:
                 times[after[1]] = max(times.get(after[1], 0), after[0] - injection.at)
     return tuple(times[tick] for tick in sorted(times))
@@ -170,7 +216,8 @@ def _row(
     judged_ids = tuple(i for i, f in findings.items() if f.verdict is not Verdict.UNKNOWN)
     times = recoveries(history, effective)
     crossings = Counter((event.tick, event.agent, event.kind) for event in history.guests)
-    first = next((findings[i].evidence[0] for i in (*failed, *unknown) if findings[i].evidence), "")
+    telling = sorted(failed, key=lambda i: i in BROAD)
+    first = next((findings[i].evidence[0] for i in (*telling, *unknown) if findings[i].evidence), "")
     assert judged.twin is not None
     return RunRow(
         run=run,
@@ -196,7 +243,7 @@ def _row(
         trace_digest=trace_digest(history.trace),
         twin_digest=journal_digest(judged.twin),
         plan_digest=plan_digest(plan),
-        component=COMPONENTS[failed[0]] if failed else "",
+        component=COMPONENTS[telling[0]] if failed else "",
         detail=first,
     )
 

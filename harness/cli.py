@@ -1,5 +1,5 @@
 """The command line. Exit codes: 0 pass (FIXED), 1 failed, 2 interrupted, 3 harness error, 4 usage or refused input,
-5 nothing ran, 11 diverged, 12 inconclusive.
+5 nothing ran, 10 gate breached, 11 diverged, 12 inconclusive.
 
 Wrong input gets one line on stderr: what, where, what to do. With --json, stdout holds one object and nothing else.
 """
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import click
 
 from harness.builds import BuildRefused
-from harness.commands import prove, replay, run, show, stress
+from harness.commands import bench, demo, enumerate, prove, replay, run, show, stress
 from harness.commands.common import Call
 from runtime.errors import EngineError
 
@@ -35,6 +35,9 @@ for _command in (
     run.run,
     replay.replay,
     prove.prove,
+    bench.bench,
+    enumerate.enumerate_,
+    demo.demo,
     show.scenarios,
     show.faults,
     show.oracles,

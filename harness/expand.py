@@ -15,6 +15,7 @@ from faults.plan import Fault, Plan, canonical
 from harness.history import History
 from runtime import journal
 from runtime.errors import Refused
+from runtime.journal import Block
 from runtime.physical import MS, Physical
 from scenarios.strategies import Draft
 
@@ -22,6 +23,9 @@ PHASES = ("admit", "dispatch", "await", "commit", "sync", "release", "snapshot")
 POINTS = ("before", "within", "after")
 DIRECTIONS = ("work", "done", "work", "done", "inputs", "release")
 WORKER_FRAMES = ("work", "done", "work", "done", "inputs")  # a client drops a second release without a word
+DEVICE_PHASES = ("generation", "generation", "idle", "load")
+REMOVALS = ("exit", "exit", "failure", "hang", "late")
+WRONG = ("token", "logits", "kv")
 MODES = ("flip", "flip", "flip", "truncate", "length")
 
 
@@ -35,6 +39,14 @@ class StepEvent(NamedTuple):
     stored: int
 
 
+class RequestEvent(NamedTuple):
+    """An inference request of the twin that got a result, in order of admission."""
+
+    tick: int
+    agent: int
+    request: int
+
+
 @dataclass(frozen=True)
 class Events:
     """What happened in a twin, in logical order."""
@@ -45,6 +57,7 @@ class Events:
     read: tuple[tuple[int, int], ...]
     blocks: int
     ticks: tuple[int, ...]
+    requests: tuple[RequestEvent, ...] = ()
 
 
 def events_of(twin: History) -> Events:
@@ -65,7 +78,20 @@ def events_of(twin: History) -> Events:
         read=tuple(read),
         blocks=len(blocks),
         ticks=tuple(block.tick for block in blocks),
+        requests=_requests(blocks),
     )
+
+
+def _requests(blocks: Sequence[Block]) -> tuple[RequestEvent, ...]:
+    answered = {entry.request for block in blocks for entry in block.inferences}
+    found = []
+    for block in blocks:
+        for step in block.steps:
+            numbered = [effect.op for effect in step.effects if effect.op in ("send", "publish", "infer")]
+            for number, op in enumerate(numbered, step.seq):
+                if op == "infer" and number in answered:
+                    found.append(RequestEvent(block.tick, step.agent, number))
+    return tuple(found)
 
 
 class Chooser:
@@ -184,6 +210,73 @@ def pass_bad_pointer(events: Events, chooser: Chooser, so_far: list[Fault]) -> F
     return Fault(kind="agent.bad_pointer", at=_at(step), with_={"hostcall": 1 + chooser.below(step.calls)})
 
 
+def _request(events: Events, chooser: Chooser) -> RequestEvent | None:
+    return events.requests[chooser.below(len(events.requests))] if events.requests else None
+
+
+def remove_device(events: Events, chooser: Chooser, so_far: list[Fault]) -> Fault | None:
+    """An accelerator gone at a request, or while it loads a model: at first, or after it went before."""
+    one = _request(events, chooser)
+    if one is None:
+        return None
+    how, phase = REMOVALS[chooser.below(len(REMOVALS))], DEVICE_PHASES[chooser.below(len(DEVICE_PHASES))]
+    with_: dict[str, int | str] = {"how": how, "for": chooser.below(60) * MS}
+    if phase == "load":
+        starts = [0, *(fault.number("tick") for fault in so_far if fault.kind == "gpu.remove" and "tick" in fault.at)]
+        return Fault(kind="gpu.remove", at={"tick": starts[chooser.below(len(starts))], "phase": phase}, with_=with_)
+    if chooser.below(3):
+        return Fault(kind="gpu.remove", at={"tick": one.tick, "phase": phase}, with_=with_)
+    return Fault(kind="gpu.remove", at={"request": one.request, "phase": phase}, with_=with_)
+
+
+def flap_device(events: Events, chooser: Chooser, so_far: list[Fault]) -> Fault | None:
+    """A second removal soon after one that the plan has; the first one where it has none."""
+    gone = [fault for fault in so_far if fault.kind == "gpu.remove"]
+    if not gone:
+        return remove_device(events, chooser, so_far)
+    first = gone[chooser.below(len(gone))]
+    at = max([first.number("tick"), *(r.tick for r in events.requests if r.request == first.number("request"))])
+    how = REMOVALS[chooser.below(len(REMOVALS))]
+    return Fault(
+        kind="gpu.remove", at={"tick": at + chooser.below(4)}, with_={"how": how, "for": chooser.below(30) * MS}
+    )
+
+
+def miss_device(events: Events, chooser: Chooser, so_far: list[Fault]) -> Fault | None:
+    one = _request(events, chooser)
+    if one is None:
+        return None
+    tick = 0 if chooser.below(2) else one.tick
+    return Fault(kind="gpu.absent", at={"tick": tick}, with_={"for": (1 + chooser.below(60)) * MS})
+
+
+def _batch(kind: str) -> Recipe:
+    def recipe(events: Events, chooser: Chooser, so_far: list[Fault]) -> Fault | None:
+        one = _request(events, chooser)
+        if one is None:
+            return None
+        # A request may be the CPU's when its turn comes; a tick waits for the accelerator to be back.
+        form = chooser.below(4)
+        at: dict[str, int | str] = {"request": one.request} if form == 0 else {"tick": one.tick}
+        if form == 1:
+            at["agent"] = one.agent
+        with_: dict[str, int | str] = {}
+        if kind == "gpu.slow":
+            with_["factor"] = 2 + chooser.below(49) if chooser.below(4) else 200 + chooser.below(800)
+        elif kind == "gpu.wrong":
+            with_["what"] = WRONG[chooser.below(len(WRONG))]
+        return Fault(kind=kind, at=at, with_=with_)
+
+    return recipe
+
+
+def fail_load(events: Events, chooser: Chooser, so_far: list[Fault]) -> Fault | None:
+    if not events.requests:
+        return None
+    device = ("accel", "accel", "cpu")[chooser.below(3)]
+    return Fault(kind="model.load_fail", at={"device": device}, with_={"attempts": 1 + chooser.below(5)})
+
+
 # The default profile: each entry is drawn with equal probability, so an entry's weight is how often it stands here.
 STRESS: tuple[Recipe, ...] = (
     kill_worker,
@@ -207,11 +300,36 @@ STRESS: tuple[Recipe, ...] = (
 
 TRANSPARENT: tuple[Recipe, ...] = tuple(recipe for recipe in STRESS if recipe not in (trap_agent, pass_bad_pointer))
 
+# What is added where there is inference, in every profile.
+DEVICES: tuple[Recipe, ...] = (
+    remove_device,
+    remove_device,
+    remove_device,
+    remove_device,
+    flap_device,
+    flap_device,
+    miss_device,
+    _batch("gpu.oom"),
+    _batch("gpu.oom"),
+    _batch("gpu.slow"),
+    _batch("gpu.slow"),
+    fail_load,
+)
+
+# Devices that compute wrong: only where every answer is checked (`Physical.check_answers`).
+CHECKED: tuple[Recipe, ...] = (_batch("gpu.wrong"), _batch("gpu.wrong"), remove_device, kill_worker)
+
+
+def with_devices(profile: tuple[Recipe, ...], events: Events) -> tuple[Recipe, ...]:
+    """The profile for a scenario's events: with faults of devices where it uses any."""
+    return profile + DEVICES if events.requests and profile is not CHECKED else profile
+
 
 def expand(draft: Draft, events: Events, physical: Physical, profile: tuple[Recipe, ...] = STRESS) -> Plan:
     """The draft as a plan, within the fault budget: a fault that would exceed it is left out."""
     plan = Plan(scenario=draft.scenario, seed=draft.seed, inputs=draft.inputs, physical=physical)
     faults: list[Fault] = []
+    profile = with_devices(profile, events)
     for pick in draft.picks:
         chooser = Chooser(pick[1:])
         recipe = profile[pick[0] % len(profile)]

@@ -22,10 +22,10 @@ from harness import cli
 from harness.builds import ROOT
 from harness.simulation import journal_digest, simulate
 from runtime.physical import Physical
-from scenarios import get
+from scenarios import SCENARIOS, get
 
 SEED = 1
-NAMES = ("hello", "ledger", "frames", "edges")
+NAMES = (*SCENARIOS, "edges")
 FILE = ROOT / "tests" / "golden.json"
 README = ROOT / "README.md"
 _BLOCK = re.compile(r"(?<=```console\n)(\$ wasm-engine run [^\n]*\n)(.*?)(?=```\n)", re.DOTALL)

@@ -2,7 +2,8 @@
 
 Oracles compare two of them; none is derived from another. The journal is what the runtime wrote; the guest log what
 went in and out of the modules; the client's ledger what left and entered; the store log what touched shared memory;
-the trace what the runtime told its telemetry; injections what the fault layer did.
+the device log what inference devices got and gave; the trace what the runtime told its telemetry; injections what the
+fault layer did.
 """
 
 from __future__ import annotations
@@ -55,6 +56,26 @@ class StoreEvent(NamedTuple):
     length: int
 
 
+class DeviceEvent(NamedTuple):
+    """One request as a device got it in a batch, and its result as it left; `token` is -1 where none did.
+
+    `kv_digest` and `added` are the sha256 (hex) of the KV cache given and of the part that the result adds to it.
+    """
+
+    at: int
+    process: int
+    device: int
+    incarnation: int
+    model: str
+    request: int
+    position: int
+    tokens: tuple[int, ...]
+    kv_digest: str
+    token: int
+    logits: str
+    added: str
+
+
 class Receipt(NamedTuple):
     """What the client received with one released block, and how much of the journal was durable at that moment."""
 
@@ -94,6 +115,7 @@ class History(Struct):
     trace: list[Record] = []
     guests: list[GuestEvent] = []
     stores: list[StoreEvent] = []
+    inferences: list[DeviceEvent] = []
     sent: list[Input] = []
     receipts: list[Receipt] = []
     crashes: list[Crash] = []

@@ -11,14 +11,18 @@ from faults.plan import Plan
 from runtime.errors import Refused
 from runtime.state import Configure, Input, Spawn
 from scenarios import get
+from scenarios.base import Scenario
 
 INPUTS_MAX = 100_000
 NUMBER_MAX = 2**32 - 1
 
 
-def accept(plan: Plan, where: str) -> Plan:
-    """The plan itself; raises Refused for one that no correct runtime could carry out. `where` is its file, if any."""
-    scenario = get(plan.scenario)
+def accept(plan: Plan, where: str, scenario: Scenario | None = None) -> Plan:
+    """The plan itself; raises Refused for one that no correct runtime could carry out. `where` is its file, if any.
+
+    `scenario` is the plan's own where it is not a built-in one.
+    """
+    scenario = scenario or get(plan.scenario)
     try:
         budget.check(plan)
     except Refused as refused:

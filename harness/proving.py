@@ -70,7 +70,7 @@ def prove(mutant: Mutant, runs: int, seed: int, jobs: int, store: Path, news: Ca
             outcome = WRONG if failures else SURVIVED
             return _found(mutant, outcome, len(ended), seconds, named)
         first = min(e.row.run for e in hits)
-        case, on_mutant, on_good = _case(mutant, first, seed, folder, store)
+        case, on_mutant, on_good = case_of(mutant, first, seed, folder, store)
         found = _found(mutant, KILLED, len(ended), seconds, named)
         outcome = KILLED if (on_mutant, on_good) == ("FAILED", "FIXED") else WRONG
         return _with(found, outcome, case, on_mutant, on_good)
@@ -90,28 +90,28 @@ def _campaign(
     return ended
 
 
-def _case(mutant: Mutant, run: int, seed: int, folder: Path, store: Path) -> tuple[str, str, str]:
+def case_of(mutant: Mutant, run: int, seed: int, folder: Path, store: Path) -> tuple[str, str, str]:
     """The failing run as a shrunk case, and what it replays as on the mutant and on the good build."""
     arguments = ["stress", mutant.scenario, "--seed", str(seed), "--only", str(run), "--json"]
     arguments += ["--shrink-runs", str(SHRINK_RUNS), "--store", str(store / mutant.name)]
-    told = _told([*arguments, "--prefer", mutant.oracle], str(folder))
-    paths = told.get("cases", [])
+    answer = told([*arguments, "--prefer", mutant.oracle], str(folder))
+    paths = answer.get("cases", [])
     if not isinstance(paths, list) or not paths:
         return "", "", ""
     case = str(paths[0])
-    outcomes = [str(_told(["replay", case, "--json"], build).get("outcome", "")) for build in (str(folder), "-")]
+    outcomes = [str(told(["replay", case, "--json"], build).get("outcome", "")) for build in (str(folder), "-")]
     return case, outcomes[0], outcomes[1]
 
 
-def _told(arguments: list[str], build: str) -> dict[str, object]:
+def told(arguments: list[str], build: str) -> dict[str, object]:
     """The JSON object that a command prints on a build."""
     command = builds.command("harness.cli", arguments, build)
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     try:
-        told = json.loads(ended.stdout)
+        answer = json.loads(ended.stdout)
     except ValueError:
         return {}
-    return told if isinstance(told, dict) else {}
+    return answer if isinstance(answer, dict) else {}
 
 
 def _found(

@@ -1,8 +1,9 @@
 """The runs of a campaign, in a single-threaded interpreter of their own: ranges in, rows out, one JSON line each.
 
 Run n of a campaign is a function of (seed, scenario, n) alone. Eight runs in a row share a workload, and so a twin; in
-three of four no visible fault is drawn; every tenth is judged by the oracles that need further runs. `start` is
-announced before each run, so the parent knows which plan took the interpreter with it.
+three of four no visible fault is drawn; every tenth is judged by the oracles that need further runs. A task that names
+who is to die asks for kill points instead, by their number. `start` is announced before each run, so the parent knows
+which plan took the interpreter with it.
 """
 
 from __future__ import annotations
@@ -11,15 +12,16 @@ import gc
 import json
 import os
 import sys
-from collections.abc import Sequence
-from typing import TextIO
+from collections.abc import Callable, Sequence
+from typing import Any, TextIO
 
 import msgspec
 from msgspec.structs import replace
 
-from faults.plan import Plan, plan_to_json
+from faults.plan import Fault, Plan, plan_to_json
 from harness import expand
 from harness.check import Checked, Checker
+from harness.enumeration import Target, check_point, kill_points
 from runtime.physical import Physical
 from scenarios import get
 from scenarios.strategies import draft_from_seed
@@ -45,24 +47,42 @@ def campaign_run(checker: Checker, seed: int, n: int, workers: int = 2) -> Check
     return checker.check(plan, n, deep=n % DEEP_EVERY == 0)
 
 
+class _Source:
+    """What the numbers of a task's runs mean; the kill points of a target are found once."""
+
+    def __init__(self) -> None:
+        self._checkers: dict[str, Checker] = {}
+        self._points: dict[Target, list[Fault]] = {}
+
+    def runs_of(self, task: dict[str, Any]) -> Callable[[int], Checked]:
+        name, seed, workers = task["scenario"], task["seed"], task["workers"]
+        checker = self._checkers.setdefault(name, Checker(get(name)))
+        if not task["who"]:
+            return lambda n: campaign_run(checker, seed, n, workers)
+        target = Target(name, seed, workers, tuple(task["who"]), task["first"], task["last"])
+        if target not in self._points:
+            self._points[target] = kill_points(checker, target)
+        points = self._points[target]
+        return lambda n: check_point(checker, target, points[n], n)
+
+
 def _say(out: TextIO, **fields: object) -> None:
     out.write(json.dumps(fields) + "\n")
     out.flush()
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Reads {"scenario", "seed", "runs": [n, …], "workers"} lines until the input ends."""
+    """Reads `campaign.Task`s as JSON lines until the input ends."""
     out = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a build that prints must not write between our lines
-    checkers: dict[str, Checker] = {}
+    source = _Source()
     gc.freeze()
     for line in sys.stdin:
         task = json.loads(line)
-        name = task["scenario"]
-        checker = checkers.setdefault(name, Checker(get(name)))
+        run = source.runs_of(task)
         for n in task["runs"]:
             _say(out, start=n)
-            checked = campaign_run(checker, task["seed"], n, task["workers"])
+            checked = run(n)
             row = msgspec.to_builtins(checked.row)
             failed = checked.row.verdict in ("FAIL", "UNKNOWN")
             _say(out, row=row, plan=plan_to_json(checked.plan) if failed else "")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SERIES_MAX = 6
 BINS = 36
+FLOOR_NS = 1_000  # what took less is not drawn: it was over at once, and would stretch a logarithmic axis over decades
 LINEAR_MAX = 10  # from this ratio of the ends on, the axis is logarithmic
 # matplotlib knows no custom properties: it draws in these, which occur nowhere else, and they are replaced after.
 _COLOURS = {"#010203": "var(--ink)", "#040506": "var(--muted)", "#070809": "var(--line)", "#0c0d0e": "var(--paper)"}
@@ -30,11 +31,12 @@ _SIZES = {"wide": (9.6, 3.1), "narrow": (4.4, 3.4)}
 
 
 def recovery_times(samples: Mapping[str, Sequence[int]]) -> dict[str, str]:
-    """Histogram of recovery times (virtual ns) stacked by scenario; {} without data.
+    """Histogram of recovery times (virtual ns) from FLOOR_NS on, stacked by scenario; {} where there are none.
 
     Keys are "wide" and "narrow", values SVG. Beyond SERIES_MAX scenarios the rest are drawn as one.
     """
-    known = {name: [max(ns, 1) for ns in samples[name]] for name in sorted(samples) if samples[name]}
+    drawn = {name: [ns for ns in samples[name] if ns >= FLOOR_NS] for name in sorted(samples)}
+    known = {name: sample for name, sample in drawn.items() if sample}
     if not known:
         return {}
     names = list(known)

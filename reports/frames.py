@@ -71,7 +71,8 @@ class Meta(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the runs have in common. `fault_kinds` and `oracles` are all that could have fired and judged.
 
     `random` says that the runs were drawn independently, so that a bound on the failure rate means something.
-    `dirty` is None when it is not known whether the build's folder differs from `commit`.
+    `dirty` is None when it is not known whether the build's folder differs from `commit`. `meanings` say in a line what
+    an oracle compares, by its id.
     """
 
     title: str = "Stress report"
@@ -86,6 +87,7 @@ class Meta(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     hashes: dict[str, str] = {}
     fault_kinds: tuple[str, ...] = ()
     oracles: tuple[str, ...] = ()
+    meanings: dict[str, str] = {}
     not_tested: tuple[NotTested, ...] = ()
 
 

@@ -54,6 +54,7 @@ def _view(rows: Sequence[RunRow], meta: Meta) -> dict[str, Any]:
     counts = summary.count(rows)
     word = summary.verdict(counts)
     groups, scenarios, faults = summary.groups(rows), summary.scenarios(rows), summary.faults(rows, meta)
+    oracles, gaps = summary.oracles(rows, meta), summary.not_tested(rows, meta)
     return {
         "meta": meta,
         "counts": counts,
@@ -70,11 +71,14 @@ def _view(rows: Sequence[RunRow], meta: Meta) -> dict[str, Any]:
         "faults_effective": sum(1 for line in faults if line.fired),
         "fired": sum(line.fired for line in faults),
         "scale": max([1, *(line.planned for line in faults), *(line.fired for line in faults)]),
-        "oracles": summary.oracles(rows, meta),
+        "oracles": oracles,
         "recovery": spread(summary.recoveries(rows)),
         "closest": summary.closest_calls(rows),
         "rate": _rate(counts, meta),
-        "gaps": summary.not_tested(rows, meta),
+        "gaps": gaps,
+        "gaps_by_reason": summary.by_reason(gaps),
+        "oracles_judged": sum(1 for line in oracles if line.judged),
+        "recoveries_at_once": sum(ns < charts.FLOOR_NS for ns in summary.recoveries(rows)),
     }
 
 

@@ -166,6 +166,14 @@ def groups(rows: Sequence[RunRow]) -> tuple[Group, ...]:
     return tuple(Group(names, component, tuple(members)) for (names, component), members in ordered)
 
 
+def by_reason(gaps: Sequence[NotTested]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """(why, what) of the gaps, those with the same reason together, in order of their first."""
+    found: dict[str, list[str]] = {}
+    for gap in gaps:
+        found.setdefault(gap.why, []).append(gap.what)
+    return tuple((why, tuple(what)) for why, what in found.items())
+
+
 def not_tested(rows: Sequence[RunRow], meta: Meta) -> tuple[NotTested, ...]:
     """What this campaign says nothing about: kinds without effect, oracles that never judged, and what `meta` names."""
     gaps = [

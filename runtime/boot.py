@@ -49,6 +49,7 @@ class Boot:
             return []
         ends = {JOURNAL: self.found.journal_end, BLOBS: self.found.blob_end, DECREES: self.found.decree_end}
         for name, end in ends.items():
+            self._storage.write(name, 0, b"")  # it may be gone, if no block needs it
             self._storage.truncate(name, end)
         return [self._storage.sync(name) for name in ends]
 

@@ -33,11 +33,17 @@ class Durability:
         self._stage = ""
         self._tickets: list[int] = []
         self._group = mark
+        self._synced = (mark.block, mark.hash)
 
     def resume(self, end: int, blob_end: int, blobs: dict[str, bytes]) -> None:
         """Go on behind what recovery kept: file ends in bytes."""
         self._end, self._blob_end = end, blob_end
         self._known_blobs = set(blobs)
+
+    @property
+    def synced(self) -> tuple[int, str]:
+        """(block, hash) up to which all may leave."""
+        return self._synced
 
     @property
     def idle(self) -> bool:
@@ -82,6 +88,7 @@ class Durability:
         if self._stage == "watermark":
             self._stage = ""
             self.durable = self._mark.block
+            self._synced = (self._mark.block, self._mark.hash)
             self._submit()
             return True
         self._submit()

@@ -99,7 +99,9 @@ def begin(
         supervisor.restart_due(index, agent, tick, events)
         _wake(agent, tick)
     records = _closing(state, config, events) if tick >= config.last_tick else _stepping(state, config)
-    return Open(tick, tuple(admitted), inferences, decrees, records, events)
+    stepping = {record.agent for record in records}
+    ending = tuple(decree for decree in decrees if decree.agent in stepping)  # a decree ends a step, or nothing
+    return Open(tick, tuple(admitted), inferences, ending, records, events)
 
 
 def _apply(state: State, item: Input, events: list[Event]) -> None:

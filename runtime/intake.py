@@ -23,9 +23,11 @@ class Intake:
         self._local = 0
 
     def offer(self, item: Input, state: State) -> bool:
-        """Keep an input from outside; False when it was here before."""
+        """Keep an input from outside; False when it was here before, or is in no schedule."""
+        if not 0 < item.n <= len(self._due.get(item.source, ())):
+            return False
         new = item.n > state.admitted.get(item.source, 0) and (item.source, item.n) not in self._inputs
-        if item.source in self._due and item.source != GENESIS:
+        if item.source != GENESIS:
             self._inputs[item.source, item.n] = item
         return new
 

@@ -15,9 +15,10 @@ from typing import NamedTuple
 import google_crc32c
 import msgspec
 
-from runtime import buffers, fold, journal, recovery, requests
+from runtime import buffers, exports, fold, journal, recovery, requests
 from runtime.archive import Archive
 from runtime.boot import Boot
+from runtime.calls import Calls
 from runtime.errors import FailStop, FrameRefused
 from runtime.frames import Inputs, Order, Result, unpack
 from runtime.intake import Intake
@@ -28,8 +29,8 @@ from runtime.releases import Releases
 from runtime.residence import Residence
 from runtime.router import Router
 from runtime.snapshot import HeldImage
-from runtime.state import Action, Decree, Effect, Inference, Input, Outcome, Request, State, StepRecord
-from runtime.telemetry import Hook, Telemetry
+from runtime.state import Decree, Effect, Inference, Input, Outcome, Request, State, StepRecord
+from runtime.telemetry import Telemetry
 from runtime.worker import BUFFER_SUMMARY
 
 
@@ -40,7 +41,7 @@ class Wait(NamedTuple):
     done: bool
 
 
-class Orchestrator:
+class Orchestrator(Calls):
     """`due` says per source at which tick each of its inputs is due; those ticks wait for them."""
 
     def __init__(
@@ -67,14 +68,18 @@ class Orchestrator:
         self._versions: dict[tuple[int, int], bytes] = {}
         self._router: Router | None = None
 
-    # --- calls of ORC-1: each is an input of source "local", applied at the next tick ---------------------------
-
-    def register_telemetry_hook(self, hook: Hook) -> None:
-        self.telemetry.register(hook)
-
-    def submit(self, action: Action) -> tuple[str, int]:
-        """Queue an action for the next tick; (source, n) is its id, which the journal names once it is applied."""
-        return self._intake.submit(action, self.state)
+    @classmethod
+    def restore(
+        cls,
+        exported: bytes,
+        ports: Ports,
+        physical: Physical,
+        genesis: Sequence[Input],
+        due: dict[str, tuple[int, ...]],
+    ) -> Orchestrator:
+        """One that goes on from another instance's `snapshot_state()`, on an empty disk; raises Refused."""
+        exports.write(ports.storage, exported)
+        return cls(ports, physical, genesis, due)
 
     # --- control flow -----------------------------------------------------------------------------------------------
 
@@ -184,7 +189,7 @@ class Orchestrator:
         except FrameRefused:
             self.telemetry.emit("garbled", worker=-1)
             return
-        if not isinstance(frame, Inputs):
+        if not isinstance(frame, Inputs) or frame.cursor < 0:
             self.telemetry.emit("garbled", worker=-1)
             return
         if frame.cursor > self.state.block:
@@ -216,7 +221,7 @@ class Orchestrator:
         if first:
             self._reserve()
         self._residences += [Residence(a.spec) for a in self.state.agents[len(self._residences) :]]
-        self._outcomes = {d.agent: Outcome(d.reason, ()) for d in decrees}
+        self._outcomes = {d.agent: Outcome(d.reason, ()) for d in self._open.decrees}
         self._images = {}
         with self._in("dispatch"):
             records = [r for r in self._open.records if r.agent not in self._outcomes]

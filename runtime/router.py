@@ -43,6 +43,7 @@ class Device:
         self.ready_at = 0
         self.failures = 0
         self.trusted = True
+        self.listed = True
 
 
 class Router:
@@ -135,7 +136,12 @@ class Router:
 
     def _choose(self, batch: Batch, now: int) -> Device | None:
         """The preferred device that may have this batch; None to wait for one that is busy."""
-        for number in self._port.present():
+        present = self._port.present()
+        for device in self._devices.values():
+            if device.listed != (device.number in present):
+                device.listed = not device.listed
+                self._telemetry.emit("device_listed" if device.listed else "device_missing", device=device.number)
+        for number in present:
             device = self._devices.setdefault(number, Device(number))
             if (batch.first and number != CPU) or now < device.ready_at:
                 continue

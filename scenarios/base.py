@@ -39,7 +39,8 @@ class Outcome(NamedTuple):
 class Scenario:
     """One scenario. `bounds` are the inclusive limits of an order's integers; `compose(seed, number, order)` is its
     action, `number` counting the orders from 0 in order of their ticks. `fixed` inputs come before any order and are
-    never drawn. `invariant` returns the violations, each one a line that names what and where.
+    never drawn. `models` gives the declared models' ONNX bytes by sha256, built when they are first asked for.
+    `invariant` returns the violations, each one a line that names what and where.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Scenario:
     compose: Callable[[int, int, Order], Action]
     invariant: Callable[[Outcome], list[str]]
     fixed: Callable[[int], tuple[tuple[int, Action], ...]] = lambda seed: ()
+    models: Callable[[], Mapping[str, bytes]] = dict
 
     def genesis(self, seed: int) -> tuple[Input, ...]:
         """The inputs of source "genesis", all due at tick 0: the configuration, then each agent in order of id."""

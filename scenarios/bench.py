@@ -10,9 +10,9 @@ from __future__ import annotations
 import struct
 from functools import lru_cache
 
-from runtime.state import Action, AgentSpec, Config, Limits, Send
+from runtime.state import INPUT, Action, AgentSpec, Config, Limits, Send
 from scenarios.base import Order, Outcome, Scenario, load
-from scenarios.deliveries import Deliveries, Step, envelope
+from scenarios.deliveries import Deliveries, envelope
 from scenarios.folds import OFFSET, fold_words
 
 AGENTS, TICKS = 16, 200
@@ -40,16 +40,12 @@ def _report(deliveries: Deliveries, agent: int) -> bytes:
             continue
         for message in step.inbox:
             data = envelope(message)
-            if message.kind == 3 and len(data) >= 32:
+            if message.kind == INPUT and len(data) >= 32:
                 agents, number = START.unpack_from(message.payload)
             chain = fold_words(data, chain)
             received += 1
         sent += sum(effect.op == "send" for effect in step.effects)
     return FINAL.pack(number, agents, chain, sent, received)
-
-
-def _silent(step: Step, started: int) -> bool:
-    return step.status == "ok" and step.kind == "step" and bool(started) != (len(step.effects) == SENDS)
 
 
 def _invariant(outcome: Outcome) -> list[str]:
@@ -69,8 +65,8 @@ def _invariant(outcome: Outcome) -> list[str]:
 
 
 @lru_cache(maxsize=16)
-def bench(agents: int = AGENTS, ticks: int = TICKS) -> Scenario:
-    """The work with another number of peers (at least 2) or of ticks in which they send."""
+def bench(agents: int = AGENTS, ticks: int = TICKS, snapshot_every: int = SNAPSHOT_EVERY) -> Scenario:
+    """The work with another number of peers (at least 2), of ticks in which they send, of ticks between snapshots."""
 
     def orders(seed: int) -> tuple[Order, ...]:
         return tuple((1, agent) for agent in range(agents))
@@ -79,7 +75,7 @@ def bench(agents: int = AGENTS, ticks: int = TICKS) -> Scenario:
         return Send(order[1], START.pack(agents, order[1]))
 
     def config(seed: int) -> Config:
-        return Config(last_tick=ticks + 1, seed=seed, snapshot_every=SNAPSHOT_EVERY)
+        return Config(last_tick=ticks + 1, seed=seed, snapshot_every=snapshot_every)
 
     return Scenario(
         name="bench",

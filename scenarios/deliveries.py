@@ -33,6 +33,7 @@ from runtime.state import (
     sequence,
 )
 from scenarios.base import Outcome
+from scenarios.turns import Turns
 
 _ENVELOPE = struct.Struct("<IIQII")
 
@@ -58,45 +59,66 @@ class Step(NamedTuple):
 
 
 class Deliveries:
-    """The run's steps in commit order, the losses, and what lies undelivered. `violations` names what cannot be."""
+    """The run's steps in commit order, the losses, and what lies undelivered. `violations` names what cannot be.
+
+    `inference` has the answers of decoders.
+    """
 
     def __init__(self, outcome: Outcome) -> None:
         self.steps: list[Step] = []
         self.losses: list[Loss] = []
         self.inputs: list[Input] = []
         self.violations: list[str] = []
+        self.inference = Turns(outcome.blobs, self.violations)
         self._outcome = outcome
         self._queues: list[deque[Message]] = []
         self._subscribers: list[list[int]] = []
         self._numbers: dict[int, int] = {}  # by sender: how many messages it has sent
         for block in outcome.blocks:
             self._fold(block)
+        self.inference.finish(outcome.blocks[-1].tick if outcome.blocks else -1)
         self._compare_mailboxes()
 
     def of(self, agent: int) -> Iterator[Step]:
         return (step for step in self.steps if step.agent == agent)
 
     def _fold(self, block: Block) -> None:
-        missed: dict[tuple[int, int], str] = {}
-        for event in block.events:
-            if event[0] in ("refused", "dropped"):
-                missed[int(event[1]), int(event[-1])] = str(event[0])
+        events = block.events
+        missed = {(int(e[1]), int(e[-1])): str(e[0]) for e in events if e[0] in ("refused", "dropped")}
+        unanswered = {int(e[1]): int(e[-1]) for e in events if e[0] == "refused_request"}  # request -> status
+        dropped = {int(e[1]) for e in events if e[0] == "dropped_result"}  # membership only
         for item in block.inputs:
             self.inputs.append(item)
             self._admit(block.tick, item, missed)
+        for answer in block.inferences:
+            told = self.inference.answer(block.tick, answer, dropped)
+            if told:
+                self._queues[told[0]].append(told[1])
         inboxes = [self._take(block.tick, entry) for entry in block.steps]
         for entry, inbox in zip(block.steps, inboxes, strict=True):
             effects = tuple(effect_of(effect, self._outcome.blobs) for effect in entry.effects)
             if entry.status != "ok" and effects:
                 self.violations.append(f"tick {block.tick}, agent {entry.agent}: a failed step has effects")
             self.steps.append(Step(block.tick, entry.agent, entry.kind, entry.status, inbox, effects, entry.views))
+            if entry.status != "ok":
+                self.inference.forget(block.tick, entry.agent, dropped)
             for effect in effects:
-                self._apply(block.tick, entry.agent, effect, missed)
+                if effect.op == "infer":
+                    self._ask(block.tick, entry.agent, effect, unanswered)
+                else:
+                    self._apply(block.tick, entry.agent, effect, missed)
+
+    def _ask(self, tick: int, agent: int, effect: Effect, unanswered: dict[int, int]) -> None:
+        request = self._number(agent)
+        back = self.inference.ask(tick, agent, effect.target, request, effect.payload, unanswered)
+        if back:
+            self._queues[agent].append(back)
 
     def _admit(self, tick: int, item: Input, missed: dict[tuple[int, int], str]) -> None:
         match item.action:
-            case Configure(config) if not self._subscribers:
+            case Configure(config) if not self._queues:
                 self._subscribers = [[] for _ in config.topics]
+                self.inference.configure(config.models)
             case Spawn():
                 self._queues.append(deque())
             case Send(agent, payload):

@@ -67,19 +67,23 @@ def _counted(element: st.SearchStrategy[T], low: int, high: int) -> st.SearchStr
     return st.integers(low, high).flatmap(lambda n: st.tuples(*[element] * n))
 
 
-def plans(name: str, picks_min: int = 3, picks_max: int = 12) -> st.SearchStrategy[Draft]:
-    """Drafts for the scenario `name`, with `picks_min` to `picks_max` faults; raises Refused for an unknown name.
+def plans(scenario: str | Scenario, picks_min: int = 3, picks_max: int = 12) -> st.SearchStrategy[Draft]:
+    """Drafts for a scenario or the built-in one of that name, with `picks_min` to `picks_max` faults.
 
-    About half of the drafts keep the whole workload, the others a first part of it; then come up to 12 edits.
+    About half of the drafts keep the whole workload, the others a first part of it; then come up to 12 edits. Raises
+    Refused for an unknown name.
     """
-    scenario = get(name)
+    return _plans(get(scenario) if isinstance(scenario, str) else scenario, picks_min, picks_max)
+
+
+def _plans(scenario: Scenario, picks_min: int, picks_max: int) -> st.SearchStrategy[Draft]:
     pick = st.tuples(st.integers(0, PICK_KINDS - 1), *[st.integers(0, (1 << 32) - 1)] * PICK_INTEGERS)
     edit = st.tuples(st.integers(ADD, REPLACE), st.integers(0, (1 << 16) - 1), _order(scenario))
 
     def build(seed: int, kept: int, edits: tuple[tuple[int, int, Order], ...], picks: tuple[Pick, ...]) -> Draft:
         orders = scenario.orders(seed)
         part = orders[: 1 + kept % (2 * len(orders))]
-        return Draft(name, seed, scenario.inputs(seed, edited(part, edits)), picks)
+        return Draft(scenario.name, seed, scenario.inputs(seed, edited(part, edits)), picks)
 
     return st.builds(
         build,

@@ -160,7 +160,7 @@ def _bodies() -> list[dict[str, Any]]:
     spec: dict[str, Any] = {"capabilities": [], "module": ""}
     genesis = [_input("genesis", 1, 0, do="configure", config=config)]
     genesis += [_input("genesis", n, 0, do="spawn", spec={**spec, "name": f"a{n - 2}"}) for n in (2, 3, 4)]
-    empty: dict[str, Any] = {"inputs": [], "decrees": [], "steps": [], "events": [], "root": ""}
+    empty: dict[str, Any] = {"inputs": [], "inferences": [], "decrees": [], "steps": [], "events": [], "root": ""}
     go = _input("bank", 1, 0, do="send", agent=0, payload=b64(b"go"))
     task = _input("bank", 2, 1, do="schedule", agent=1, payload=b64(b"task"), ticks=0)
     inits = [step(agent, 1, "init") for agent in (0, 1, 2)]
@@ -229,6 +229,7 @@ def finding(oracle: str, made: World, **others: Any) -> Finding:
         "baseline": good,
         "repeat": good,
         "others": {1: good, 7: good},
+        "devices": {"cpu": good},
         "replays": (("state-1", good.final_state),),
         "bound_ns": 1000,
         "invariant": lambda history: [],

@@ -12,11 +12,14 @@ from typing import Any
 
 from faults.plan import Plan, parse_fault
 from harness.adapters.workers import Timing
+from harness.assembly import World as World_
+from harness.assembly import incarnate
 from harness.history import History
 from harness.simulation import Simulation
 from runtime import journal
 from runtime.fold import Committed, Open, begin, commit, next_tick
 from runtime.journal import GENESIS
+from runtime.orchestrator import Orchestrator
 from runtime.physical import Physical
 from runtime.ports import Call, Guest, GuestStep, StepArguments
 from runtime.state import (
@@ -227,6 +230,37 @@ def simulation(scenario: str, *faults: str, files: dict[str, bytes] | None = Non
 
 def play(scenario: str, *faults: str, files: dict[str, bytes] | None = None, **options: Any) -> History:
     return simulation(scenario, *faults, files=files, **options).run()
+
+
+def booted(run: Simulation) -> Orchestrator:
+    """The first incarnation of a run, constructed and about to advance, for who wants to watch it or to call it."""
+    run._boot()
+    assert run.orchestrator is not None
+    return run.orchestrator
+
+
+def port_calls(run: Simulation) -> int:
+    """How many calls the present incarnation has made to its ports."""
+    assert run._present is not None
+    return run._present.fuse.calls
+
+
+def carry_on(run: Simulation, until_ns: int = 10**12) -> History:
+    """Drive a run that was `booted` to its end, or to this moment."""
+    run.client.start()
+    run.loop.run(until_ns, 10**6)
+    run._collect()
+    return run.history
+
+
+def restored(run: Simulation, exported: bytes) -> Orchestrator:
+    """As `booted`, through `Orchestrator.restore`."""
+    world = World_(run.loop, run.timing, run.scenario, run.plan, run.injector, run.history, run._wake)
+    run._present = incarnate(world, run.disk, run.client)
+    genesis = run.scenario.genesis(run.plan.seed)
+    run.orchestrator = Orchestrator.restore(exported, run._present.ports, run.plan.physical, genesis, run._due)
+    run._wake()
+    return run.orchestrator
 
 
 @cache

@@ -1,20 +1,25 @@
 """A run without drivers, pipes or disks: begin, one WorkerCore, commit, tick after tick; scenarios are tested with it.
 
+Requests for inference go to one DeviceCore, those of equal shape together, when their results are due.
+
 Steps can be made to fail at (tick, agent), as a decree does: their effects are dropped and supervision takes over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
-from runtime import buffers
+from runtime import buffers, requests
 from runtime.fold import begin, commit, next_tick
-from runtime.frames import Base, Done, Order, Output, Work, pack, unpack
-from runtime.state import Effect, Input, Outcome, State, StepRecord, View
+from runtime.frames import Base, Done, Infer, InferenceItem, Inferred, Order, Output, Work, pack, unpack
+from runtime.inference import DeviceCore, OrtModels
+from runtime.state import Effect, Inference, Input, Outcome, Request, State, StepRecord, View
 from runtime.wasm import WasmGuests
 from runtime.worker import BUFFER_SUMMARY, WorkerCore
 from scenarios import Outcome as Judged
 from scenarios import Scenario
+
+MODELS = OrtModels()
 
 
 class Segments:
@@ -35,7 +40,7 @@ class Segments:
 
 class Modules:
     def __init__(self, scenario: Scenario) -> None:
-        self._modules = scenario.modules
+        self._modules = {**scenario.modules, **scenario.models()}
 
     def get(self, digest: str) -> bytes:
         return self._modules[digest]
@@ -49,11 +54,13 @@ def run(
     for index, spec in enumerate(scenario.config(seed).buffers):
         memory.reserve(index, buffers.segment_size(spec.capacity))
     worker = WorkerCore(1, WasmGuests(), memory, Modules(scenario))
+    device = DeviceCore(1, MODELS, Modules(scenario))
     pending = [*scenario.genesis(seed), *(scenario.workload(seed) if inputs is None else inputs)]
     state, blocks, blobs, outputs = State(), [], {}, []
     while not state.finished:
         tick = next_tick(state, min((item.tick for item in pending), default=None))
-        opened = begin(state, tick, [item for item in pending if item.tick <= tick])
+        answers = infer(device, state, requests.due(state, tick))
+        opened = begin(state, tick, [item for item in pending if item.tick <= tick], (), answers)
         pending = [item for item in pending if item.tick > tick]
         outcomes = {}
         for record in opened.records:
@@ -67,6 +74,27 @@ def run(
         blobs |= dict(committed.blobs)
     worker.close()
     return Judged(outputs, blocks, [list(agent.mailbox) for agent in state.agents], blobs)
+
+
+def infer(device: DeviceCore, state: State, due: Sequence[Request]) -> tuple[Inference, ...]:
+    """The results of these requests in their order, those of equal shape computed together."""
+    assert state.config is not None or not due
+    batches: dict[tuple[int, int, int], list[Request]] = {}
+    for request in due:
+        batches.setdefault((request.model, len(request.tokens), request.position), []).append(request)
+    results: dict[int, Inference] = {}
+    for (model, _, position), batch in batches.items():
+        assert state.config is not None
+        sessions = [requests.session_of(state, request.agent, model) for request in batch]
+        items = tuple(
+            InferenceItem(request.id, position, request.tokens, session.kv if session else b"")
+            for request, session in zip(batch, sessions, strict=True)
+        )
+        (answer,) = device.handle(pack(Infer(1, device.process, 1, state.config.models[model].digest, items)))
+        inferred = unpack(answer)
+        assert isinstance(inferred, Inferred) and not inferred.failure, inferred
+        results |= {result.request: result for result in inferred.results}
+    return tuple(results[request.id] for request in due)
 
 
 def _step(worker: WorkerCore, memory: Segments, scenario: Scenario, seed: int, record: StepRecord) -> Outcome:

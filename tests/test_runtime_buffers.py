@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import google_crc32c
 import pytest
 from faults_kit import ToyMemory
@@ -68,7 +70,7 @@ def test_slots_never_overlap_and_lie_inside_their_segment(capacity: int, version
         (offset := buffers.offset_of(v, capacity), offset + HEAD + capacity) for v in range(version, version + SLOTS)
     )
     assert len({start for start, _ in spans}) == SLOTS and spans[0][0] == 0
-    assert all(end <= start for (_, end), (start, _) in zip(spans, spans[1:], strict=False))
+    assert all(end <= start for (_, end), (start, _) in itertools.pairwise(spans))
     assert spans[-1][1] <= buffers.segment_size(capacity)
     assert buffers.offset_of(version, capacity) == buffers.offset_of(version + SLOTS, capacity)
 

@@ -202,10 +202,10 @@ def test_each_pair_is_fifo_and_each_message_comes_once(orders: list[tuple[int, i
 def test_all_subscribers_of_a_topic_see_one_order() -> None:
     """MSG-3: two publishers, three subscribers that joined in different ways."""
     world = World(agents=5)
-    world.tick(Join(4, 0), Send(2, b""), Send(3, b""), outcomes={n: Outcome("ok", (Effect("subscribe", 0),)) for n in (2, 3)})
-    published = {
-        n: Outcome("ok", tuple(Effect("publish", 0, bytes([n, i])) for i in range(3))) for n in (0, 1)
-    }
+    world.tick(
+        Join(4, 0), Send(2, b""), Send(3, b""), outcomes={n: Outcome("ok", (Effect("subscribe", 0),)) for n in (2, 3)}
+    )
+    published = {n: Outcome("ok", tuple(Effect("publish", 0, bytes([n, i])) for i in range(3))) for n in (0, 1)}
     world.tick(Send(1, b""), Send(0, b""), Publish(b"outside", 0), outcomes=published)
     world.tick()
     seen = [[(m.seq, m.payload) for m in r.inbox if m.kind == TOPIC] for r in world.records]

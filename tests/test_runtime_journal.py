@@ -180,7 +180,9 @@ def test_another_runs_journal_under_the_watermark_stops_the_runtime() -> None:
 
 def missing_at(block: int) -> dict[str, bytes]:
     """The blobs without the one that this block is the first to need."""
-    needed = [e.payload.sha256 for s in WORLD.blocks[block - 1].steps for e in s.effects if isinstance(e.payload, BlobRef)]
+    needed = [
+        e.payload.sha256 for s in WORLD.blocks[block - 1].steps for e in s.effects if isinstance(e.payload, BlobRef)
+    ]
     assert needed
     return {digest: data for digest, data in BLOBS.items() if digest not in needed}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,7 +58,7 @@ def test_no_agent_starves_beside_others_that_are_always_ready(policy: str, prior
         ran += world.ran()
     for index in range(3):
         gaps = [place for place, who in enumerate(ran) if who == index]
-        assert gaps[0] < bound and all(b - a <= bound for a, b in zip(gaps, gaps[1:], strict=False))
+        assert gaps[0] < bound and all(b - a <= bound for a, b in itertools.pairwise(gaps))
 
 
 def test_round_robin_goes_on_after_the_one_that_ran_last() -> None:
@@ -112,5 +114,5 @@ def test_paused_agents_are_not_chosen_and_hold_up_nobody() -> None:
 
 def test_an_unknown_policy_is_refused_by_name() -> None:
     world = World(agents=1, started=False, policy="luck")
-    with pytest.raises(Refused, match="unknown policy 'luck'.*round_robin, priority"):
+    with pytest.raises(Refused, match=r"unknown policy 'luck'.*round_robin, priority"):
         begin(world.state, 0, [world.input(action, "genesis") for action in world.genesis])

@@ -1,4 +1,4 @@
-"""Images, page differences and checked files (SNP-1, STA-1, STA-2, SCM-1): what does not fit is a message, never run."""
+"""Images, page differences, checked files (SNP-1, STA-1, STA-2, SCM-1): what does not fit is a message, never run."""
 
 from __future__ import annotations
 
@@ -56,10 +56,8 @@ def test_only_pages_that_differ_travel() -> None:
 
 
 def test_the_digest_covers_every_page_the_size_and_every_global() -> None:
-    digests = [
-        fresh(fills, bits).digest
-        for fills, bits in [([1, 2], (3,)), ([2, 1], (3,)), ([1, 2, 0], (3,)), ([1, 2], (4,)), ([1, 2], ()), ([1, 2], (3, 0))]
-    ]  # fmt: skip
+    pages = [([1, 2], (3,)), ([2, 1], (3,)), ([1, 2, 0], (3,)), ([1, 2], (4,)), ([1, 2], ()), ([1, 2], (3, 0))]
+    digests = [fresh(fills, bits).digest for fills, bits in pages]
     assert len(set(digests)) == 6
     assert fresh([1, 2], (3,)).digest == digests[0]
 
@@ -116,7 +114,7 @@ def test_files_come_back_as_they_were() -> None:
 @pytest.mark.parametrize("flip", [0x01, 0x80])
 def test_a_file_with_any_damaged_byte_is_a_message(flip: int) -> None:
     for data, unpack, step in ((pack_file(AGENT), unpack_agent, 61), (pack_file(STATE), unpack_state, 1)):
-        for position in [*range(0, 60), *range(60, len(data), step)]:
+        for position in [*range(60), *range(60, len(data), step)]:
             damaged = bytearray(data)
             damaged[position] ^= flip
             assert isinstance(unpack(bytes(damaged)), str), position

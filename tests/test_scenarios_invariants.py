@@ -291,7 +291,7 @@ def test_the_ledgers_rush_overflows_a_mailbox_in_every_default_run() -> None:
 
 def test_every_group_of_host_functions_is_used_by_the_default_scenarios() -> None:
     groups = {c for scenario in SCENARIOS.values() for spec in scenario.agents for c in spec.capabilities}
-    assert groups == {"messages", "topics", "timers", "buffers", "output", "time", "random"}
+    assert groups == {"messages", "topics", "timers", "buffers", "output", "time", "random", "inference"}
 
 
 # --- the hashes -------------------------------------------------------------------------------------------------------

@@ -15,8 +15,8 @@ from scenarios.streams import Stream
 NAMES = [*SCENARIOS, "edges"]
 
 
-def test_the_default_list_is_hello_ledger_frames() -> None:
-    assert list(SCENARIOS) == ["hello", "ledger", "frames"]
+def test_the_default_list_is_hello_ledger_frames_assistants() -> None:
+    assert list(SCENARIOS) == ["hello", "ledger", "frames", "assistants"]
 
 
 def test_edges_is_found_by_name_though_not_in_the_default_list() -> None:
@@ -27,7 +27,9 @@ def test_edges_is_found_by_name_though_not_in_the_default_list() -> None:
 def test_an_unknown_name_is_refused_with_what_there_is() -> None:
     with pytest.raises(Refused) as refused:
         get("legder")
-    assert str(refused.value) == ("scenarios: unknown scenario 'legder'; use one of hello, ledger, frames, edges")
+    assert str(refused.value) == (
+        "scenarios: unknown scenario 'legder'; use one of hello, ledger, frames, assistants, edges, bench"
+    )
 
 
 def test_the_package_has_no_other_lazy_names() -> None:
@@ -51,6 +53,13 @@ def test_modules_are_kept_under_their_digest_and_all_are_used(name: str) -> None
     scenario = get(name)
     assert {hashlib.sha256(wasm).hexdigest() for wasm in scenario.modules.values()} == set(scenario.modules)
     assert {spec.module for spec in scenario.agents} == set(scenario.modules)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_models_are_kept_under_their_digest_and_are_those_declared(name: str) -> None:
+    scenario = get(name)
+    assert {hashlib.sha256(onnx).hexdigest() for onnx in scenario.models().values()} == set(scenario.models())
+    assert {spec.digest for spec in scenario.config(1).models} == set(scenario.models())
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -38,8 +38,8 @@ def test_the_page_lists_every_export_with_its_type() -> None:
 def test_the_page_has_the_codes_and_kinds_of_the_state_tree() -> None:
     listed = {name: int(code) for code, name, _ in rows("### Status of an effect")}
     assert listed == {"ok": state.OK, "E_LIMIT": state.E_LIMIT, "E_TARGET": state.E_TARGET, "E_SIZE": state.E_SIZE}
-    kinds = (state.MESSAGE, state.TOPIC, state.INPUT, state.WAKE, state.REFUSED, state.BUFFER)
-    assert [f"{kind} " in PAGE.split("Kinds: ")[1].splitlines()[0] for kind in kinds] == [True] * 6
+    kinds = (state.MESSAGE, state.TOPIC, state.INPUT, state.WAKE, state.REFUSED, state.BUFFER, state.INFERENCE)
+    assert [f"{kind} " in PAGE.split("Kinds: ")[1].splitlines()[0] for kind in kinds] == [True] * 7
     assert str(state.OUTSIDE) in PAGE
 
 

@@ -2,7 +2,8 @@
 
 Guards recovery: whatever a dead incarnation left behind is all that its successor has. Every call that touches the
 world outside counts, from 1 in each incarnation. Reading the clock and asking a hazard leave nothing behind, so dying
-there is dying at the next call; they are not counted, but a dead incarnation cannot make them either.
+there is dying at the next call, as is asking which devices are present; they are not counted, but a dead incarnation
+cannot make them either.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from faults.deaths import Killed
 from faults.injector import Fields, Injector
 from faults.plan import Fault
 from faults.streams import draw
-from runtime.ports import Arrival, Clock, Gateway, Hazard, Memory, Ports, Storage, Workers
+from runtime.ports import Accelerators, Arrival, Clock, Gateway, Hazard, Memory, Ports, Storage, Workers
 
 T = TypeVar("T")
 
@@ -76,6 +77,7 @@ def mortal(ports: Ports, fuse: Fuse) -> Ports:
         MortalStorage(ports.storage, fuse),
         MortalGateway(ports.gateway, fuse),
         _mortal_hazard(ports.hazard, fuse),
+        None if ports.accelerators is None else MortalAccelerators(ports.accelerators, fuse),
     )
 
 
@@ -111,6 +113,27 @@ class MortalWorkers:
 
     def kill(self, worker: int) -> None:
         self._fuse.call("workers.kill", lambda: self._inner.kill(worker))
+
+
+class MortalAccelerators:
+    def __init__(self, inner: Accelerators, fuse: Fuse) -> None:
+        self._inner, self._fuse = inner, fuse
+
+    def present(self) -> list[int]:
+        self._fuse.check()
+        return self._inner.present()
+
+    def spawn(self, device: int, process: int) -> None:
+        self._fuse.call("accelerators.spawn", lambda: self._inner.spawn(device, process))
+
+    def send(self, process: int, frame: bytes) -> None:
+        self._fuse.call("accelerators.send", lambda: self._inner.send(process, frame))
+
+    def poll(self) -> list[Arrival]:
+        return self._fuse.call("accelerators.poll", self._inner.poll)
+
+    def kill(self, process: int) -> None:
+        self._fuse.call("accelerators.kill", lambda: self._inner.kill(process))
 
 
 class MortalMemory:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from faults.deaths import WorkerDied
+from harness.adapters.accelerators import Devices
 from harness.adapters.loop import Loop
 from runtime.ports import Arrival
 from runtime.worker import WorkerCore
@@ -28,6 +29,7 @@ class Timing(Struct, frozen=True, kw_only=True):
     sync_ns: int = 400_000
     client_ns: int = 100_000
     restart_ns: int = 2_000_000
+    devices: Devices = Devices()
 
 
 class _Worker:

@@ -104,7 +104,7 @@ def _clean(scenarios: list[str], runs: int, seed: int, jobs: int) -> list[Ended]
 
 
 def _print(found: list[proving.Found], told: dict[str, object]) -> None:
-    table = Table(box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for column in ("mutant", "oracle", "outcome", "runs", "seconds", "on mutant", "on good"):
         table.add_column(column)
     for one in found:

@@ -11,7 +11,7 @@ from click.core import ParameterSource
 from msgspec.structs import replace
 
 from faults.plan import Plan, parse_fault, plan_from_json
-from harness.check import Checked, Checker, summary, transparent
+from harness.check import DEEP, Checked, Checker, summary, transparent
 from harness.commands.common import (
     build_option,
     elsewhere,
@@ -28,6 +28,7 @@ from scenarios import get
 
 EXIT = {"PASS": 0, "FAIL": 1, "UNKNOWN": 12, "IDLE": 12}
 SHORT = 16
+STDIN = Path("-")
 
 
 @click.command(
@@ -44,8 +45,13 @@ SHORT = 16
 @click.option("--fault", "faults", multiple=True, metavar="SPEC", help="A typed fault; see `wasm-engine faults`.")
 @click.option("--no-faults", is_flag=True, help="Leave out all faults, typed ones and the plan's.")
 @workers_option
-@click.option("--plan", "plan_file", type=click.Path(path_type=Path), help="Run the plan in this JSON file.")
-@click.option("--deep", is_flag=True, help="Also judge by the oracles that need further runs (I1, I3, I20).")
+@click.option(
+    "--plan",
+    "plan_file",
+    type=click.Path(path_type=Path),
+    help="Run the plan in this JSON file; - reads it from stdin.",
+)
+@click.option("--deep", is_flag=True, help=f"Also judge by the oracles that need further runs ({', '.join(DEEP)}).")
 @build_option
 @json_option
 def run(
@@ -79,7 +85,7 @@ def _plan(name: str, seed: int, faults: tuple[str, ...], no_faults: bool, worker
         plan = Plan(scenario=name, seed=seed, inputs=scenario.workload(seed), physical=Physical(workers=workers))
     else:
         try:
-            text = plan_file.read_bytes()
+            text = sys.stdin.buffer.read() if plan_file == STDIN else plan_file.read_bytes()
         except OSError as error:
             raise Refused(f"cannot be read: {error.strerror}", str(plan_file), "give a plan's JSON file") from None
         plan = plan_from_json(text, str(plan_file))
@@ -110,7 +116,7 @@ def _print(checked: Checked) -> None:
     elif not all(transparent(fault.kind) for fault in checked.plan.faults):
         relation = relation.replace("without faults", "with the visible faults alone")
     print(f"journal  {row.journal_digest[:SHORT] or 'unverifiable':<{SHORT}}   {relation}")
-    print(f"trace    {row.trace_digest[:SHORT]}   {_story(checked)}")
+    print(f"trace    {row.trace_digest[:SHORT]}   {story(checked)}")
     for index, fault in enumerate(checked.plan.faults):
         if not checked.effective[index]:
             print(f"no effect: {fault}")
@@ -127,7 +133,7 @@ def _evidence(checked: Checked, file: IO[str]) -> None:
         print(f"stopped: {checked.history.failure_detail}", file=file)
 
 
-def _story(checked: Checked) -> str:
+def story(checked: Checked) -> str:
     """What happened physically, in a line."""
     row, history = checked.row, checked.history
     parts = []
@@ -138,6 +144,9 @@ def _story(checked: Checked) -> str:
     blocks = [str(r.fields["block"]) for r in history.trace if r.kind == "recovered"]
     if blocks:
         parts.append(f"orchestrator recovered from block {', '.join(blocks)}")
+    devices = sum(r.kind == "device_lost" for r in history.trace)
+    if devices:
+        parts.append(f"{devices} device{'s' if devices > 1 else ''} lost")
     repaired = sum(r.kind == "repaired" for r in history.trace)
     if repaired:
         parts.append(f"{repaired} buffer{'s' if repaired > 1 else ''} repaired")

@@ -23,7 +23,7 @@ from faults.kinds import KINDS
 from faults.plan import Plan, plan_from_json
 from harness import builds, cases
 from harness.campaign import Campaign, Ended, Task, tasks_of
-from harness.check import Checked, Checker
+from harness.check import DEEP, Checked, Checker
 from harness.commands.common import (
     build_option,
     elsewhere,
@@ -122,6 +122,8 @@ def stress(
     meta = _meta(chosen)
     with _folder(Path(store)) as folder:
         ended = _run(tasks, jobs)
+        if any(one.plan for one in ended):  # shrinking runs the build here, which may be the end of this interpreter
+            write([one.row for one in ended], meta, folder)
         rows = _with_cases(ended, folder, Shrinking(shrink_runs, prefer), seed)
         write(rows, meta, folder)
     counts = count(rows)
@@ -214,7 +216,7 @@ def _with_cases(ended: list[Ended], folder: Path, shrinking: Shrinking, seed: in
 def _case(plan: Plan, row: RunRow, folder: Path, shrinking: Shrinking) -> Path:
     scenario = get(plan.scenario)
     checker = Checker(scenario)
-    deep = not set(row.failed_oracles).isdisjoint(("I1", "I3", "I20"))
+    deep = not set(row.failed_oracles).isdisjoint(DEEP)
     wanted = {shrinking.prefer} & set(row.failed_oracles) or set(row.failed_oracles[:1])
 
     def check(candidate: Plan) -> Checked:
@@ -246,6 +248,7 @@ def _meta(names: list[str]) -> Meta:
         hashes={"runtime": builds.identity(), **{n: _modules_hash(n) for n in names}},
         fault_kinds=tuple(kind.slug for kind in KINDS),
         oracles=tuple(ORACLES),
+        meanings={oracle.id: f"{oracle.name}: {oracle.records}" for oracle in ORACLES.values()},
         not_tested=tuple(missing),
     )
 

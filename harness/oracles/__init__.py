@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from harness.oracles import contained, durable, messages, sameness, shared
+from harness.oracles import contained, durable, inference, messages, sameness, shared
 from harness.oracles.judged import Judged
 from harness.oracles.verdict import Finding, Unjudged, Verdict, guarded, merge
 
@@ -31,6 +31,7 @@ ORACLES: dict[str, Oracle] = {
         Oracle("twin", "equal to the twin", "journal, twin's journal", sameness.twin),
         Oracle("I1", "replay digest", "journal and trace, those of a repetition", sameness.repeated),
         Oracle("I3", "worker count", "journal, journals under other numbers of workers", sameness.worker_counts),
+        Oracle("I5", "device", "journal, journals on other devices", sameness.devices),
         Oracle("I8", "exactly-once", "client's ledger and guest log, journal", messages.exactly_once),
         Oracle("I9", "per-sender FIFO", "receivers' guest log, senders' guest log and journal", messages.fifo),
         Oracle("I11", "no invention", "receivers' guest log, senders' guest log and client", messages.no_invention),
@@ -38,6 +39,7 @@ ORACLES: dict[str, Oracle] = {
         Oracle("I15", "no torn read", "readers' guest log, writers' guest log", shared.no_torn_read),
         Oracle("I19", "recovery liveness", "trace, bound computed from the plan", contained.liveness),
         Oracle("I20", "snapshot+replay", "final state, final states of recoveries", sameness.recovered),
+        Oracle("I24", "fallback equivalence", "device log, journal and guest log, trace, CPU", inference.fallback),
         Oracle("I27", "chain", "journal under the runtime's verify, under the oracle's reader", durable.chained),
         Oracle("I28", "prefix durability", "client's ledger, synced bytes and kept journals", durable.prefix_durable),
         Oracle("I32", "isolation", "guest log and injections, journal and baseline's journal", contained.isolation),
@@ -61,8 +63,10 @@ def judgeable(run: Judged) -> tuple[str, ...]:
         "twin": run.twin is None,
         "I1": run.repeat is None,
         "I3": not run.others,
+        "I5": not run.devices,
         "I19": run.bound_ns <= 0,
         "I20": not run.replays,
+        "I24": not run.infers,
         "scenario": run.invariant is None,
     }
     return tuple(id_ for id_ in ORACLES if not missing.get(id_, False))

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from harness.history import GuestCall, GuestEvent
 from harness.oracles.envelopes import Envelope
-from harness.oracles.reading import Block, Journal, Step
-from runtime.state import INPUT, MESSAGE, OUTSIDE, TOPIC, WAKE, Input, Publish, Schedule, Send
+from harness.oracles.reading import Block, Journal, JournalEffect, Step
+from runtime.state import INFERENCE, INPUT, MESSAGE, OUTSIDE, TOPIC, WAKE, Input, Publish, Schedule, Send
 
 Key = tuple[int, int, str]  # tick, agent, kind of step
 
@@ -50,6 +50,16 @@ class Undelivered(NamedTuple):
     target: int
 
 
+class Answer(NamedTuple):
+    """One inference result as the journal has it; `kv` as the journal holds bytes, see `JournalEffect`."""
+
+    where: str
+    tick: int
+    token: int
+    logits: str
+    kv: JournalEffect
+
+
 class Taken(NamedTuple):
     """One committed step with the crossing that made it, None when there is none."""
 
@@ -62,7 +72,8 @@ class Flows:
 
     `scheduled` and `wakes` per agent: payloads of tasks, and the number of own wake calls; `tasks` are (tick of
     admission, payload) over all agents.
-    `control` counts the refusals that the journal owes each sender, by (sender, seq).
+    `control` counts the refusals that the journal owes each sender, by (sender, seq). An inference request is sent to
+    its own agent: the copy is its result, lost when the request is refused or the result dropped.
     """
 
     def __init__(self) -> None:
@@ -75,6 +86,8 @@ class Flows:
         self.wakes: dict[int, int] = {}
         self.control: dict[tuple[int, int], int] = {}
         self.copies_lost: set[tuple[int, int]] = set()  # (seq, target)
+        self.refusals: dict[int, int] = {}  # of inference requests: their number -> status
+        self.answers: dict[int, Answer] = {}  # inference results by their request's number
 
 
 def place(at: tuple[int, int]) -> str:
@@ -96,11 +109,15 @@ class _Joiner:
     def block(self, block: Block) -> None:
         for item in block.inputs:
             self._input(item, block)
+        for number, entry in enumerate(block.inferences):
+            self._answer(entry, block, number)
         for step in block.steps:
             self._step(step)
         for number, event in enumerate(block.events):
             if event[0] in ("refused", "dropped"):
                 self._lost(block, number, event)
+            elif event[0] in ("refused_request", "dropped_result"):
+                self._unanswered(block, number, event)
 
     def _give(self, sent: Sent) -> None:
         self.flows.sent[self._next(sent.sender)] = sent
@@ -172,6 +189,9 @@ class _Joiner:
                 kind, channel, targets = TOPIC, target, tuple(subscribers)
             where = f"guest event {index} call {number}"
             self._give(Sent(step.agent, kind, channel, targets, data, step.tick, where))
+        elif op == "infer":
+            where = f"guest event {index} call {number}"
+            self._give(Sent(step.agent, INFERENCE, target, (step.agent,), data, step.tick, where))
         elif op == "subscribe":
             self._subscribe(target, step.agent)
         elif op == "unsubscribe" and target < len(self._subscribers) and step.agent in self._subscribers[target]:
@@ -200,6 +220,31 @@ class _Joiner:
         if op == "refused" and sent.sender != OUTSIDE and target < self._agents:
             owed = (sent.sender, seq)
             flows.control[owed] = flows.control.get(owed, 0) + 1
+
+    def _answer(self, entry: dict[str, Any], block: Block, number: int) -> None:
+        where, seq = f"block {block.block} inference {number}", entry["request"]
+        sent = self.flows.sent.get(seq)
+        if sent is None or sent.kind != INFERENCE or (seq, sent.sender) in self.flows.copies_lost:
+            self.flows.unjoined.append(f"{where}: a result of number {seq}, which is no request that waits for one")
+        elif seq in self.flows.answers:
+            self.flows.unjoined.append(f"{where}: a second result of request {seq}")
+        kv = JournalEffect("kv", 0, entry["kv"])
+        self.flows.answers.setdefault(seq, Answer(where, block.tick, entry["token"], entry["logits"], kv))
+
+    def _unanswered(self, block: Block, number: int, event: tuple[Any, ...]) -> None:
+        """A request that was refused, or whose result was dropped."""
+        flows, where = self.flows, f"block {block.block} event {number}"
+        op, seq, agent = event[0], event[1], event[2]
+        sent = flows.sent.get(seq)
+        if sent is None or sent.kind != INFERENCE or sent.sender != agent or (seq, agent) in flows.copies_lost:
+            flows.unjoined.append(f"{where}: {op} of number {seq} of agent {agent}, which is no request of its own")
+            return
+        flows.copies_lost.add((seq, agent))
+        if op == "refused_request":
+            flows.refusals[seq] = event[4]
+            flows.control[agent, seq] = flows.control.get((agent, seq), 0) + 1
+        kind = "refused" if op == "refused_request" else "dropped"
+        flows.undelivered.append(Undelivered(where, block.tick, kind, seq, agent, agent))
 
 
 def _payload(ours: Input | None, action: Mapping[str, Any]) -> bytes | None:

@@ -13,10 +13,12 @@ from typing import Any
 
 from harness.history import GuestEvent, History
 from harness.oracles import reading
+from harness.oracles.conversations import Asked, follow
 from harness.oracles.envelopes import Envelope, open_envelope
 from harness.oracles.flows import Execution, Flows, Key, join
 from harness.oracles.verdict import Unjudged
-from runtime.state import Input, State, decode
+from runtime.frames import InferenceItem
+from runtime.state import Inference, Input, State, decode
 
 CUT_SHORT = ("died", "stopped")  # a crossing that a worker's death ended: what it did is a prefix of the step
 
@@ -26,8 +28,10 @@ class Judged:
     """One run and what it is compared with; what is missing leaves the oracles that need it UNKNOWN.
 
     `twin` is the plan without transparent faults, `baseline` also without visible ones, `repeat` the plan once more,
-    `others` the plan under other numbers of workers. `replays` are (snapshot, final state's bytes) of recoveries from
-    each snapshot. `bound_ns` bounds the time a tick may stay open after healing; 0 is: not known.
+    `others` the plan under other numbers of workers, `devices` on other devices, by their names. `recompute` gives the
+    result of a request, by the digest of its model, on the CPU and apart from any run. `replays` are (snapshot, final
+    state's bytes) of recoveries from each snapshot. `bound_ns` bounds the time a tick may stay open after healing; 0
+    is: not known.
     """
 
     history: History
@@ -38,6 +42,8 @@ class Judged:
     replays: tuple[tuple[str, bytes], ...] = ()
     bound_ns: int = 0
     invariant: Callable[[History], list[str]] | None = None
+    devices: Mapping[str, History] = field(default_factory=dict)
+    recompute: Callable[[str, InferenceItem], Inference] | None = None
 
     @cached_property
     def journal(self) -> reading.Journal:
@@ -78,6 +84,17 @@ class Judged:
     @cached_property
     def flows(self) -> Flows:
         return join(self.journal, self.executions, self.client, len(self.config["topics"]))
+
+    @property
+    def infers(self) -> bool:
+        """Whether any inference is on record, on either side of the device port."""
+        if self.history.inferences or not self.history.journal:
+            return bool(self.history.inferences)
+        return any(block.inferences for block in self.journal.blocks)
+
+    @cached_property
+    def conversations(self) -> dict[int, Asked]:
+        return follow(self.journal, self.flows, self.history.blobs)
 
     @cached_property
     def final(self) -> State:

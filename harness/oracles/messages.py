@@ -14,10 +14,10 @@ from harness.oracles.flows import Execution, Flows, Taken, place
 from harness.oracles.judged import CUT_SHORT, Judged
 from harness.oracles.reading import Step
 from harness.oracles.verdict import Unjudged
-from runtime.state import BUFFER, INPUT, MESSAGE, OUTSIDE, REFUSED, TOPIC, WAKE
+from runtime.state import BUFFER, INFERENCE, INPUT, MESSAGE, OUTSIDE, REFUSED, TOPIC, WAKE
 
 GENESIS = "genesis"  # the source of the scenario's own inputs, which no client sends
-_NAMES = {MESSAGE: "direct", TOPIC: "topic", INPUT: "input", WAKE: "task", REFUSED: "refusal"}
+_NAMES = {MESSAGE: "direct", TOPIC: "topic", INPUT: "input", WAKE: "task", REFUSED: "refusal", INFERENCE: "result"}
 
 
 def _crossing(taken: Taken) -> str:
@@ -42,7 +42,10 @@ def exactly_once(run: Judged) -> list[str]:
                 found += _assigned(run.flows, step, seq)
     for (agent, seq), number in times.items():
         sent = run.flows.sent.get(seq)
-        if sent and number > 1 and number > run.flows.control.get((agent, seq), 0) + (agent in sent.targets):
+        copies = 0 if sent is None else int(agent in sent.targets)
+        if sent and sent.kind == INFERENCE and (seq, agent) in run.flows.copies_lost:
+            copies = 0  # its own refusal, which `control` counts, came in its place
+        if sent and number > 1 and number > run.flows.control.get((agent, seq), 0) + copies:
             found.append(f"number {seq} ({sent.where}) was consumed {number} times by agent {agent}")
     return found
 
@@ -53,6 +56,11 @@ def _assigned(flows: Flows, step: Step, seq: int) -> tuple[str, ...]:
     if sent is None:
         return (f"{place(step.at)}: consumed number {seq}, which was given to nothing",)
     if agent in sent.targets and (seq, agent) not in flows.copies_lost:
+        if sent.kind == INFERENCE:
+            answer = flows.answers.get(seq)
+            if answer is not None and answer.tick <= step.tick:
+                return ()
+            return (f"{place(step.at)}: consumed the result of request {seq}, which no block holds by then",)
         if sent.tick < step.tick or sent.sender == OUTSIDE:
             return ()
         return (f"{place(step.at)}: consumed number {seq}, which {sent.where} sends only in tick {sent.tick}",)
@@ -148,7 +156,10 @@ def no_invention(run: Judged) -> list[str]:
             continue
         agent = taken.step.agent
         for number, envelope in enumerate(taken.execution.inbox):
-            problem = _invented(run.flows, agent, envelope, tasks)
+            if envelope.kind == INFERENCE:
+                problem = _misinformed(run, agent, envelope)
+            else:
+                problem = _invented(run.flows, agent, envelope, tasks)
             if problem:
                 found.append(f"{_crossing(taken)} message {number}: {problem}")
         if taken.step.effects:
@@ -163,7 +174,9 @@ def _invented(flows: Flows, agent: int, envelope: Envelope, tasks: dict[int, Cou
         sent = flows.sent.get(seq)
         if sent is None:
             return f"number {seq}, {_show(payload)}, which nobody sent"
-        if kind == REFUSED:
+        if kind == REFUSED and sent.kind == INFERENCE:
+            same = (sent.sender, sender, flows.refusals.get(seq)) == (agent, OUTSIDE, channel)
+        elif kind == REFUSED:
             same = sent.sender == agent and sender in sent.targets
         else:
             same = (sent.kind, sent.sender, sent.channel) == (kind, sender, channel)
@@ -178,6 +191,19 @@ def _invented(flows: Flows, agent: int, envelope: Envelope, tasks: dict[int, Cou
     return "" if kind == BUFFER else f"{len(payload)} bytes that are no envelope"
 
 
+def _misinformed(run: Judged, agent: int, envelope: Envelope) -> str:
+    """How the message about a result differs from the request and from the journal's result, "" when it does not."""
+    _, sender, seq, channel, payload = envelope
+    asked = run.conversations.get(seq)
+    if asked is None or asked.sent.sender != agent:
+        return f"a result of request {seq}, which agent {agent} did not make"
+    if (sender, channel) != (OUTSIDE, asked.sent.channel):
+        return f"a result of request {seq} from {sender}, model {channel}; {asked.sent.where} asked another"
+    if payload != asked.told:
+        return f"a result of request {seq}, {_show(payload)}; the journal's is {_show(asked.told)}"
+    return ""
+
+
 def _show(data: bytes | None) -> str:
     if data is None:
         return "bytes out of range"
@@ -189,7 +215,7 @@ def _journaled(step: Step, execution: Execution) -> list[str]:
     return [
         f"{place(step.at)} effect {number}: not the bytes that guest event {execution.number} call {number} passed"
         for number, (effect, call) in enumerate(zip(step.effects, execution.event.calls, strict=False))
-        if effect.op in ("send", "publish", "output") and not effect.is_of(call.data or b"")
+        if effect.op in ("send", "publish", "output", "infer") and not effect.is_of(call.data or b"")
     ]
 
 
@@ -218,6 +244,7 @@ def conservation(run: Judged) -> list[str]:
                 found.append(f"tick {moment[0]}: {-number} more copies of {_channel(channel)} arrived than were sent")
                 flight[channel] = 0
     left = Counter[tuple[int, int]]()
+    left[INFERENCE, 0] += len(run.final.requests)
     for agent in run.final.agents:
         left[WAKE, 0] += sum(bool(payload) for _, payload in agent.tasks)
         for message in agent.mailbox:

@@ -61,6 +61,7 @@ class Block(NamedTuple):
     steps: tuple[Step, ...]
     events: tuple[tuple[Any, ...], ...]
     root: str
+    inferences: tuple[dict[str, Any], ...] = ()
 
 
 class Journal(NamedTuple):
@@ -102,6 +103,7 @@ def _block(number: int, start: int, end: int, body: dict[str, Any], link: str) -
         tuple([_step((number, i), tick, raw) for i, raw in enumerate(body["steps"])]),
         tuple([tuple(event) for event in body["events"]]),
         body["root"],
+        tuple(body.get("inferences", ())),
     )
 
 

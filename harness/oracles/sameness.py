@@ -1,4 +1,5 @@
-"""Runs that must be equal: with and without faults (twin), repeated (I1), other worker counts (I3), recovered (I20).
+"""Runs that must be equal: with and without faults (twin), repeated (I1), other workers (I3), devices (I5), recovered
+(I20).
 
 Journals are compared as bytes behind the header, so nothing is trusted to normalise them; the first block and record
 that differ are named with both sides. Against: whatever lets something physical reach the logical history.
@@ -15,7 +16,7 @@ from harness.oracles.judged import Judged
 from harness.oracles.reading import chain
 from harness.oracles.verdict import Unjudged
 
-_SECTIONS = ("inputs", "decrees", "steps", "events")
+_SECTIONS = ("inputs", "inferences", "decrees", "steps", "events")
 
 
 def twin(run: Judged) -> list[str]:
@@ -46,6 +47,19 @@ def worker_counts(run: Judged) -> list[str]:
     if not run.others:
         raise Unjudged("there is no run with another number of workers")
     return [line for n in sorted(run.others) for line in compare(run.history, run.others[n], f"run with {n} workers")]
+
+
+def devices(run: Judged) -> list[str]:
+    """I5: on the CPU alone, on the accelerator, and with it removed in mid-run the journal is the same."""
+    if not run.devices:
+        raise Unjudged("there is no run on other devices")
+    found = []
+    for name in sorted(run.devices):
+        other = run.devices[name]
+        if not other.finished:
+            found.append(f"the run on {name} did not finish: {other.failure or 'it was cut short'}")
+        found += compare(run.history, other, f"run on {name}")
+    return found
 
 
 def recovered(run: Judged) -> list[str]:
@@ -92,9 +106,10 @@ def _first_record(ours: bytes, theirs: bytes, whose: str) -> str:
         if here["tick"] != there["tick"]:
             return f"is tick {here['tick']}, in the {whose} tick {there['tick']}"
         for name in _SECTIONS:
-            place = _first_of(here[name], there[name])
+            lists = [body.get(name, []) for body in (here, there)]
+            place = _first_of(*lists)
             if place is not None:
-                sides = [_text(body[name][place]) if place < len(body[name]) else "nothing" for body in (here, there)]
+                sides = [_text(records[place]) if place < len(records) else "nothing" for records in lists]
                 return f"{name[:-1]} {place}: here {sides[0]}, in the {whose} {sides[1]}"
         return f"root: here {here['root'][:16]}, in the {whose} {there['root'][:16]}"
     except (ValueError, KeyError, TypeError):

@@ -6,17 +6,19 @@
 ;;   out  final   {self u32, agents u32, chain u64, sent u64, received u64}  at shutdown
 ;; The first message goes to the next peer, the second to one whose distance changes with the tick; both are
 ;; permutations, so every peer gets exactly two messages in every tick. `sent` lives in a global, all else in memory.
+;; For a program written by hand, which uses wasmtime's public calls: the globals are exported, so that it can snapshot a
+;; peer, and `turn` is a whole step, with the inbox at 1024, where what a step is given always begins.
 (module
   (import "engine" "send" (func $send (param i32 i32 i32) (result i32)))
   (import "engine" "output" (func $output (param i32 i32) (result i32)))
 
   ;; 0 agents · 4 self · 8 chain · 16 received
   (memory (export "memory") 1)
-  (global $sent (mut i64) (i64.const 0))
+  (global $sent (export "sent") (mut i64) (i64.const 0))
 
   ;; Bump allocation: what one step was given or passed to the host stays until it is over; the next step starts anew.
-  (global $top (mut i32) (i32.const 1024))
-  (global $over (mut i32) (i32.const 0))
+  (global $top (export "top") (mut i32) (i32.const 1024))
+  (global $over (export "over") (mut i32) (i32.const 0))
 
   (func $alloc (export "agent_alloc") (param $size i32) (result i32)
     (local $at i32)
@@ -63,7 +65,7 @@
     (i32.const 0))
 
   ;; Envelopes and payloads are whole words, so the chain folds 64 bits at a time. Kind 3 is from outside.
-  (func (export "agent_receive") (param $at i32) (param $length i32) (result i32)
+  (func $receive (export "agent_receive") (param $at i32) (param $length i32) (result i32)
     (local $end i32)
     (local $hash i64)
     (local.set $end (i32.add (local.get $at) (local.get $length)))
@@ -82,7 +84,7 @@
     (i64.store offset=16 (i32.const 0) (i64.add (i64.load offset=16 (i32.const 0)) (i64.const 1)))
     (i32.const 0))
 
-  (func (export "agent_step") (param $ctx i32) (result i32)
+  (func $step (export "agent_step") (param $ctx i32) (result i32)
     (global.set $over (i32.const 1))
     (if (i32.lt_u (i32.load (i32.const 0)) (i32.const 2)) (then (return (i32.const 0))))  ;; nobody to tell
     (global.set $over (i32.const 0))
@@ -95,6 +97,25 @@
       (i32.const 1))
     (global.set $over (i32.const 1))
     (i32.const 0))
+
+  (func (export "turn") (param $tick i32) (param $length i32)
+    (local $at i32)
+    (local $end i32)
+    (local $one i32)
+    (local.set $at (call $alloc (local.get $length)))
+    (local.set $end (i32.add (local.get $at) (local.get $length)))
+    (block $done
+      (loop $envelopes
+        (br_if $done (i32.ge_u (local.get $at) (local.get $end)))
+        (local.set $one (i32.add (i32.const 24) (i32.load offset=20 (local.get $at))))
+        (drop (call $receive (local.get $at) (local.get $one)))
+        (local.set $at (i32.add (local.get $at) (local.get $one)))
+        (br $envelopes)))
+    (local.set $at (call $alloc (i32.const 16)))
+    (i64.store (local.get $at) (i64.extend_i32_u (local.get $tick)))
+    (i32.store offset=8 (local.get $at) (i32.load offset=4 (i32.const 0)))
+    (i32.store offset=12 (local.get $at) (i32.const 0))
+    (drop (call $step (local.get $at))))
 
   (func (export "agent_shutdown") (result i32)
     (drop (call $output (call $payload (i32.load offset=4 (i32.const 0)) (i32.load (i32.const 0))) (i32.const 32)))

@@ -1,0 +1,96 @@
+"""The calls of ORC-1, as methods of the orchestrator: each action is an input of source "local" (ORC-4).
+
+An action is applied in the next tick, is journaled with its id (source, n), and is refused there on record when it
+names what does not exist. What cannot be an input at all is refused here, by name, before anything of it is kept. An
+action that was not journaled before a crash is lost, as its caller is.
+"""
+
+from __future__ import annotations
+
+from runtime import exports
+from runtime.durability import Durability
+from runtime.errors import Refused
+from runtime.fold import TICKS_MAX
+from runtime.intake import Intake
+from runtime.ports import Ports
+from runtime.state import Action, AgentSpec, Decree, Join, Operate, Publish, Schedule, Send, Spawn, State
+from runtime.telemetry import Hook, Telemetry
+from runtime.watermark import Watermark
+
+ID_MAX = 0xFFFFFFFE  # the last number is the outside's
+
+
+class Calls:
+    """Every call that takes an action returns its id: (source, n), which the journal names once it is applied."""
+
+    ports: Ports
+    phase: str
+    state: State
+    telemetry: Telemetry
+    _intake: Intake
+    _durability: Durability
+    _decree_tickets: dict[int, Decree]
+
+    def register_telemetry_hook(self, hook: Hook) -> None:
+        self.telemetry.register(hook)
+
+    def submit(self, action: Action) -> tuple[str, int]:
+        """Queue an action for the next tick."""
+        if self.phase == "boot" or self.state.finished:
+            why = "it has not started yet" if self.phase == "boot" else "it is over"
+            raise Refused(f"the run takes no action: {why}", "submit", "wait for the record `started`")
+        return self._intake.submit(action, self.state)
+
+    def spawn_agent(self, spec: AgentSpec) -> tuple[str, int]:
+        """A new agent; its number is the next free one when the action is applied."""
+        return self.submit(Spawn(spec))
+
+    def schedule_task(self, agent: int, task: bytes, ticks: int = 1) -> tuple[str, int]:
+        """A WAKE message with this payload, `ticks` after the tick that admits it."""
+        _within("ticks", ticks, TICKS_MAX)
+        return self.submit(Schedule(_within("agent", agent), self._payload(task), ticks))
+
+    def send(self, agent: int, message: bytes) -> tuple[str, int]:
+        return self.submit(Send(_within("agent", agent), self._payload(message)))
+
+    def publish(self, topic: int, message: bytes) -> tuple[str, int]:
+        return self.submit(Publish(self._payload(message), _within("topic", topic)))
+
+    def join_channel(self, agent: int, channel: int) -> tuple[str, int]:
+        """Make the agent a member: it gets what is published there from now on."""
+        return self.submit(Join(_within("agent", agent), _within("channel", channel)))
+
+    def pause(self, agent: int) -> tuple[str, int]:
+        return self._operate("pause", agent)
+
+    def resume(self, agent: int) -> tuple[str, int]:
+        return self._operate("resume", agent)
+
+    def terminate(self, agent: int) -> tuple[str, int]:
+        return self._operate("terminate", agent)
+
+    def release(self, agent: int) -> tuple[str, int]:
+        """Let a quarantined agent begin a new life."""
+        return self._operate("release", agent)
+
+    def snapshot_state(self) -> bytes:
+        """All that is durable now, in one checked piece (`runtime.exports`); `Orchestrator.restore` goes on from it."""
+        if self.phase == "boot":
+            raise Refused("there is no state yet", "snapshot_state", "wait for the record `started`")
+        mark = Watermark(0, self.telemetry.incarnation, *self._durability.synced)
+        return exports.take(self.ports.storage, mark, self._decree_tickets.values())
+
+    def _operate(self, action: str, agent: int) -> tuple[str, int]:
+        return self.submit(Operate(action, _within("agent", agent)))
+
+    def _payload(self, payload: bytes) -> bytes:
+        config = self.state.config
+        if config and len(payload) > config.max_payload:
+            raise Refused(f"a payload of {len(payload)} bytes", "call", f"at most {config.max_payload} (max_payload)")
+        return payload
+
+
+def _within(name: str, value: int, high: int = ID_MAX) -> int:
+    if not 0 <= value <= high:
+        raise Refused(f"{name} is {value}", "call", f"give a number from 0 to {high}")
+    return value
