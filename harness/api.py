@@ -31,7 +31,6 @@ from scenarios.strategies import Draft
 
 PROFILES = {"stress": STRESS, "transparent": TRANSPARENT}
 CHECKERS_MAX = 8
-DEEP = ("I1", "I3", "I20")  # the oracles that need further runs
 
 # Settings for tests that draw plans: a run takes longer than Hypothesis's deadline, and its phase "explain" makes
 # hundreds of traced runs only to say which integers do not matter; the faults in the repro say that better.

@@ -28,6 +28,7 @@ from scenarios.strategies import draft_from_seed
 
 SHARED = 8
 VISIBLE_EVERY = 4
+CHECKED_EVERY = 6  # where there is inference: devices that compute wrong, and every answer checked
 DEEP_EVERY = 10
 
 
@@ -38,8 +39,10 @@ def campaign_plan(checker: Checker, seed: int, n: int, workers: int = 2) -> Plan
     picks = draft_from_seed(name, seed, n).picks
     bare = Plan(scenario=name, seed=draft.seed, inputs=draft.inputs, physical=Physical(workers=workers))
     events = expand.events_of(checker.clean(bare))
-    profile = expand.STRESS if n % VISIBLE_EVERY == 0 else expand.TRANSPARENT
-    return expand.expand(replace(draft, picks=picks), events, bare.physical, profile)
+    profile, physical = expand.STRESS if n % VISIBLE_EVERY == 0 else expand.TRANSPARENT, bare.physical
+    if events.requests and n % CHECKED_EVERY == CHECKED_EVERY - 1:
+        profile, physical = expand.CHECKED, replace(physical, check_answers=True)
+    return expand.expand(replace(draft, picks=picks), events, physical, profile)
 
 
 def campaign_run(checker: Checker, seed: int, n: int, workers: int = 2) -> Checked:

@@ -45,10 +45,12 @@ def recovery_times(samples: Mapping[str, Sequence[int]]) -> dict[str, str]:
         known = {name: known[name] for name in names[: SERIES_MAX - 1]} | {
             "others": [ns for n in rest for ns in known[n]]
         }
-    return {size: _histogram(known, size) for size in _SIZES}
+    everything = [ns for sample in samples.values() for ns in sample]
+    return {size: _histogram(known, everything, size) for size in _SIZES}
 
 
-def _histogram(samples: Mapping[str, Sequence[int]], size: str) -> str:
+def _histogram(samples: Mapping[str, Sequence[int]], everything: Sequence[int], size: str) -> str:
+    """`everything` holds what is not drawn as well: the marks stand for all of it, as the figures in the page do."""
     import matplotlib as mpl
     import numpy as np
     from matplotlib.figure import Figure
@@ -66,8 +68,8 @@ def _histogram(samples: Mapping[str, Sequence[int]], size: str) -> str:
         mpl.rcParams.update(settings)
         figure = Figure(figsize=_SIZES[size], layout="constrained")
         axes = figure.add_subplot()
-        everything = [ns for sample in samples.values() for ns in sample]
-        low, high = min(everything) * 0.9 / 1e6, max(everything) * 1.1 / 1e6
+        drawn = [ns for sample in samples.values() for ns in sample]
+        low, high = min(drawn) * 0.9 / 1e6, max(drawn) * 1.1 / 1e6
         wide = high / low > LINEAR_MAX
         edges = np.geomspace(low, high, BINS + 1) if wide else np.linspace(low, high, BINS + 1)
         series = [np.array(sample) / 1e6 for sample in samples.values()]
@@ -84,7 +86,7 @@ def _histogram(samples: Mapping[str, Sequence[int]], size: str) -> str:
         _dress(axes)
         _marks(axes, everything)
         if len(samples) > 1:
-            figure.legend(loc="outside upper left", ncols=3, frameon=False, labelcolor=_INK, handlelength=1)
+            figure.legend(loc="outside upper left", ncols=6 if size == "wide" else 3, frameon=False, labelcolor=_INK, handlelength=1)
         return _svg(figure, size)
 
 
@@ -103,7 +105,7 @@ def _marks(axes: Axes, sample: Sequence[int]) -> None:
     figures = spread(sample)
     axes.margins(y=0.42)
     for height, name, ns in ((0.96, "p50", figures.p50), (0.85, "p99", figures.p99), (0.74, "worst", figures.worst)):
-        if ns is None:
+        if ns is None or ns < FLOOR_NS:
             continue
         beyond_middle = axes.transLimits.transform(axes.transScale.transform((ns / 1e6, 1)))[0] > 0.5
         axes.axvline(ns / 1e6, color=_INK, linewidth=0.9, linestyle=(0, (3, 3)))

@@ -72,7 +72,7 @@ class Meta(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     `random` says that the runs were drawn independently, so that a bound on the failure rate means something.
     `dirty` is None when it is not known whether the build's folder differs from `commit`. `meanings` say in a line what
-    an oracle compares, by its id.
+    an oracle compares, by its id; `assumptions` are what the figures rest on, a sentence each.
     """
 
     title: str = "Stress report"
@@ -88,6 +88,7 @@ class Meta(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     fault_kinds: tuple[str, ...] = ()
     oracles: tuple[str, ...] = ()
     meanings: dict[str, str] = {}
+    assumptions: tuple[str, ...] = ()
     not_tested: tuple[NotTested, ...] = ()
 
 

@@ -71,6 +71,6 @@ def render(rows: Sequence[RunRow], meta: Meta) -> str:
         parts += ["## Faults\n", _table(["Kind", "Planned", "Took effect", "In runs"], lines)]
     gaps = summary.not_tested(rows, meta)
     if gaps:
-        lines = [f"- {_text(why)}: {', '.join(map(_text, what))}" for why, what in summary.by_reason(gaps)]
-        parts += ["## Not tested\n", "\n".join(lines) + "\n"]
+        reasons = [f"- {_text(why)}: {', '.join(map(_text, what))}" for why, what in summary.by_reason(gaps)]
+        parts += ["## Not tested\n", "\n".join(reasons) + "\n"]
     return "\n".join(parts)

@@ -168,7 +168,7 @@ class ToyGuests:
 
 def step_record(agent: int, tick: int, *views: View) -> StepRecord:
     return StepRecord(
-        agent=agent, n=tick, kind="step", tick=tick, now_ms=0, random_key=0, agents=9, topics=0, buffers=1,
+        agent=agent, n=tick, kind="step", tick=tick, now_ms=0, random_key=0, agents=9, topics=0, buffers=1, models=0,
         send_limit=8, max_payload=64, snapshot=False, inbox=(), views=views, grants=(),
     )  # fmt: skip
 

@@ -99,7 +99,19 @@ def test_a_build_that_never_answers_is_ended_and_its_run_failed(tmp_path: Path) 
 
 def test_a_build_that_raises_or_prints_is_judged_and_breaks_nothing_of_ours(tmp_path: Path) -> None:
     raising = spoiled(tmp_path / "raising", "committed", "print('chatter'); raise RuntimeError('oh')")
-    ended = child("stress", "hello", "--runs", "2", "--store", str(tmp_path), "--build", str(raising), "--json")
+    ended = child(
+        "stress",
+        "hello",
+        "--runs",
+        "2",
+        "--store",
+        str(tmp_path),
+        "--build",
+        str(raising),
+        "--shrink-runs",
+        "6",
+        "--json",
+    )
     assert ended.code == 1 and ended.json["failed"] == 2 and "harness error" not in ended.err
     assert "RuntimeError: oh" in load(tmp_path / "latest").runs["detail"][0] + ended.err or ended.json["cases"]
     assert len(ended.json["cases"]) >= 1

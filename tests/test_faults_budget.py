@@ -11,6 +11,7 @@ from faults.budget import (
     ORCHESTRATOR_KILLS_MAX,
     SAME_FRAME_MAX,
     SAME_VERSION_MAX,
+    SILENT_DEVICES_MAX,
     check,
     workers_lost_to_silence,
 )
@@ -43,6 +44,9 @@ KILLS = [f"worker.kill@tick:3,agent:1,hostcall:{number}" for number in range(1, 
         ["buffer.flip@buffer:0,version:1"] * SAME_VERSION_MAX,
         ["disk.lose@crash:1", "disk.tear@crash:2"],
         [f"agent.trap@tick:{tick},agent:1,hostcall:1" for tick in range(50)],
+        ["gpu.remove@tick:3"] * 40 + ["gpu.remove@tick:3,how=late"] * (SILENT_DEVICES_MAX - 1) + ["gpu.slow@tick:3"],
+        ["model.load_fail@device:cpu,attempts=5", "model.load_fail@device:cpu,attempts=3"],
+        ["model.load_fail@device:accel,attempts=5"] * 9,
     ],
 )
 def test_a_plan_within_the_budget_is_let_through(texts: list[str]) -> None:
@@ -52,6 +56,9 @@ def test_a_plan_within_the_budget_is_let_through(texts: list[str]) -> None:
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
+        (["gpu.remove@tick:3,how=hang", "gpu.slow@tick:3"] * 4, "devices would be silent or slow 8 times"),
+        (["model.load_fail@device:cpu,attempts=5"] * 2, "10 loads would fail on the CPU; at most 8"),
+        (["gpu.wrong@tick:3"], "a device would compute wrong unseen; set physical.check_answers in the plan"),
         (KILLS[:4], "tick 3, agent 1: this step would lose 4 workers; at most 3 (lost_workers_max - 1)"),
         ([*KILLS[:3], "worker.stall@tick:3,agent:1"], "this step would lose 4 workers"),
         (

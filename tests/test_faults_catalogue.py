@@ -67,7 +67,8 @@ def test_every_form_of_every_kind_names_keys_that_exist() -> None:
     [
         ("worker.kil", "unknown fault 'worker.kil'; did you mean worker.kill"),
         ("nonsense", "unknown fault 'nonsense'; there is agent.bad_pointer"),
-        ("gpu.remove", "fault gpu.remove (F48) is not available; it comes with the inference layer"),
+        ("model.flip", "fault model.flip (F54) is not available; it comes with the model cache"),
+        ("gpu.flap", "gpu.flap (F52) is carried out by gpu.remove; write gpu.remove@tick:N"),
         ("frame.reorder", "frame.reorder (F37) is carried out by frame.delay; write frame.delay@"),
     ],
 )

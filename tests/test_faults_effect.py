@@ -38,6 +38,8 @@ def judge(text: str, injections: list[Performed], trace: list[Record], journal: 
     return effective(plan, injections, trace, journal or {})[0]
 
 
+BATCH: dict[str, Any] = {"process": 7, "lease": 2, "device": 1, "request": 9}
+GONE = said(30, "device_lost", process=7, device=1, cause="lease")
 LOST = said(30, "lost", cause="lease", **LEASE)
 STALE = said(50, "stale", reason="late", **LEASE)
 RESENT = said(15, "resent", **LEASE)
@@ -66,6 +68,14 @@ TAKEN = [
     ("frame.lose@direction:release,block:4", [did(10, block=4)], [said(b, "released", block=4) for b in (10, 20)]),
     ("frame.corrupt@direction:release,block:4", [did(10, block=4)], [said(20, "released", block=4)]),
     ("frame.duplicate@direction:release,block:4", [did(10, block=4), did(11, discarded=4)], []),
+    ("gpu.remove@tick:3", [did(10, **BATCH)], [said(11, "device_lost", process=7, device=1, cause="exit")]),
+    ("gpu.remove@tick:3,how=late", [did(10, **BATCH)], [GONE, said(30, "infer_stale", process=7, lease=2)]),
+    ("gpu.absent@tick:3", [did(10, device=1, **{"for": 5 * MS})], [said(14, "infer_sent", process=8, device=0)]),
+    ("gpu.oom@tick:3", [did(10, **BATCH)], [said(11, "device_lost", process=7, device=1, cause="memory")]),
+    ("gpu.slow@tick:3", [did(10, takes=9 * MS, **BATCH)], [said(19, "infer_received", process=7, lease=2)]),
+    ("gpu.slow@tick:3", [did(10, takes=90 * MS, **BATCH)], [GONE]),
+    ("gpu.wrong@tick:3", [did(10, **BATCH)], [said(12, "infer_disagreed", request=9, device=1)]),
+    ("model.load_fail@device:cpu", [did(10, **BATCH)], [said(11, "device_lost", process=7, device=0, cause="load")]),
 ]  # fmt: skip
 
 
@@ -122,6 +132,18 @@ def test_what_was_noticed_earlier_was_something_else(
         ("frame.lose@direction:release,block:4", [did(10, block=4)], [said(10, "released", block=4)]),
         ("frame.lose@direction:release,block:4", [did(10, block=4)], [said(20, "released", block=5)]),
         ("frame.corrupt@direction:release,block:4", [did(10, block=4)], [said(10, "garbled", worker=-1)]),
+        ("gpu.remove@tick:3", [did(10, **BATCH)], [said(11, "device_lost", process=8, device=1, cause="exit")]),
+        ("gpu.remove@tick:3,how=late", [did(10, **BATCH)], [GONE]),
+        ("gpu.remove@tick:3,how=late", [did(10, **BATCH)], [said(20, "infer_stale", process=7, lease=2), GONE]),
+        # The CPU was not asked while the accelerator was away, or the accelerator itself was.
+        ("gpu.absent@tick:3", [did(10, device=1, **{"for": 5 * MS})], [said(16, "infer_sent", process=8, device=0)]),
+        ("gpu.absent@tick:3", [did(10, device=1, **{"for": 5 * MS})], [said(14, "infer_sent", process=7, device=1)]),
+        ("gpu.oom@tick:3", [did(10, **BATCH)], [GONE]),
+        # As soon as if it had not been slow; or lost later, for another batch.
+        ("gpu.slow@tick:3", [did(10, takes=9 * MS, **BATCH)], [said(18, "infer_received", process=7, lease=2)]),
+        ("gpu.slow@tick:3", [did(10, takes=9 * MS, **BATCH)], [GONE]),
+        ("gpu.wrong@tick:3", [did(10, **BATCH)], [said(12, "infer_disagreed", request=8, device=1)]),
+        ("model.load_fail@device:cpu", [did(10, **BATCH)], [GONE]),
     ],
 )
 def test_what_was_noticed_elsewhere_or_for_another_reason_does_not_count(

@@ -81,7 +81,7 @@ def test_tampered_copies_are_damaged_where_they_say(seed: int) -> None:
 
 
 def test_the_reader_and_the_runtimes_encoder_agree() -> None:
-    body = runtime_journal.Block((), (("finished",),), (), "ab", (), 7)
+    body = runtime_journal.Block((), (("finished",),), (), (), "ab", (), 7)
     encoded = runtime_journal.encode_block(body)
     link = runtime_journal.link(runtime_journal.GENESIS, encoded)
     data = runtime_journal.header_bytes({"scenario": "hand"})

@@ -142,7 +142,7 @@ def _bodies() -> list[dict[str, Any]]:
 
 
 def _trace() -> list[Any]:
-    lost = {"process": ACCELERATOR, "device": 1, "cause": "exit"}
+    lost: dict[str, int | str] = {"process": ACCELERATOR, "device": 1, "cause": "exit"}
     return [
         record(100, "device_spawned", 1, process=ACCELERATOR, device=1),
         record(100, "infer_sent", 1, process=ACCELERATOR, device=1, lease=1, requests=1),
@@ -174,7 +174,7 @@ def test_a_good_conversation_passes(oracle: str) -> None:
 DAMAGES = [
     (3, {"kv_digest": sha(b"aa")}, "a KV cache that is not the 4 bytes of the journal (device 0, process 1500002)"),
     (2, {"kv_digest": sha(b"")}, "device event 2: request 4294967298: a KV cache that is not"),  # though nothing left
-    (3, {"position": 1}, "device event 3: request 4294967298: 1 tokens at position 1, asked were 1 at 2"),
+    (3, {"position": 1}, "event 3: request 4294967298: 1 tokens at position 1, guest event 5 call 0 asked 1 at 2"),
     (0, {"tokens": (5, 5)}, "device event 0: request 4294967297: 2 tokens at position 0"),
     (0, {"model": "cd" * 32}, "device event 0: request 4294967297 with another model, cdcdcdcdcdcd"),
     (0, {"request": 77}, "device event 0: request 77, which no agent made"),
@@ -353,7 +353,7 @@ def test_a_failed_step_ends_the_session() -> None:
     made.guest(3, 0, status="trap:unreachable", calls=())
     made.bodies[4]["steps"].insert(0, step(0, 4, effects=[["infer", 0, b64(words(0, 7))]], seq=SECOND))
     made.guests.insert(6, crossing(4, 0, calls=(call("infer", 0, words(0, 7)),)))
-    refuses("I24", made, "device event 3: request 4294967298: 1 tokens at position 2, asked were 1 at 0")
+    refuses("I24", made, "event 3: request 4294967298: 1 tokens at position 2, guest event 6 call 0 asked 1 at 0")
 
 
 def test_missing_bytes_of_a_kv_cache_leave_it_unjudged() -> None:

@@ -76,7 +76,7 @@ def test_what_needs_further_runs_is_judgeable_only_with_them() -> None:
     run = Judged(good, good, good, good, {1: good}, (("state-1", good.final_state),), 1000, lambda history: [])
     run.devices = {"cpu": good}
     assert judgeable(run) == tuple(id_ for id_ in ORACLES if id_ != "I24")  # there is no inference in this world
-    assert merge(found.verdict for found in judge(run).values()) is PASS
+    assert merge(found.verdict for found in judge(run, judgeable(run)).values()) is PASS
 
 
 def test_evidence_is_cut_and_says_so() -> None:

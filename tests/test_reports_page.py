@@ -61,6 +61,8 @@ HOSTILE_META = Meta(
     hashes={HOSTILE: HOSTILE},
     fault_kinds=(HOSTILE + "2",),
     oracles=(HOSTILE + "3",),
+    meanings={HOSTILE + "3": HOSTILE},
+    assumptions=(HOSTILE,),
     not_tested=(NotTested(what=HOSTILE, why=HOSTILE),),
 )
 
@@ -176,7 +178,7 @@ def test_idle_runs_do_not_improve_the_bound() -> None:
 
 
 @pytest.mark.parametrize(
-    "sample", [[1], [0, 0], [5_000_000] * 9, [12_000_000, 17_000_000], [1, 10**12], list(range(10**6, 10**7, 10**5))]
+    "sample", [[1000], [0, 2000, 2000], [5_000_000] * 9, [12_000_000, 17_000_000], [1, 10**12], list(range(10**6, 10**7, 10**5))]
 )
 def test_any_distribution_is_drawn_as_valid_svg_with_a_labelled_axis(sample: list[int]) -> None:
     drawings = charts.recovery_times({"ledger": sample, "_under": sample, "$x^{$": sample})
@@ -189,17 +191,47 @@ def test_any_distribution_is_drawn_as_valid_svg_with_a_labelled_axis(sample: lis
         assert not re.search(r"#0[0-9a-f]{5}\b", svg), "every colour is one of the page's"
 
 
+def test_recoveries_that_were_over_at_once_are_counted_but_do_not_stretch_the_axis() -> None:
+    rows = [row(n, recoveries_ns=(ns,)) for n, ns in enumerate([0, 1, 999, 1000, 5_000_000])]
+    words = " ".join(Outline(html.render(rows, META)).words.split())
+    assert "over 5 interrupted ticks; 3 of them took less than 1 µs and are not drawn" in words
+    assert charts.recovery_times({"ledger": [0, 1]}) == {}
+    assert "p50 0.002 ms" in charts.recovery_times({"ledger": [0, 0, 2000, 9000, 9000]})["wide"]
+    assert "1e-0" not in charts.recovery_times({"ledger": [0, 1, 1_000_000, 90_000_000]})["wide"]
+
+
+def test_the_first_screen_says_what_the_verdict_rests_on() -> None:
+    rows = [row(faults_planned={"worker.kill": 2}, judged=("twin", "I8"))]
+    page = html.render(rows, Meta(fault_kinds=("clock.jump",), oracles=("I8", "I40", "twin")))
+    words = " ".join(Outline(page).words.split())
+    first_screen = words[: words.index("What ran")]
+    assert "simulated, in virtual time" in first_screen
+    assert "1 effective faults, of 1 of 2 kinds" in first_screen
+    assert "2 of 3 oracles judged" in first_screen
+    assert "2 not tested" in first_screen and 'href="#not-tested"' in page
+
+
+def test_an_oracle_is_said_to_compare_what_it_compares_and_gaps_stand_by_their_reason() -> None:
+    gaps = tuple(NotTested(what=f"F{n}", why="comes with the live driver" if n % 2 else "not built") for n in range(6))
+    meta = Meta(oracles=("I8",), meanings={"I8": "exactly-once: journal against modules <b>"}, not_tested=gaps)
+    page = html.render([row(judged=("I8",))], meta)
+    assert "<small>exactly-once: journal against modules &lt;b&gt;</small>" in page
+    assert page.count("comes with the live driver") == 1
+    assert "- comes with the live driver: F1, F3, F5" in markdown.render([row(judged=("I8",))], meta)
+
+
 def test_a_chart_with_many_scenarios_draws_the_rest_as_one() -> None:
-    svg = charts.recovery_times({f"s{n:02}": [n + 1, 9] for n in range(12)})["wide"]
+    svg = charts.recovery_times({f"s{n:02}": [1000 + n, 9000] for n in range(12)})["wide"]
     assert "others" in svg and "s04" in svg and "s06" not in svg
 
 
 def test_a_user_s_own_plot_settings_change_nothing_and_are_kept() -> None:
     import matplotlib as mpl
 
-    before = charts.recovery_times({"a": [1, 2, 3]})
+    before = charts.recovery_times({"a": [1000, 2000, 3000]})
+    assert before
     with mpl.rc_context({"font.size": 30, "svg.hashsalt": "mine"}):
-        assert charts.recovery_times({"a": [1, 2, 3]}) == before
+        assert charts.recovery_times({"a": [1000, 2000, 3000]}) == before
         assert mpl.rcParams["font.size"] == 30
 
 

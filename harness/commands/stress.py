@@ -36,6 +36,7 @@ from harness.commands.common import (
     workers_option,
 )
 from harness.oracles import ORACLES
+from harness.runner import SHARED
 from harness.shrinking import RUNS_MAX, Shrinker
 from reports import Meta, NotTested, RunRow, count, verdict, write
 from reports.tables import show
@@ -248,6 +249,7 @@ def _meta(names: list[str]) -> Meta:
         hashes={"runtime": builds.identity(), **{n: _modules_hash(n) for n in names}},
         fault_kinds=tuple(kind.slug for kind in KINDS),
         oracles=tuple(ORACLES),
+        assumptions=(f"{SHARED} runs in a row share a workload, and differ in their faults.",),
         meanings={oracle.id: f"{oracle.name}: {oracle.records}" for oracle in ORACLES.values()},
         not_tested=tuple(missing),
     )
