@@ -139,6 +139,8 @@ def simulate(
     checker = _checker_of(found)
     if profile not in PROFILES:
         raise Refused(f"unknown profile {profile!r}", "simulate", f"there is {', '.join(PROFILES)}")
+    if plan is not None and plan.scenario != found.name:
+        raise Refused(f"a plan for {plan.scenario!r}, not for {found.name!r}", "simulate", "give that scenario")
     if isinstance(plan, Plan):
         whole = plan
     elif isinstance(plan, Draft):
@@ -146,8 +148,6 @@ def simulate(
         whole = expand(plan, events_of(checker.clean(bare)), bare.physical, PROFILES[profile])
     else:
         whole = Plan(scenario=found.name, seed=seed, inputs=found.workload(seed))
-    if (plan.scenario if plan is not None else found.name) != found.name:
-        raise Refused(f"a plan for {whole.scenario!r}, not for {found.name!r}", "simulate", "give that scenario")
     if workers is not None:
         whole = replace(whole, physical=replace(whole.physical, workers=workers))
     typed = tuple(parse_fault(f) if isinstance(f, str) else canonical(f) for f in faults)

@@ -22,7 +22,7 @@ from faults.plan import Fault, Plan, plan_to_json
 from harness import expand
 from harness.check import Checked, Checker
 from harness.enumeration import Target, check_point, kill_points
-from runtime.physical import Physical
+from runtime.physical import MS, Physical
 from scenarios import get
 from scenarios.strategies import draft_from_seed
 
@@ -30,6 +30,7 @@ SHARED = 8
 VISIBLE_EVERY = 4
 CHECKED_EVERY = 6  # where there is inference: devices that compute wrong, and every answer checked
 DEEP_EVERY = 10
+PROBE_NS = 2 * MS  # runs last some 50 ms: a device that failed must be tried again within them
 
 
 def campaign_plan(checker: Checker, seed: int, n: int, workers: int = 2) -> Plan:
@@ -37,9 +38,10 @@ def campaign_plan(checker: Checker, seed: int, n: int, workers: int = 2) -> Plan
     name = checker.scenario.name
     draft = draft_from_seed(name, seed, n - n % SHARED)
     picks = draft_from_seed(name, seed, n).picks
-    bare = Plan(scenario=name, seed=draft.seed, inputs=draft.inputs, physical=Physical(workers=workers))
+    physical = Physical(workers=workers, probe_ns=PROBE_NS)
+    bare = Plan(scenario=name, seed=draft.seed, inputs=draft.inputs, physical=physical)
     events = expand.events_of(checker.clean(bare))
-    profile, physical = expand.STRESS if n % VISIBLE_EVERY == 0 else expand.TRANSPARENT, bare.physical
+    profile = expand.STRESS if n % VISIBLE_EVERY == 0 else expand.TRANSPARENT
     if events.requests and n % CHECKED_EVERY == CHECKED_EVERY - 1:
         profile, physical = expand.CHECKED, replace(physical, check_answers=True)
     return expand.expand(replace(draft, picks=picks), events, physical, profile)

@@ -181,28 +181,30 @@ def _record(state: State, config: Config, index: int, kind: str) -> StepRecord:
         ahead = (index - state.tick) % config.snapshot_every
         agent.image_due = state.tick + (ahead or config.snapshot_every)
     key = hashlib.sha256(b"%d/random/%d/%d" % (config.seed, index, state.tick)).digest()
-    return StepRecord(
-        agent=index,
-        n=agent.n,
-        kind=kind,
-        tick=state.tick,
-        now_ms=config.epoch_ms + state.tick * config.tick_ms,
-        random_key=int.from_bytes(key[:8], "little"),
-        agents=len(state.agents),
-        topics=len(config.topics),
-        buffers=len(config.buffers),
-        models=len(config.models),
-        send_limit=config.send_limit,
-        max_payload=config.max_payload,
-        snapshot=snapshot,
-        inbox=inbox,
-        views=views,
-        grants=tuple(
-            Grant(b, state.buffers[b].version + 1, spec.capacity)
-            for b, spec in enumerate(config.buffers)
-            if spec.writer == index
-        ),
+    return StepRecord(  # in the order of its fields: names cost more than the record does
+        index,
+        agent.n,
+        kind,
+        state.tick,
+        config.epoch_ms + state.tick * config.tick_ms,
+        int.from_bytes(key[:8], "little"),
+        len(state.agents),
+        len(config.topics),
+        len(config.buffers),
+        len(config.models),
+        config.send_limit,
+        config.max_payload,
+        snapshot,
+        inbox,
+        views,
+        _grants(state, config, index) if config.buffers else (),
     )
+
+
+def _grants(state: State, config: Config, index: int) -> tuple[Grant, ...]:
+    """The next version of each buffer that the agent writes."""
+    specs = enumerate(config.buffers)
+    return tuple([Grant(b, state.buffers[b].version + 1, s.capacity) for b, s in specs if s.writer == index])
 
 
 def _views(state: State, config: Config, agent: AgentState) -> tuple[View, ...]:
@@ -293,17 +295,16 @@ def _effect(state: State, record: StepRecord, effect: Effect, events: list[Event
 
 
 def _entry(record: StepRecord, outcome: Outcome, sequence: int, blobs: list[tuple[str, bytes]]) -> StepEntry:
-    effects = [journal.journal_effect(effect, blobs) for effect in outcome.effects]
     return StepEntry(
-        agent=record.agent,
-        effects=tuple(effects),
-        image=outcome.image,
-        inbox=tuple(m.seq for m in record.inbox),
-        kind=record.kind,
-        n=record.n,
-        seq=sequence,
-        status=outcome.status,
-        views=tuple((v.buffer, v.version) for v in record.views),
+        record.agent,
+        tuple([journal.journal_effect(effect, blobs) for effect in outcome.effects]),
+        outcome.image,
+        tuple([message.seq for message in record.inbox]),
+        record.kind,
+        record.n,
+        sequence,
+        outcome.status,
+        tuple([(view.buffer, view.version) for view in record.views]) if record.views else (),
     )
 
 

@@ -22,13 +22,14 @@ MAX_DOUBLINGS = 16
 
 
 class Batch:
-    """Requests of one model and equal shape; `first` is an answer that the CPU has yet to confirm, and its device."""
+    """Requests of one model and equal shape; `first` is an answer that the CPU has yet to confirm, and whose it is."""
 
     def __init__(self, model: str, requests: list[Request], items: tuple[InferenceItem, ...]) -> None:
         self.model, self.requests, self.items = model, requests, items
         self.expiries = 0
         self.first: tuple[Inference, ...] = ()
         self.first_device = CPU
+        self.first_process = -1
 
 
 class Device:
@@ -183,15 +184,21 @@ class Router:
             requests=len(frame.results),
         )
         if device.number != CPU and (self._physical.check_answers or not device.trusted):
-            batch.first, batch.first_device = frame.results, device.number
+            batch.first, batch.first_device, batch.first_process = frame.results, device.number, device.process
             self._queue.insert(0, batch)
             return
+        # What a process answered says nothing any more once it is lost.
+        confirmed = batch.first == frame.results and self._stands(batch)
         if batch.first:
             self._compare(batch, frame.results)
         for request, result in zip(batch.requests, frame.results, strict=True):
             self._results[request.id] = result
-            served = batch.first_device if batch.first == frame.results else device.number
+            served = batch.first_device if confirmed else device.number
             self._telemetry.emit("inferred", request=request.id, agent=request.agent, device=served)
+
+    def _stands(self, batch: Batch) -> bool:
+        """Whether the process that gave the batch's first answer is still its device's."""
+        return bool(batch.first) and self._devices[batch.first_device].process == batch.first_process
 
     def _compare(self, batch: Batch, confirmed: tuple[Inference, ...]) -> None:
         """An accelerator's answer beside the CPU's: trust it, or not any more."""
@@ -199,6 +206,8 @@ class Router:
         wrong = [c.request for f, c in zip(batch.first, confirmed, strict=True) if f != c]
         for request in wrong:
             self._telemetry.emit("infer_disagreed", request=request, device=device.number)
+        if not self._stands(batch):
+            return
         if wrong:
             self._failed(device, "wrong")
         elif not device.trusted:

@@ -153,7 +153,8 @@ class WorkerCore:
         guest = hosted.guest
         assert guest is not None
         inbox = [envelope(m.kind, m.sender, m.seq, m.channel, m.payload) for m in record.inbox]
-        inbox += [envelope(BUFFER, 0, v.version, v.buffer, payloads[v.buffer]) for v in record.views]
+        if record.views:
+            inbox += [envelope(BUFFER, 0, v.version, v.buffer, payloads[v.buffer]) for v in record.views]
         step = guest.run(
             StepArguments(
                 record.kind,
@@ -168,7 +169,8 @@ class WorkerCore:
                 record.max_payload,
                 fuel,
                 inbox,
-                models=record.models,
+                0,
+                record.models,
             )
         )
         self.fuel_spent += step.fuel
@@ -187,6 +189,13 @@ class WorkerCore:
         image = None
         if record.snapshot and hosted.guest:
             image = hosted.image.take(record.n, hosted.guest.memory(), hosted.guest.globals())
+        hosted.n = record.n
+        sent = self._publish(hosted, record, effects) if record.grants else effects
+        hosted.answer = Result(record.agent, record.n, status, sent, image, fuel, replayed)
+        return hosted.answer
+
+    def _publish(self, hosted: Hosted, record: StepRecord, effects: tuple[Effect, ...]) -> tuple[Effect, ...]:
+        """Fill the slots that the step was granted; the effects with a summary in place of the bytes."""
         grants = {grant.buffer: grant for grant in record.grants}
         hosted.written = {
             e.target: (grants[e.target].capacity, grants[e.target].version, e.payload)
@@ -194,13 +203,10 @@ class WorkerCore:
             if e.op == "buffer"
         }
         crcs = self._store(hosted)
-        sent = tuple(
+        return tuple(
             Effect(e.op, e.target, BUFFER_SUMMARY.pack(crcs[e.target], len(e.payload))) if e.op == "buffer" else e
             for e in effects
         )
-        hosted.n = record.n
-        hosted.answer = Result(record.agent, record.n, status, sent, image, fuel, replayed)
-        return hosted.answer
 
     def _store(self, hosted: Hosted) -> dict[int, int]:
         """Fill the private slots with what the last step wrote; again when it is asked for again."""

@@ -20,6 +20,7 @@ STOPPED = "stopped"  # the status of a step that was ended by `stop_at`
 TRAP_REASON = "trap:injected"
 POINTER_REASON = "bad_pointer"
 BAD_POINTER = 0xFFFFFFFC
+_IN_STEPS = ("worker.kill", "agent.trap", "agent.bad_pointer")
 
 
 class WorkerSite(Struct):
@@ -37,11 +38,18 @@ class VisibleFaults:
     def __init__(self, faults: Sequence[Fault]) -> None:
         self._traps: dict[tuple[int, int], list[tuple[int, int]]] = {}
         self._pointers: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        # Where a copy may be torn, every step must be followed: the wrapper of the memory knows it from here alone.
+        self._all = any("byte" in fault.at for fault in faults)
+        self._agents = {fault.number("agent") for fault in faults if fault.kind in _IN_STEPS}
         for index, fault in enumerate(faults):
             table = {"agent.trap": self._traps, "agent.bad_pointer": self._pointers}.get(fault.kind)
             if table is not None:
                 step = (fault.number("tick"), fault.number("agent"))
                 table.setdefault(step, []).append((fault.number("hostcall"), index))
+
+    def concerns(self, agent: int) -> bool:
+        """Whether any fault of the plan can strike within a step of this agent."""
+        return self._all or agent in self._agents
 
     def trap(self, arguments: StepArguments) -> tuple[int, int]:
         """(host call, fault) of the first trap of this step; (0, -1) for none."""
@@ -65,6 +73,8 @@ class FaultyGuests:
 
     def instantiate(self, agent: int, spec: AgentSpec, wasm: bytes) -> Guest:
         guest = self._inner.instantiate(agent, spec, wasm)
+        if not self._visible.concerns(agent):
+            return guest
         return FaultyGuest(guest, self._injector, self._site, self._visible)
 
 

@@ -65,6 +65,7 @@ class Report(Struct, frozen=True, kw_only=True):
     floor_over_bare: float
     naive_over_floor: float
     floor_ratio: float
+    floor_ratio_unobserved: float
     fault_ratio: float
     naive_speedup: float
     naive_speedup_no_kills: float
@@ -125,7 +126,19 @@ def table(report: Report) -> str:
         lines.append(f"{r.name:<36}{value:>12}{f'{sign} {r.required:,g}':>12}{goal:>12}  {word} {r.note}".rstrip())
     shares = sorted(report.stages.items(), key=lambda item: -item[1])
     lines += ["", "share of the time: " + ", ".join(f"{name} {share:.0%}" for name, share in shares)]
-    lines.append(f"the harness's own evidence (guest log, trace): {report.observation_share:.0%} of the full runtime")
+    lines.append(
+        f"the harness's own evidence (guest log, trace): {report.observation_share:.0%} of the full runtime; "
+        f"without it the floor ratio is {report.floor_ratio_unobserved:.2f}"
+    )
+    lines.append(
+        f"bare crossing {report.bare_crossing_us:.2f} us, floor {report.floor_over_bare:.2f} of them, "
+        f"naive {report.naive_over_floor:.1f} floors; naive speedup without kills {report.naive_speedup_no_kills:.2f}"
+    )
+    j = report.judged
+    lines.append(
+        f"faults, judged: {j.faults_effective} of {j.faults_planned} took effect in {j.plans} plans, {j.cpu_s:.2f} CPU "
+        f"seconds{'; FAILED ' + ', '.join(j.failed) if j.failed else ''}"
+    )
     lines += [
         f"tick with {t.agents:,} agents: p50 {t.p50_ms:.2f} ms, p99 {t.p99_ms:.2f} ms, max {t.max_ms:.2f} ms"
         for t in report.tick_work

@@ -1,7 +1,7 @@
 """How cost grows: the work of one tick, an agent step among few and among many agents, memory over many runs.
 
-A tick's work is what lies between the openings of two ticks in one thread: select, dispatch, the workers' steps, commit,
-syncs, releases and snapshots, of the simulated adapters too. The ticks of start and shutdown are left out.
+A tick's work is what lies between the openings of two ticks in one thread: select, dispatch, the workers' steps,
+commit, syncs, releases and snapshots, the simulated adapters included. The ticks of start and shutdown are left out.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import statistics
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -85,7 +86,7 @@ def tick_times(agents: int, ticks: int, runs: int, snapshot_every: int = 64) -> 
     spent: list[float] = []
     for _ in range(runs):
         seen = _openings(agents, ticks, snapshot_every)[1:]
-        spent += [(after[1] - before[1]) / 1e6 for before, after in zip(seen, seen[1:], strict=False)]
+        spent += [(after[1] - before[1]) / 1e6 for before, after in pairwise(seen)]
     gc.unfreeze()
     figures = percentile(spent, 0.5), percentile(spent, 0.99), max(spent)
     return Ticks(agents, len(spent), *(round(figure, 3) for figure in figures))
@@ -126,7 +127,7 @@ def memory_over(runs: int) -> Memory:
         if history.failure:
             raise RuntimeError(f"run {n} fails: {history.failure_detail}")
         del history
-        if n % every == 0:
+        if n % every == every - 1:
             gc.collect()
             resident.append(resident_bytes())
     tenth = max(1, len(resident) // 10)

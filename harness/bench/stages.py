@@ -7,6 +7,7 @@ claims is `rest` (the event loop, adapters, fault wrappers). The clock's own cos
 from __future__ import annotations
 
 import importlib
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -56,7 +57,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "sync": (
         "runtime.durability:Durability.append",
         "runtime.durability:Durability.pump",
-        "runtime.orchestrator:Orchestrator._send_releases",
+        "runtime.releases:Releases.send",
     ),
     "snapshot": (
         "runtime.orchestrator:Orchestrator._snapshot",
@@ -131,8 +132,6 @@ def _swap(stack: ExitStack, clock: Clock, stage: str, place: str) -> bool:
 
 def _importers(name: str, function: object) -> list[Any]:
     """The engine's own modules that hold this function under this name."""
-    import sys
-
     packages = ("runtime", "harness", "faults")
     modules = [m for key, m in sorted(sys.modules.items()) if key.partition(".")[0] in packages and m is not None]
     return [module for module in modules if vars(module).get(name) is function]

@@ -121,7 +121,9 @@ def variants(work: Work) -> dict[str, Variant]:
         "full, faults": lambda n: simulate(work.scenario, pick(work.faulty, n)),
         "full, kills": lambda n: simulate(work.scenario, pick(work.kills, n)),
         "naive": lambda n: naive(work.scenario, SEED),
-        "naive, kills": lambda n: naive(work.scenario, SEED, kills_of(pick(work.kills, n)), work.clean.physical.workers),
+        "naive, kills": lambda n: naive(
+            work.scenario, SEED, kills_of(pick(work.kills, n)), work.clean.physical.workers
+        ),
     }
 
 
