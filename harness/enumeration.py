@@ -1,8 +1,9 @@
-"""Every kill point of a run: the same run once per moment at which a worker, or the orchestrator, can die.
+"""Every kill point of a run: the same run once per moment at which a worker, the orchestrator, a device can die.
 
 For each step of the twin, the worker that has it dies idle, on entering each of its host calls (every import counts),
 within each copy into a shared segment, and after it; the orchestrator dies before, within and after each call to a
-port. Guards what random plans may miss: after this, no such moment of this scenario and seed is left untried.
+port; the accelerator goes at each token, in each of the ways in which one can. Guards what random plans may miss:
+after this, no such moment of this scenario and seed is left untried.
 
 How many host calls and port calls there are is found by killing: the first number at which nobody dies is past the end.
 Host calls and copies are those of the build under test, not what the harness believes of it.
@@ -16,14 +17,16 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from faults.kinds import DEVICE_ENDS
 from faults.plan import Fault, Plan, canonical
 from harness.check import Checked, Checker
 from harness.history import History
 from harness.simulation import simulate
 from runtime.physical import Physical
 
-WORKERS, ORCHESTRATOR = "workers", "orchestrator"
+WORKERS, ORCHESTRATOR, ACCELERATOR = "workers", "orchestrator", "accelerator"
 POINTS = ("before", "within", "after")
+REMOVALS = (("idle", "exit"), *(("generation", how) for how in DEVICE_ENDS))  # (phase, how)
 NEVER = 2**63
 CALLS_MAX = 1 << 20  # port calls of one run; a search takes a run for each power of two
 
@@ -31,7 +34,7 @@ Step = tuple[int, int]  # (tick, agent)
 
 
 class Target(NamedTuple):
-    """What is enumerated; `who` are WORKERS, ORCHESTRATOR or both. Steps and deaths from tick `first` to `last`."""
+    """What is enumerated; `who` are some of the three above. Deaths from tick `first` to `last`."""
 
     scenario: str
     seed: int
@@ -62,6 +65,8 @@ def kill_points(checker: Checker, target: Target) -> list[Fault]:
         faults += _worker_points(bare, twin, checker, target)
     if ORCHESTRATOR in target.who:
         faults += _orchestrator_points(bare, checker, target)
+    if ACCELERATOR in target.who:
+        faults += _accelerator_points(twin, target)
     return [canonical(fault) for fault in faults]
 
 
@@ -170,4 +175,19 @@ def _orchestrator_points(bare: Plan, checker: Checker, target: Target) -> list[F
         Fault(kind="orchestrator.kill", at={"call": call, "point": point})
         for call in numbers[first:end]
         for point in POINTS
+    ]
+
+
+# --- accelerator ----------------------------------------------------------------------------------------------------
+
+
+def _accelerator_points(twin: History, target: Target) -> list[Fault]:
+    """The accelerator goes at each request that the twin had computed on one: a token of a decoder is a request."""
+    computed = [r for r in twin.trace if r.kind == "inferred" and int(r.fields["device"]) > 0]
+    requests = {(record.tick, int(record.fields["request"])) for record in computed}
+    return [
+        Fault(kind="gpu.remove", at={"request": request, "phase": phase}, with_={"how": how})
+        for tick, request in sorted(requests)
+        if target.first <= tick <= target.last
+        for phase, how in REMOVALS
     ]

@@ -309,6 +309,7 @@ DEVICES: tuple[Recipe, ...] = (
     flap_device,
     flap_device,
     miss_device,
+    miss_device,
     _batch("gpu.oom"),
     _batch("gpu.oom"),
     _batch("gpu.slow"),

@@ -25,7 +25,7 @@ from runtime import journal, state
 from runtime.durability import BLOBS, JOURNAL
 from runtime.errors import FailStop
 from runtime.orchestrator import Orchestrator
-from runtime.recovery import DECREES
+from runtime.recovery import DECREES, decree_line
 from runtime.state import Config, Configure
 from runtime.telemetry import Record
 from scenarios.base import Scenario
@@ -52,8 +52,7 @@ class Simulation:
         if files is not None:
             self.disk.load(files)
         elif plan.decrees:
-            lines = [msgspec.json.encode(decree) + b"\n" for decree in plan.decrees]
-            self.disk.load({DECREES: b"".join(lines)})
+            self.disk.load({DECREES: b"".join(decree_line(decree) for decree in plan.decrees)})
         self.client = SimClient(
             self.loop,
             self.timing.client_ns,

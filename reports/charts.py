@@ -86,7 +86,8 @@ def _histogram(samples: Mapping[str, Sequence[int]], everything: Sequence[int], 
         _dress(axes)
         _marks(axes, everything)
         if len(samples) > 1:
-            figure.legend(loc="outside upper left", ncols=6 if size == "wide" else 3, frameon=False, labelcolor=_INK, handlelength=1)
+            columns = SERIES_MAX if size == "wide" else 3
+            figure.legend(loc="outside upper left", ncols=columns, frameon=False, labelcolor=_INK, handlelength=1)
         return _svg(figure, size)
 
 

@@ -2,13 +2,32 @@
 
 A message's number comes from its sender's own count: one agent's failure shows in no other agent's envelopes. Order of
 commit is order of delivery, so senders are FIFO and all subscribers of a topic see one order (MSG-1..3). Mailboxes are
-bounded; control messages use room reserved beyond the bound, as a sender has at most `send_limit` of them coming.
+bounded; control messages use room reserved beyond the bound: at most one refusal per effect call of a sender's step
+(`send_limit` of them), the results of its open requests (one per model), and one wake. What lies in the mailbox of an
+agent that is gone is dropped on record.
 """
 
 from __future__ import annotations
 
+import hashlib
+
 from runtime.journal import Event
-from runtime.state import E_FULL, GONE, MESSAGE, OUTSIDE, REFUSED, TOPIC, AgentState, Message, State, sequence
+from runtime.state import (
+    E_FULL,
+    GONE,
+    INFERENCE,
+    INPUT,
+    MESSAGE,
+    OUTSIDE,
+    REFUSED,
+    TOPIC,
+    WAKE,
+    AgentState,
+    Config,
+    Message,
+    State,
+    sequence,
+)
 
 
 def next_sequence(state: State, sender: int) -> int:
@@ -25,29 +44,71 @@ def take_sequence(state: State, sender: int = OUTSIDE) -> int:
     return number
 
 
-def deliver(state: State, target: int, message: Message, sender: int, events: list[Event]) -> bool:
-    """Put a message into the target's mailbox; else record why not, and tell the agent that sent it."""
+def deliver(
+    state: State, target: int, message: Message, sender: int, events: list[Event], told: bool = False
+) -> bool:
+    """Put a message into the target's mailbox, else record why not; whether the agent that sent it has been `told`."""
     if not 0 <= target < len(state.agents):
         events.append(("refused", message.seq, sender, target))
-        return False
+        return told
     agent = state.agents[target]
     if agent.phase in GONE:
         events.append(("dropped", message.seq, target))
-        return False
+        return told
     assert state.config is not None
-    if len(agent.mailbox) - agent.reserved >= state.config.mailbox:
+    if full(agent, state.config):
         events.append(("refused", message.seq, sender, target))
-        if sender != OUTSIDE:
-            deliver_control(state.agents[sender], Message(message.seq, REFUSED, target, E_FULL, message.payload))
-        return False
+        if sender == OUTSIDE or told:
+            return told
+        deliver_control(state.agents[sender], Message(message.seq, REFUSED, target, E_FULL, message.payload))
+        return True
     agent.mailbox.append(message)
-    return True
+    return told
+
+
+def full(agent: AgentState, config: Config) -> bool:
+    return len(agent.mailbox) - agent.reserved >= config.mailbox
 
 
 def deliver_control(agent: AgentState, message: Message) -> None:
-    """A message in reserved room: refusals, wakes and tasks."""
+    """A message in reserved room: refusals, results and wakes."""
     agent.mailbox.append(message)
     agent.reserved += 1
+
+
+def deliver_task(state: State, index: int, payload: bytes, events: list[Event]) -> None:
+    """A scheduled task that is due; it counts against the mailbox as messages do."""
+    assert state.config is not None
+    agent = state.agents[index]
+    if full(agent, state.config):
+        refuse_task(index, payload, events)
+    else:
+        agent.mailbox.append(Message(0, WAKE, OUTSIDE, 0, payload))
+
+
+def refuse_task(index: int, payload: bytes, events: list[Event]) -> None:
+    """A task has no number of its own: the record names it by its payload."""
+    events.append(("refused_task", index, _name(payload)))
+
+
+def discard(state: State, index: int, events: list[Event]) -> None:
+    """The agent is gone: what it has not read is dropped, each message on record by what it was."""
+    agent = state.agents[index]
+    for message in agent.mailbox:
+        if message.kind == WAKE:
+            events.append(("dropped_wake", index, _name(message.payload)))
+        elif message.kind == REFUSED:
+            events.append(("dropped_refusal", message.seq, index))
+        elif message.kind == INFERENCE:
+            events.append(("dropped_result", message.seq, index))
+        else:
+            events.append(("dropped", message.seq, index))
+    agent.mailbox = []
+    agent.reserved = 0
+
+
+def _name(payload: bytes) -> str:
+    return hashlib.sha256(payload).hexdigest()[:16]
 
 
 def send(state: State, sender: int, target: int, payload: bytes, events: list[Event], kind: int = MESSAGE) -> int:
@@ -57,20 +118,34 @@ def send(state: State, sender: int, target: int, payload: bytes, events: list[Ev
 
 
 def publish(state: State, sender: int, topic: int, payload: bytes, events: list[Event]) -> int:
-    """One sequence number, one copy for each subscriber in order of subscription."""
+    """One sequence number, one copy for each subscriber in order of subscription; one refusal at most comes back."""
     number = take_sequence(state, sender)
     message = Message(number, TOPIC, sender, topic, payload)
+    told = False
     for subscriber in state.subscribers[topic]:
-        deliver(state, subscriber, message, sender, events)
+        told = deliver(state, subscriber, message, sender, events, told)
     return number
 
 
-def publish_input(state: State, topic: int, payload: bytes, events: list[Event]) -> None:
-    """A publication from outside; to an unknown topic it is refused on record."""
-    if 0 <= topic < len(state.subscribers):
-        publish(state, OUTSIDE, topic, payload, events)
+def send_input(state: State, target: int, payload: bytes, events: list[Event]) -> None:
+    """A message from outside; one that is too long is refused on record."""
+    assert state.config is not None
+    if len(payload) > state.config.max_payload:
+        events.append(("refused", take_sequence(state), OUTSIDE, target))
     else:
-        events.append(("refused", take_sequence(state), OUTSIDE, topic))
+        send(state, OUTSIDE, target, payload, events, INPUT)
+
+
+def publish_input(state: State, topic: int, payload: bytes, events: list[Event]) -> None:
+    """A publication from outside; to an unknown topic, or too long, it is refused on record: each copy by its name."""
+    assert state.config is not None
+    known = 0 <= topic < len(state.subscribers)
+    if known and len(payload) <= state.config.max_payload:
+        publish(state, OUTSIDE, topic, payload, events)
+        return
+    number = take_sequence(state)
+    copies = (state.subscribers[topic] if known else ()) or (topic,)
+    events += [("refused", number, OUTSIDE, target) for target in copies]
 
 
 def join(state: State, agent: int, topic: int, events: list[Event]) -> None:

@@ -19,7 +19,7 @@ from runtime.archive import PREFIXES
 from runtime.durability import BLOBS, JOURNAL
 from runtime.errors import FailStop, Refused
 from runtime.ports import Storage
-from runtime.recovery import DECREES
+from runtime.recovery import DECREES, decree_line
 from runtime.state import Decree
 from runtime.versions import ALL
 from runtime.watermark import Watermark
@@ -54,7 +54,7 @@ def take(storage: Storage, mark: Watermark, unsynced: Collection[Decree]) -> byt
 
 
 def _lines(decrees: Collection[Decree]) -> list[bytes]:
-    return [msgspec.json.encode(decree) + b"\n" for decree in decrees]
+    return [decree_line(decree) for decree in decrees]
 
 
 def read(data: bytes) -> Export:

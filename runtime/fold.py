@@ -17,12 +17,13 @@ import msgspec
 from msgspec import Struct
 
 from runtime import broker, journal, lifecycle, requests, scheduler, supervisor
+from runtime.config import agent_problems, problems
 from runtime.errors import FailStop
 from runtime.journal import Block, Event, InferenceEntry, StepEntry
 from runtime.state import (
     ACTIVE,
     BACKOFF,
-    INPUT,
+    GONE,
     OUTSIDE,
     STARTING,
     TERMINATED,
@@ -84,6 +85,7 @@ def begin(
     """Admit and select: sort by (source, n), genesis first; apply what is new, wake who is due, fix the records."""
     state.tick = tick
     events: list[Event] = []
+    asked = requests.due(state, tick) if inferences else []
     admitted = []
     for item in sorted(inputs, key=lambda i: (i.source != GENESIS, i.source, i.n)):
         if item.n <= state.admitted.get(item.source, 0):
@@ -94,10 +96,12 @@ def begin(
     config = state.config
     if config is None:
         raise FailStop("genesis", "the first input does not configure the run", "block 1")
-    requests.deliver(state, tick, inferences, events)
+    if inferences:
+        inferences = requests.still_wanted(state, asked, inferences)
+    requests.deliver(state, tick, inferences)
     for index, agent in enumerate(state.agents):
         supervisor.restart_due(index, agent, tick, events)
-        _wake(agent, tick)
+        _wake(state, index, tick, events)
     records = _closing(state, config, events) if tick >= config.last_tick else _stepping(state, config)
     stepping = {record.agent for record in records}
     ending = tuple(decree for decree in decrees if decree.agent in stepping)  # a decree ends a step, or nothing
@@ -105,19 +109,23 @@ def begin(
 
 
 def _apply(state: State, item: Input, events: list[Event]) -> None:
+    if state.config is None and not isinstance(item.action, Configure):
+        raise FailStop("genesis", "the first input does not configure the run", "block 1")
     match item.action:
         case Configure() if state.config is not None:
             events.append(("illegal", OUTSIDE, "configure", item.source))
+        case Configure(config) if wrong := problems(config):
+            raise FailStop("config", "; ".join(wrong), f"input {item.source} {item.n}")
         case Configure(config):
             state.config = config
             state.buffers = [BufferState() for _ in config.buffers]
             state.subscribers = [[] for _ in config.topics]
-        case Spawn(spec) if not all(0 <= buffer < len(state.buffers) for buffer in spec.reads):
+        case Spawn(spec) if agent_problems(spec, len(state.buffers)):
             events.append(("illegal", OUTSIDE, "spawn", spec.name))
         case Spawn(spec):
             state.agents.append(AgentState(spec=spec, seen=[0] * len(spec.reads)))
         case Send(agent, payload):
-            broker.send(state, OUTSIDE, agent, payload, events, INPUT)
+            broker.send_input(state, agent, payload, events)
         case Publish(payload, topic):
             broker.publish_input(state, topic, payload, events)
         case Schedule(agent, payload, ticks):
@@ -129,21 +137,26 @@ def _apply(state: State, item: Input, events: list[Event]) -> None:
 
 
 def _schedule(state: State, agent: int, payload: bytes, ticks: int, events: list[Event]) -> None:
-    if 0 <= agent < len(state.agents) and 0 <= ticks <= TICKS_MAX:
-        bisect.insort(state.agents[agent].tasks, (state.tick + ticks, payload), key=lambda task: task[0])
-    else:
+    assert state.config is not None
+    if not 0 <= agent < len(state.agents):
         events.append(("refused", broker.take_sequence(state), OUTSIDE, agent))
+    elif not 0 <= ticks <= TICKS_MAX or len(payload) > state.config.max_payload:
+        broker.refuse_task(agent, payload, events)
+    else:
+        bisect.insort(state.agents[agent].tasks, (state.tick + ticks, payload), key=lambda task: task[0])
 
 
-def _wake(agent: AgentState, tick: int) -> None:
-    """Due wakes and tasks of an active agent become messages; several wakes that are due are one."""
+def _wake(state: State, index: int, tick: int, events: list[Event]) -> None:
+    """Due wakes and tasks of an active agent become messages; wakes that are due while one is unread are that one."""
+    agent = state.agents[index]
     if agent.phase != ACTIVE:
         return
     if agent.wakes and agent.wakes[0] <= tick:
         agent.wakes = [at for at in agent.wakes if at > tick]
-        broker.deliver_control(agent, Message(0, WAKE, OUTSIDE, 0, b""))
+        if not any(message.kind == WAKE and not message.payload for message in agent.mailbox):
+            broker.deliver_control(agent, Message(0, WAKE, OUTSIDE, 0, b""))
     while agent.tasks and agent.tasks[0][0] <= tick:
-        broker.deliver_control(agent, Message(0, WAKE, OUTSIDE, 0, agent.tasks.pop(0)[1]))
+        broker.deliver_task(state, index, agent.tasks.pop(0)[1], events)
 
 
 def _stepping(state: State, config: Config) -> list[StepRecord]:
@@ -264,6 +277,8 @@ def _settle(state: State, config: Config, record: StepRecord, outcome: Outcome, 
             events.append(("failed", record.agent, outcome.status))
         else:
             supervisor.failed(record.agent, agent, outcome.status, record.tick, config, events)
+            if agent.phase in GONE:
+                broker.discard(state, record.agent, events)
         return
     if record.kind == "init":
         lifecycle.move(record.agent, agent, ACTIVE, events)
@@ -278,7 +293,7 @@ def _effect(state: State, record: StepRecord, effect: Effect, events: list[Event
     elif op == "publish":
         broker.publish(state, record.agent, target, effect.payload, events)
     elif op == "wake":
-        bisect.insort(state.agents[record.agent].wakes, record.tick + max(1, target))
+        _ask_wake(state, record.agent, record.tick + max(1, target), events)
     elif op == "subscribe":
         broker.subscribe(state, record.agent, target)
     elif op == "unsubscribe":
@@ -292,6 +307,19 @@ def _effect(state: State, record: StepRecord, effect: Effect, events: list[Event
         state.buffers[target] = BufferState(version, len(effect.payload), crc, digest)
         events.append(("published", target, version, len(effect.payload), crc, digest))
     # an output leaves with the block's release and changes no state
+
+
+def _ask_wake(state: State, index: int, tick: int, events: list[Event]) -> None:
+    """An agent's own wake; at most `mailbox` of them are pending, each for another tick."""
+    assert state.config is not None
+    wakes = state.agents[index].wakes
+    place = bisect.bisect_left(wakes, tick)
+    if place < len(wakes) and wakes[place] == tick:
+        return
+    if len(wakes) < state.config.mailbox:
+        wakes.insert(place, tick)
+    else:
+        events.append(("refused_wake", index, tick))
 
 
 def _entry(record: StepRecord, outcome: Outcome, sequence: int, blobs: list[tuple[str, bytes]]) -> StepEntry:

@@ -16,7 +16,7 @@ from runtime.errors import FrameRefused
 from runtime.state import AgentSpec, Effect, Inference, Input, StepRecord
 
 _HEAD = struct.Struct("<II")
-MAX_FRAME = 1 << 26
+MAX_FRAME = 1 << 26  # bytes of a body
 
 
 class Image(Struct, frozen=True, array_like=True):
@@ -64,7 +64,7 @@ class Order(Struct, frozen=True, array_like=True):
 
 
 class Result(Struct, frozen=True, array_like=True):
-    """One step's outcome, or why there is none: `unserved` is "", "behind", "corrupt" or "diverged".
+    """One step's outcome, or why there is none: `unserved` is "", "behind", "corrupt", "diverged" or "refused".
 
     `fuel` (trace only) covers the replay as well. `detail` names the step or (buffer, version) concerned.
     `effects` of op buffer carry (crc u32, length u32) little-endian as payload; the bytes lie in the slot.
@@ -162,7 +162,11 @@ _decoder: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
 
 
 def pack(frame: Frame) -> bytes:
+    """The frame's bytes; raises FrameRefused when no reader would take it: a body of more than MAX_FRAME bytes."""
     body = _encoder.encode(frame)
+    if len(body) > MAX_FRAME:
+        kind = type(frame).__name__.lower()
+        raise FrameRefused(f"a frame of {len(body)} bytes", f"frame {kind}", f"at most {MAX_FRAME} fit")
     return _HEAD.pack(len(body), google_crc32c.value(body)) + body
 
 

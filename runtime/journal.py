@@ -209,6 +209,14 @@ def _check_header(header: bytes) -> str:
     return ""
 
 
+def versions(data: bytes) -> dict[str, int]:
+    """What the header of a journal file says it was written with; nothing when it does not verify."""
+    header = data[: data.find(b"\n") + 1]
+    if _check_header(header):
+        return {}
+    return msgspec.json.decode(header[10:-75], type=_Header).versions
+
+
 def verify(data: bytes) -> int | None:
     """The number of the first bad block (0 is the header), None when the whole file verifies."""
     verified = read(data)

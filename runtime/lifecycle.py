@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from runtime import broker, requests
 from runtime.journal import Event
 from runtime.state import ACTIVE, BACKOFF, PAUSED, QUARANTINED, STARTING, TERMINATED, AgentState, State
 
@@ -24,7 +25,10 @@ def move(index: int, agent: AgentState, phase: str, events: list[Event]) -> None
 
 
 def operate(state: State, index: int, action: str, events: list[Event]) -> None:
-    """An operator's action; an illegal one is refused on record, by name."""
+    """An operator's action; an illegal one is refused on record, by name.
+
+    A terminated agent's mail, sessions and open requests are dropped on record.
+    """
     phase = state.agents[index].phase if 0 <= index < len(state.agents) else "unknown"
     if action not in ACTIONS or phase not in _FROM[action] or phase == TERMINATED:
         events.append(("illegal", index, action, phase))
@@ -34,3 +38,6 @@ def operate(state: State, index: int, action: str, events: list[Event]) -> None:
         agent.restarts = []
         agent.life += 1
     move(index, agent, ACTIONS[action], events)
+    if agent.phase == TERMINATED:
+        requests.forget(state, index, events)
+        broker.discard(state, index, events)

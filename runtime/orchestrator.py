@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 import google_crc32c
-import msgspec
 
 from runtime import buffers, exports, fold, journal, recovery, requests
 from runtime.archive import Archive
 from runtime.boot import Boot
 from runtime.calls import Calls
+from runtime.config import refuse_bad
 from runtime.errors import FailStop, FrameRefused
 from runtime.frames import Inputs, Order, Result, unpack
 from runtime.intake import Intake
@@ -42,7 +42,10 @@ class Wait(NamedTuple):
 
 
 class Orchestrator(Calls):
-    """`due` says per source at which tick each of its inputs is due; those ticks wait for them."""
+    """`due` says per source at which tick each of its inputs is due; those ticks wait for them.
+
+    Raises Refused, with all that is wrong, when the options of the genesis or the physical ones are bad.
+    """
 
     def __init__(
         self,
@@ -52,6 +55,7 @@ class Orchestrator(Calls):
         due: dict[str, tuple[int, ...]],
         header: dict[str, str | int] | None = None,
     ) -> None:
+        refuse_bad(genesis, physical)
         self.ports, self.physical = ports, physical
         self.telemetry = Telemetry(ports.clock.now)
         self.phase = "boot"
@@ -78,6 +82,7 @@ class Orchestrator(Calls):
         due: dict[str, tuple[int, ...]],
     ) -> Orchestrator:
         """One that goes on from another instance's `snapshot_state()`, on an empty disk; raises Refused."""
+        refuse_bad(genesis, physical)
         exports.write(ports.storage, exported)
         return cls(ports, physical, genesis, due)
 
@@ -93,6 +98,9 @@ class Orchestrator(Calls):
             self._collect()
             while self._progress():
                 pass
+        except FrameRefused as refused:  # those that arrive are refused where they are read
+            self.telemetry.emit("failstop", check="frame")
+            raise FailStop("frame", refused.what, refused.where) from None
         except FailStop as stop:
             self.telemetry.emit("failstop", check=stop.check)
             raise
@@ -278,6 +286,9 @@ class Orchestrator(Calls):
             self._publish(buffer, version)
             self._pool.again(result.agent)
             return
+        if result.unserved == "refused":
+            self._pool.unable(result.agent)
+            return
         if result.unserved:
             self._pool.forget(result.agent)
             self._pool.again(result.agent)
@@ -321,7 +332,7 @@ class Orchestrator(Calls):
         for agent in self._pool.poisonous():
             decree = Decree(agent, "decree:lost_workers", self.tick)
             self._pool.done(agent)
-            data = msgspec.json.encode(decree) + b"\n"
+            data = recovery.decree_line(decree)
             self.ports.storage.write(recovery.DECREES, self._decree_end, data)
             self._decree_end += len(data)
             self._decree_tickets[self.ports.storage.sync(recovery.DECREES)] = decree

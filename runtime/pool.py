@@ -93,6 +93,14 @@ class Pool:
         """The worker does not hold the agent as it should: send its base with the next order."""
         self._slots[agent % len(self._slots)].hosted.discard(agent)
 
+    def unable(self, agent: int) -> None:
+        """The agent's module does not load where it must be restored: counts as a worker lost to its step."""
+        slot = self._slots[agent % len(self._slots)]
+        self._telemetry.emit("unable", worker=slot.worker, agent=agent)
+        self._losses[agent] = self._losses.get(agent, 0) + 1
+        self.forget(agent)
+        self.again(agent)
+
     def collect(self) -> list[Result]:
         """Results that are valid now, in order of arrival; losses are taken note of."""
         results: list[Result] = []
@@ -113,9 +121,21 @@ class Pool:
             else:
                 assert slot is not None
                 self._telemetry.emit("received", worker=worker, lease=frame.lease, orders=len(frame.results))
-                slot.sent, slot.frame = [], b""
-                results += [r for r in frame.results if self._awaited(r)]
+                results += self._answers(slot, frame)
         return results
+
+    def _answers(self, slot: Slot, frame: Done) -> list[Result]:
+        """The answers to the slot's batch, each step's once; a step without one is asked for again."""
+        answers: dict[int, Result] = {}
+        for result in frame.results:
+            if result.agent in slot.sent and self._awaited(result):
+                answers.setdefault(result.agent, result)
+        for agent in slot.sent:
+            if agent in self._pending and agent not in answers:
+                self._telemetry.emit("unanswered", worker=slot.worker, lease=slot.lease, agent=agent)
+                self.again(agent)
+        slot.sent, slot.frame = [], b""
+        return list(answers.values())
 
     def advance(self) -> None:
         """Timers, respawns, and the next batch of every worker that waits for none."""
@@ -189,7 +209,14 @@ class Pool:
         self._leases += 1
         doublings = max(self._expiries.get(record.agent, 0) for record in records)
         slot.lease = self._leases
-        slot.frame = pack(Work(self._incarnation, slot.worker, slot.lease, tuple(orders)))
+        try:
+            slot.frame = pack(Work(self._incarnation, slot.worker, slot.lease, tuple(orders)))
+        except FrameRefused:
+            if len(records) == 1:
+                raise
+            slot.hosted.difference_update(record.agent for record in records)
+            slot.queue = [[record.agent] for record in records] + slot.queue
+            return
         slot.sent = [record.agent for record in records]
         slot.deadline = now + (budget << min(doublings, MAX_DOUBLINGS))
         slot.resend_ns = self._physical.resend_ns

@@ -10,11 +10,12 @@ from __future__ import annotations
 import hashlib
 from typing import NamedTuple
 
+import google_crc32c
 import msgspec
 
 from runtime import fold, journal, snapshot, watermark
 from runtime.durability import BLOBS, JOURNAL, check_growth
-from runtime.errors import FailStop
+from runtime.errors import FailStop, Refused
 from runtime.frames import Output, Release
 from runtime.journal import Block, Line
 from runtime.ports import Storage
@@ -22,6 +23,7 @@ from runtime.residence import Residence
 from runtime.snapshot import HeldImage
 from runtime.state import AgentSpec, Decree, Outcome, State, StepRecord, decode
 from runtime.telemetry import Telemetry
+from runtime.versions import ALL
 from runtime.watermark import Watermark
 
 DECREES = "decrees"
@@ -47,7 +49,7 @@ class Recovered(NamedTuple):
 
 
 def load(storage: Storage, telemetry: Telemetry) -> Recovered:
-    """Raises FailStop when what was synced is not there as it was synced."""
+    """Raises FailStop when what was synced is not there as it was synced, Refused when another version wrote it."""
     names = storage.names()
     data = storage.read(JOURNAL) if JOURNAL in names else b""
     mark = watermark.newest(storage.read(watermark.NAME)) if watermark.NAME in names else None
@@ -56,6 +58,7 @@ def load(storage: Storage, telemetry: Telemetry) -> Recovered:
             raise FailStop("watermark", "there is a journal but no watermark that verifies", "watermark")
         mark = Watermark(0, 0)
     blobs, blob_end = journal.read_blobs(storage.read(BLOBS)) if BLOBS in names else ({}, 0)
+    _check_versions(data)
     verified = journal.recover(data, (mark.block, mark.hash), blobs)
     lines = verified.lines
     end = lines[-1].end if lines else 0
@@ -82,6 +85,17 @@ def load(storage: Storage, telemetry: Telemetry) -> Recovered:
     )
 
 
+def _check_versions(data: bytes) -> None:
+    """Raises Refused, naming the version, when the journal was written by a build whose state or images differ."""
+    written = journal.versions(data)
+    if not written:
+        return  # the header does not verify, and neither will the journal
+    for name in ("state", "snapshot"):
+        if written.get(name) != ALL[name]:
+            what = f"{name} version {written.get(name)} is not readable here"
+            raise Refused(what, "journal header", f"this build reads version {ALL[name]}")
+
+
 def release_of(number: int, block: Block, blobs: dict[str, bytes]) -> Release:
     """What leaves with a block, derived from the block alone."""
     outputs = []
@@ -96,15 +110,24 @@ def release_of(number: int, block: Block, blobs: dict[str, bytes]) -> Release:
     return Release(number, block.tick, tuple((i.source, i.n) for i in block.inputs), tuple(outputs), final)
 
 
+def decree_line(decree: Decree) -> bytes:
+    """A decree as its file holds it: JSON, a blank, the CRC-32C of the JSON as 8 hex digits, a line feed."""
+    body = msgspec.json.encode(decree)
+    return b"%b %08x\n" % (body, google_crc32c.value(body))
+
+
 def _read_decrees(data: bytes) -> tuple[list[Decree], int]:
-    """The decrees whose lines are whole, and where they end; a torn last one was not acted on."""
+    """The decrees whose lines verify, and where they end; the first that does not ends them: it was not acted on."""
     decrees = []
     end = 0
     for line in data.split(b"\n")[:-1]:
         try:
-            decrees.append(msgspec.json.decode(line, type=Decree))
+            decree = msgspec.json.decode(line[:-9], type=Decree)
         except msgspec.MsgspecError:
             break
+        if line + b"\n" != decree_line(decree):
+            break
+        decrees.append(decree)
         end += len(line) + 1
     return decrees, end
 

@@ -15,7 +15,6 @@ from runtime.journal import Event
 from runtime.state import (
     E_FULL,
     E_SIZE,
-    GONE,
     INFERENCE,
     OUTSIDE,
     REFUSED,
@@ -79,8 +78,15 @@ def due(state: State, tick: int) -> list[Request]:
     return [r for r in state.requests if r.due <= tick]
 
 
-def deliver(state: State, tick: int, results: tuple[Inference, ...], events: list[Event]) -> None:
-    """Apply the results of all requests that are due: extend the sessions, tell the agents."""
+def still_wanted(state: State, asked: list[Request], results: tuple[Inference, ...]) -> tuple[Inference, ...]:
+    """The results without those of requests that were open when they were `asked` for and have been dropped since."""
+    kept = {request.id for request in state.requests}  # membership only, never iterated
+    dropped = {request.id for request in asked if request.id not in kept}  # likewise
+    return tuple(result for result in results if result.request not in dropped)
+
+
+def deliver(state: State, tick: int, results: tuple[Inference, ...]) -> None:
+    """Apply the results of all requests that are due: extend the sessions, tell the agents, paused ones as well."""
     assert state.config is not None
     waiting = due(state, tick)
     if [r.id for r in waiting] != [result.request for result in results]:
@@ -91,9 +97,8 @@ def deliver(state: State, tick: int, results: tuple[Inference, ...], events: lis
             raise FailStop("inference", f"the result of request {one.id} has another shape", f"tick {tick}")
         agent = state.agents[one.agent]
         session = session_of(state, one.agent, one.model)
-        if session is None or agent.phase in GONE:
-            events.append(("dropped_result", one.id, one.agent))
-            continue
+        if session is None:
+            raise FailStop("inference", f"the session of request {one.id} is gone", f"tick {tick}")
         session.kv += result.kv
         session.tokens += len(one.tokens)
         payload = RESULT.pack(result.token, session.tokens)

@@ -7,7 +7,6 @@ only by those ready at most `priority x AGING` ticks after it, which bounds its 
 
 from __future__ import annotations
 
-from runtime.errors import Refused
 from runtime.state import ACTIVE, STARTING, AgentState, State
 
 AGING = 4
@@ -36,10 +35,8 @@ def select(state: State) -> list[int]:
     if config.policy == "round_robin":
         cursor = state.cursor
         ordered = [i for i in candidates if i >= cursor] + [i for i in candidates if i < cursor]
-    elif config.policy == "priority":
-        ordered = sorted(candidates, key=lambda i: (_deadline(state.agents[i]), i))
     else:
-        raise Refused(f"unknown policy {config.policy!r}", "config.policy", f"use one of {', '.join(POLICIES)}")
+        ordered = sorted(candidates, key=lambda i: (_deadline(state.agents[i]), i))
     chosen = ordered[: config.max_tasks_per_tick]
     if chosen and len(chosen) < len(ordered):
         state.cursor = (chosen[-1] + 1) % len(state.agents)

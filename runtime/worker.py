@@ -56,7 +56,10 @@ class WorkerCore:
             self.garbled += 1
             return []
         results = tuple(self._serve(order) for order in frame.orders)
-        return [pack(Done(frame.incarnation, self.worker, frame.lease, results))]
+        try:
+            return [pack(Done(frame.incarnation, self.worker, frame.lease, results))]
+        except FrameRefused:  # together too large: the others are asked for again, one by one
+            return [pack(Done(frame.incarnation, self.worker, frame.lease, results[:1]))]
 
     def close(self) -> None:
         for hosted in self._hosted.values():
@@ -82,7 +85,10 @@ class WorkerCore:
         elif hosted is None or hosted.guest is None or hosted.n != record.n - 1:
             if order.base is None or (hosted and hosted.n > record.n):
                 return _unserved(record, "behind", hosted.n if hosted else 0)
-            restored = self._restore(record.agent, order.base, order.fuel)
+            try:
+                restored = self._restore(record.agent, order.base, order.fuel)
+            except ModuleRefused:  # it loaded when the agent began, so nothing logical has changed
+                return _unserved(record, "refused", 0)
             if isinstance(restored, int):
                 return _unserved(record, "diverged", restored)
             hosted, replayed = restored, len(order.base.replay)

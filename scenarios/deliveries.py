@@ -12,9 +12,10 @@ from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from runtime.journal import Block, StepEntry, effect_of
+from runtime.journal import Block, Event, StepEntry, effect_of
 from runtime.state import (
     E_FULL,
+    INFERENCE,
     INPUT,
     MESSAGE,
     OUTSIDE,
@@ -26,6 +27,7 @@ from runtime.state import (
     Input,
     Join,
     Message,
+    Operate,
     Publish,
     Schedule,
     Send,
@@ -36,6 +38,7 @@ from scenarios.base import Outcome
 from scenarios.turns import Turns
 
 _ENVELOPE = struct.Struct("<IIQII")
+_DISCARDED = {"dropped": (MESSAGE, TOPIC, INPUT), "dropped_refusal": (REFUSED,), "dropped_result": (INFERENCE,)}
 
 
 class Loss(NamedTuple):
@@ -87,9 +90,10 @@ class Deliveries:
         missed = {(int(e[1]), int(e[-1])): str(e[0]) for e in events if e[0] in ("refused", "dropped")}
         unanswered = {int(e[1]): int(e[-1]) for e in events if e[0] == "refused_request"}  # request -> status
         dropped = {int(e[1]) for e in events if e[0] == "dropped_result"}  # membership only
+        illegal = [event for event in events if event[0] == "illegal"]
         for item in block.inputs:
             self.inputs.append(item)
-            self._admit(block.tick, item, missed)
+            self._admit(block.tick, item, missed, dropped, illegal)
         for answer in block.inferences:
             told = self.inference.answer(block.tick, answer, dropped)
             if told:
@@ -107,6 +111,9 @@ class Deliveries:
                     self._ask(block.tick, entry.agent, effect, unanswered)
                 else:
                     self._apply(block.tick, entry.agent, effect, missed)
+        for event in events:
+            if event[0] in _DISCARDED:
+                self._discard(block.tick, int(event[2]), _DISCARDED[str(event[0])], int(event[1]))
 
     def _ask(self, tick: int, agent: int, effect: Effect, unanswered: dict[int, int]) -> None:
         request = self._number(agent)
@@ -114,13 +121,24 @@ class Deliveries:
         if back:
             self._queues[agent].append(back)
 
-    def _admit(self, tick: int, item: Input, missed: dict[tuple[int, int], str]) -> None:
+    def _admit(
+        self,
+        tick: int,
+        item: Input,
+        missed: dict[tuple[int, int], str],
+        dropped: set[int],
+        illegal: list[Event],
+    ) -> None:
         match item.action:
             case Configure(config) if not self._queues:
                 self._subscribers = [[] for _ in config.topics]
                 self.inference.configure(config.models)
+            case Spawn(spec) if ("illegal", OUTSIDE, "spawn", spec.name) in illegal:
+                illegal.remove(("illegal", OUTSIDE, "spawn", spec.name))
             case Spawn():
                 self._queues.append(deque())
+            case Operate("terminate", agent) if agent < len(self._queues):
+                self.inference.forget(tick, agent, dropped)
             case Send(agent, payload):
                 self._deliver(tick, agent, self._message(INPUT, OUTSIDE, 0, payload), missed)
             case Publish(payload, topic):
@@ -153,20 +171,36 @@ class Deliveries:
 
     def _publish(self, tick: int, sender: int, topic: int, payload: bytes, missed: dict[tuple[int, int], str]) -> None:
         message = self._message(TOPIC, sender, topic, payload)
+        told = False
         for subscriber in self._subscribers[topic] if topic < len(self._subscribers) else ():
-            self._deliver(tick, subscriber, message, missed)
+            told = self._deliver(tick, subscriber, message, missed, told)
 
-    def _deliver(self, tick: int, target: int, message: Message, missed: dict[tuple[int, int], str]) -> None:
+    def _deliver(
+        self, tick: int, target: int, message: Message, missed: dict[tuple[int, int], str], told: bool = False
+    ) -> bool:
+        """Whether the sender has been told that a copy was refused; it is told once."""
         why = missed.get((message.seq, target))
         if why == "refused" and message.sender != OUTSIDE:
-            back = Message(message.seq, REFUSED, target, E_FULL, message.payload)
-            self._queues[message.sender].append(back)
-        elif why:
+            if not told:
+                back = Message(message.seq, REFUSED, target, E_FULL, message.payload)
+                self._queues[message.sender].append(back)
+            return True
+        if why:
             self.losses.append(Loss(tick, target, message))
         elif target >= len(self._queues):
             self.violations.append(f"tick {tick}: message {message.seq} to unknown agent {target} was not refused")
         else:
             self._queues[target].append(message)
+        return told
+
+    def _discard(self, tick: int, agent: int, kinds: tuple[int, ...], number: int) -> None:
+        """What lay in the mailbox of an agent that is gone; a copy sent in this same tick never came into it."""
+        queue = self._queues[agent] if agent < len(self._queues) else deque[Message]()
+        found = next((message for message in queue if message.seq == number and message.kind in kinds), None)
+        if found:
+            queue.remove(found)
+            if found.kind not in (REFUSED, INFERENCE):
+                self.losses.append(Loss(tick, agent, found))
 
     def _take(self, tick: int, entry: StepEntry) -> tuple[Message, ...]:
         """The messages that the step names; number 0 is a wake, which no queue holds: it stands without a payload."""

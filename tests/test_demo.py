@@ -11,6 +11,7 @@ from cli_kit import Ended, child, here
 
 from faults.mutants import MUTANTS
 from faults.plan import parse_fault
+from harness.builds import ROOT
 from harness.commands import demo
 
 
@@ -78,3 +79,9 @@ def test_a_claim_that_does_not_hold_fails_the_demo(
     ended = here(capsys, "demo", "--json", "--store", str(tmp_path))
     assert ended.code == 1 and ended.json["held"] is False
     assert [claim["held"] for claim in ended.json["claims"]][:2] == [True, False]
+
+
+def test_the_page_shows_what_the_demo_prints(shown: Ended) -> None:
+    page = (ROOT / "docs" / "demo.md").read_text("utf-8")
+    block = re.search(r"```console\n\$ wasm-engine demo\n(.*?)```", page, re.S)
+    assert block and block[1] == shown.out, "put what `wasm-engine demo` prints into docs/demo.md"

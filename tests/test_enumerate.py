@@ -11,8 +11,10 @@ from faults.budget import check
 from faults.plan import Fault
 from harness.check import Checker
 from harness.enumeration import (
+    ACCELERATOR,
     NEVER,
     ORCHESTRATOR,
+    REMOVALS,
     WORKERS,
     Target,
     bare_plan,
@@ -95,13 +97,13 @@ def test_all_kill_points_of_hello_give_the_same_journal(capsys: pytest.CaptureFi
     told = ended.json
     assert ended.code == 0
     assert told["points"] == told["run"] == told["passed"] == sum(told["kinds"].values()) > 60
-    assert told["failed"] == told["unjudged"] == 0 and told["cases"] == []
+    assert told["failed"] == told["idle"] == told["unknown"] == 0 and told["cases"] == []
     assert 1 < told["distinct_traces"] <= told["points"]
     assert told["journal_digest"] == here(capsys, "run", "hello", "--json").json["journal_digest"]
 
 
 def test_the_sentence_says_how_many_of_how_many(capsys: pytest.CaptureFixture[str]) -> None:
-    ended = here(capsys, "enumerate", "hello", "--only-orchestrator", "--ticks", "3:3", "--jobs", "1")
+    ended = here(capsys, "enumerate", "hello", "--no-workers", "--orchestrator", "--ticks", "3:3", "--jobs", "1")
     assert ended.code == 0
     first, second = ended.out.splitlines()
     points = int(first.split("seed 1: ")[1].split()[0])
@@ -131,6 +133,18 @@ def test_a_run_that_fails_where_nobody_dies_is_said_at_once(tmp_path: Path) -> N
     ended = child("enumerate", "hello", "--build", str(bug))
     assert ended.code == 1 and ended.out == ""
     assert "hello fails even where nobody dies" in ended.err
+
+
+def test_the_accelerator_goes_at_every_token_in_every_way() -> None:
+    checker, whole = Checker(get("assistants")), target("assistants", ACCELERATOR)
+    points = kill_points(checker, whole)
+    tokens = [fault.number("request") for fault in points]
+    computed = [r.fields["request"] for r in checker.clean(bare_plan(checker, whole)).trace if r.kind == "inferred"]
+    assert len(set(computed)) > 100 and set(tokens) == set(computed)
+    assert all(tokens.count(token) == len(REMOVALS) for token in tokens)
+    for fault in points[:: len(points) // 12]:
+        row = checker.check(plan_of(checker, whole, fault)).row
+        assert (row.verdict, row.journal_digest) == ("PASS", row.twin_digest), str(fault)
 
 
 def test_wrong_input_is_refused_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:

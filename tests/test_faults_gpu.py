@@ -34,7 +34,7 @@ NAME = "assistants"
 
 def plan(*texts: str, checked: bool = False) -> Plan:
     faults = tuple(parse_fault(text) for text in texts)
-    physical = Physical(check_answers=checked)
+    physical = Physical(check_answers=checked, probe_ns=2_000_000)
     made = Plan(scenario=NAME, seed=SEED, inputs=get(NAME).workload(SEED), faults=faults, physical=physical)
     check(made)
     return made
@@ -132,6 +132,23 @@ def test_a_plan_of_devices_and_crashes_passes_all_oracles_those_of_other_devices
 def test_a_twin_is_run_without_wrong_devices_and_the_row_is_judged() -> None:
     checked = Checker(get(NAME)).check(plan("gpu.wrong@tick:4", checked=True))
     assert (checked.row.verdict, checked.row.detail) == ("PASS", "") and checked.twin.injections == []
+
+
+@pytest.mark.parametrize("tick", range(25, 33))
+def test_a_device_is_never_trusted_for_what_it_answered_before_it_was_lost(tick: int) -> None:
+    history = run("gpu.remove@tick:8,for=5ms", f"gpu.wrong@tick:{tick}", checked=True)
+    assert took_effect(history) == [True, True]
+    alive: dict[object, bool] = {}
+    trusted = 0
+    for record in history.trace:
+        if record.kind in ("device_spawned", "device_lost"):
+            alive[record.fields["device"]] = record.kind == "device_spawned"
+        elif record.kind == "device_trusted":
+            trusted += 1
+            assert alive[record.fields["device"]]
+        elif record.kind == "inferred":
+            assert alive[record.fields["device"]]
+    assert trusted >= 1
 
 
 def test_requests_of_the_twin_are_addressable_and_make_faults_of_devices() -> None:
@@ -343,6 +360,13 @@ def test_one_result_is_wrong_in_one_part(what: str, index: int) -> None:
     assert (first.token, first.logits, first.kv) == right[1:]
     assert [place for place in range(4) if got[place] != right[place]] == [index]
     assert bench.log[0][1]["request"] == OTHER and len(bench.compute(22)[0].kv) == 2
+
+
+def test_two_faults_do_not_make_one_result_wrong_and_right_again() -> None:
+    bench = Bench("gpu.wrong@tick:5,what=kv", "gpu.wrong@tick:5,what=kv")
+    bench.send(22, ONE)
+    assert bench.compute(22)[0].kv != b"kv" and fired(bench.log) == [0]
+    assert bench.compute(22)[0].kv != b"kv" and fired(bench.log) == [0, 1]
 
 
 def test_the_orchestrator_may_die_at_a_call_to_a_device_and_makes_none_afterwards() -> None:

@@ -178,7 +178,8 @@ def test_idle_runs_do_not_improve_the_bound() -> None:
 
 
 @pytest.mark.parametrize(
-    "sample", [[1000], [0, 2000, 2000], [5_000_000] * 9, [12_000_000, 17_000_000], [1, 10**12], list(range(10**6, 10**7, 10**5))]
+    "sample",
+    [[1000], [0, 2000, 2000], [5_000_000] * 9, [12_000_000, 17_000_000], [1, 10**12], list(range(10**6, 10**7, 10**5))],
 )
 def test_any_distribution_is_drawn_as_valid_svg_with_a_labelled_axis(sample: list[int]) -> None:
     drawings = charts.recovery_times({"ledger": sample, "_under": sample, "$x^{$": sample})

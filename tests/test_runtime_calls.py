@@ -20,7 +20,7 @@ from runtime import exports, journal
 from runtime.durability import JOURNAL
 from runtime.errors import Refused
 from runtime.orchestrator import Orchestrator
-from runtime.recovery import DECREES
+from runtime.recovery import DECREES, decree_line
 from runtime.state import Decree, Input, decode
 from runtime.telemetry import Record
 from runtime.versions import ALL
@@ -259,9 +259,9 @@ def test_a_decree_that_is_not_synced_does_not_travel() -> None:
     kept, pending = Decree(1, "decree:lost_workers", 3), Decree(2, "decree:lost_workers", 3)
     for name, data in {"journal": b"", "blobs": b""}.items():
         storage.write(name, 0, data)
-    storage.write(DECREES, 0, b"".join(msgspec.json.encode(d) + b"\n" for d in (kept, pending)))
+    storage.write(DECREES, 0, decree_line(kept) + decree_line(pending))
     mark = exports.Watermark(0, 1, 0, journal.GENESIS)
-    assert exports.read(exports.take(storage, mark, [pending])).files[DECREES] == msgspec.json.encode(kept) + b"\n"
+    assert exports.read(exports.take(storage, mark, [pending])).files[DECREES] == decree_line(kept)
 
 
 def test_an_export_of_a_restored_instance_is_as_good() -> None:

@@ -16,7 +16,7 @@ from harness.history import History
 from harness.simulation import journal_digest
 from runtime import journal
 from runtime.durability import JOURNAL
-from runtime.recovery import DECREES
+from runtime.recovery import DECREES, decree_line
 from runtime.state import Decree, decode, encode
 
 SOAK = os.environ.get("WASM_ENGINE_SOAK") == "1"
@@ -185,9 +185,22 @@ def test_a_decree_for_a_step_that_is_not_there_ends_nothing() -> None:
 
 def test_a_torn_decree_was_never_acted_on() -> None:
     tick, agent = poison_step()
-    files = {DECREES: b'{"agent":%d,"reason":"decree:lost_workers","tick":%d}' % (agent, tick)}
+    files = {DECREES: decree_line(Decree(agent, "decree:lost_workers", tick))[:-1]}
     history = simulation("hello", files=files).run()
     assert history.finished and journal_digest(history) == journal_digest(twin("hello"))
+
+
+@pytest.mark.parametrize("at", range(0, 60, 7))
+def test_a_damaged_decree_ends_the_list_of_them(at: int) -> None:
+    """The twin is the run whose list ends before it: a flipped digit is another agent's decree otherwise."""
+    tick, agent = poison_step()
+    good, bad = Decree(agent, "decree:lost_workers", tick), Decree(1 - min(agent, 1), "decree:lost_workers", tick + 1)
+    line = bytearray(decree_line(bad))
+    line[at] ^= 1
+    files = {DECREES: decree_line(good) + bytes(line) + decree_line(bad)}
+    history = simulation("hello", files=files).run()
+    assert history.finished
+    assert journal_digest(history) == journal_digest(simulation("hello", decrees=(good,)).run())
 
 
 def test_the_journal_of_a_run_holds_all_that_a_fold_needs() -> None:

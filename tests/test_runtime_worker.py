@@ -398,7 +398,7 @@ def test_a_module_that_imports_what_was_not_granted_fails_its_init_by_name() -> 
     ("changes", "status"),
     [
         ({"module": "0" * 64}, "refused:digest"),
-        ({"memory": 0}, "refused:limit"),
+        ({"memory": 1}, "refused:limit"),
     ],
 )
 def test_a_module_that_fails_a_load_check_fails_its_init_by_that_checks_name(

@@ -84,10 +84,12 @@ class FaultyDecoder:
         return self._wrong(results)
 
     def _wrong(self, results: list[Inference]) -> list[Inference]:
+        wrong: set[int] = set()  # one fault for a result: a second one could undo the first
         for index, fault in self._injector.armed("gpu.wrong"):
             item = addressed(fault, self._site)
-            if item is None:
+            if item is None or item.request in wrong:
                 continue
+            wrong.add(item.request)
             what = str(fault.get("what"))
             self._injector.fire(index, {**self._site.about(), "request": item.request, "what": what})
             results = [garbled(r, what) if r.request == item.request else r for r in results]

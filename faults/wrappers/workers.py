@@ -101,7 +101,6 @@ class FaultyWorkers:
         if self._stall(arrival, steps, about):
             return
         if self._kill("after", worker, steps, about):
-            self._inner.kill(worker)
             return
         for delay, copy in self._frame_faults("done", steps, frame, about):
             if delay:
@@ -120,17 +119,15 @@ class FaultyWorkers:
             return None
 
     def _kill(self, point: str, worker: int, steps: Iterable[Step], about: Fields) -> bool:
-        """Kill the worker if it is addressed at this point; all faults that address it fire with this one death."""
-        killed = False
+        """Kill the worker if it is addressed at this point; one fault fires per death, the next at the next attempt."""
         for tick, agent in steps:
             for index, fault in self._injector.armed_at("worker.kill", tick, agent):
                 if "hostcall" in fault.at or "byte" in fault.at or fault.get("point") != point:
                     continue
                 self._injector.fire(index, {**about, "tick": tick, "agent": agent, "point": point})
-                killed = True
-        if killed and point == "idle":
-            self._inner.kill(worker)
-        return killed
+                self._inner.kill(worker)
+                return True
+        return False
 
     def _stall(self, arrival: Arrival, steps: Iterable[Step], about: Fields) -> bool:
         for tick, agent in steps:

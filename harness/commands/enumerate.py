@@ -7,6 +7,7 @@ import re
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
@@ -24,7 +25,7 @@ from harness.commands.common import (
     seed_option,
     workers_option,
 )
-from harness.enumeration import NEVER, ORCHESTRATOR, WORKERS, Target, bare_plan, check_point, kill_points
+from harness.enumeration import ACCELERATOR, NEVER, ORCHESTRATOR, WORKERS, Target, bare_plan, check_point, kill_points
 from runtime.errors import Refused
 from scenarios import get
 
@@ -41,14 +42,16 @@ SHORT = 16
         "wasm-engine enumerate hello",
         "wasm-engine enumerate hello --orchestrator",
         "wasm-engine enumerate frames --ticks 10:12 --jobs 4 --json",
-        "wasm-engine enumerate ledger --only-orchestrator --ticks 60:60 --build ../other-checkout",
+        "wasm-engine enumerate assistants --no-workers --accelerator",
+        "wasm-engine enumerate ledger --no-workers --orchestrator --ticks 60:60 --build ../other-checkout",
     ),
 )
 @click.argument("scenario")
 @seed_option
 @workers_option
 @click.option("--orchestrator", is_flag=True, help="Also kill the orchestrator before, within, after each port call.")
-@click.option("--only-orchestrator", is_flag=True, help="Kill the orchestrator alone.")
+@click.option("--accelerator", is_flag=True, help="Also take the accelerator away at each token.")
+@click.option("--no-workers", is_flag=True, help="Leave the workers alive.")
 @click.option("--ticks", default="", metavar="A:B", help="Only in ticks A to B; all of them by default.")
 @click.option(
     "--jobs",
@@ -66,7 +69,8 @@ def enumerate_(
     seed: int,
     workers: int,
     orchestrator: bool,
-    only_orchestrator: bool,
+    accelerator: bool,
+    no_workers: bool,
     ticks: str,
     jobs: int,
     store: str,
@@ -76,12 +80,13 @@ def enumerate_(
     """Run SCENARIO once per moment at which a worker can die, and see that the journal stays the same.
 
     For each step: idle, on entering each host call, within each copy into a shared segment, and after it. A failing
-    point becomes a case below DIR/cases. Exit 12 when a point was not reached or could not be judged.
+    point becomes a case below DIR/cases. Exit 12 when a point could not be judged, or none had an effect.
     """
     code = elsewhere(build)
     if code is not None:
         return code
-    who = (ORCHESTRATOR,) if only_orchestrator else (WORKERS, ORCHESTRATOR) if orchestrator else (WORKERS,)
+    asked = ((WORKERS, not no_workers), (ORCHESTRATOR, orchestrator), (ACCELERATOR, accelerator))
+    who = tuple(name for name, wanted in asked if wanted)
     target = Target(get(scenario).name, seed, workers, who, *_ticks(ticks))
     checker = Checker(get(scenario))
     bare = checker.check(bare_plan(checker, target))
@@ -92,41 +97,65 @@ def enumerate_(
     points = kill_points(checker, target)
     ended = _run(target, len(points), jobs)
     clean = bare.row.journal_digest
-    passed = [one for one in ended if one.row.verdict == "PASS" and one.row.journal_digest == clean]
-    failed = [one for one in ended if one.row.verdict == "FAIL"]
-    traces = {one.row.trace_digest for one in ended}
-    written = _cases(checker, target, points, failed, Path(store))
+    counted = _Counted.of(ended, bare.row.journal_digest)
+    written = _cases(checker, target, points, counted.failed, Path(store))
     if as_json:
-        told: dict[str, object] = {
-            "scenario": scenario,
-            "points": len(points),
-            "run": len(ended),
-            "passed": len(passed),
-            "failed": len(failed),
-            "unjudged": len(ended) - len(passed) - len(failed),
-            "distinct_traces": len(traces),
-            "journal_digest": clean,
-            "kinds": kinds(points),
-            "cases": written,
-        }
-        print_json(told)
+        print_json(_told(scenario, points, counted, written))
     else:
         shares = ", ".join(f"{n} {kind}" for kind, n in kinds(points).items())
         print(f"{scenario}, seed {seed}: {len(points)} kill points: {shares or 'none'}")
-        same = ", same journal" if len(passed) == len(points) else " gave the same journal"
-        print(f"{len(passed)} of {len(points)} kill points{same}  {clean[:SHORT]}, {len(traces)} distinct traces")
-    _failures(points, [one for one in ended if one not in passed], as_json)
+        same = f"{len(counted.passed)} of {len(points)} kill points, same journal"
+        print(f"{same}  {counted.journal[:SHORT]}, {counted.traces} distinct traces")
+    _failures(points, [one for one in ended if one not in counted.passed], as_json)
     for path in written if not as_json else ():
         print(f"replay it: wasm-engine replay {path}{f' --build {build}' if build else ''}")
-    return _exit(len(points), len(passed), len(failed))
+    return _exit(len(points), counted)
 
 
-def _exit(points: int, passed: int, failed: int) -> int:
-    if failed:
+class _Counted(NamedTuple):
+    """The runs by verdict; all but the failed and the unknown gave the journal `journal`."""
+
+    passed: list[Ended]
+    idle: list[Ended]
+    failed: list[Ended]
+    unknown: int
+    traces: int
+    journal: str
+
+    @classmethod
+    def of(cls, ended: list[Ended], journal: str) -> _Counted:
+        same = [one for one in ended if one.row.journal_digest == journal]
+        passed = [one for one in same if one.row.verdict == "PASS"]
+        idle = [one for one in same if one.row.verdict == "IDLE"]
+        failed = [one for one in ended if one.row.verdict == "FAIL"]
+        unknown = len(ended) - len(passed) - len(idle) - len(failed)
+        return cls(passed, idle, failed, unknown, len({one.row.trace_digest for one in ended}), journal)
+
+
+def _told(scenario: str, points: list[Fault], counted: _Counted, written: list[str]) -> dict[str, object]:
+    """What `enumerate --json` prints."""
+    return {
+        "scenario": scenario,
+        "points": len(points),
+        "run": len(counted.passed) + len(counted.idle) + len(counted.failed) + counted.unknown,
+        "passed": len(counted.passed),
+        "failed": len(counted.failed),
+        "idle": len(counted.idle),
+        "unknown": counted.unknown,
+        "distinct_traces": counted.traces,
+        "journal_digest": counted.journal,
+        "kinds": kinds(points),
+        "cases": written,
+    }
+
+
+def _exit(points: int, counted: _Counted) -> int:
+    """A death that nobody notices, as the run is over, gives the same journal, but is not counted among the passed."""
+    if counted.failed:
         return 1
     if not points:
         return 5
-    return 0 if passed == points else 12
+    return 0 if counted.passed and len(counted.passed) + len(counted.idle) == points else 12
 
 
 def _ticks(text: str) -> tuple[int, int]:
@@ -145,6 +174,8 @@ def kinds(points: list[Fault]) -> dict[str, int]:
     for fault in points:
         if fault.kind == "orchestrator.kill":
             counts["port calls of the orchestrator"] += 1
+        elif fault.kind == "gpu.remove":
+            counts["removals of the accelerator"] += 1
         elif "hostcall" in fault.at:
             counts["host calls"] += 1
         elif "byte" in fault.at:
@@ -202,7 +233,7 @@ def _failures(points: list[Fault], bad: list[Ended], as_json: bool) -> None:
     """The points that did not pass; with --json on stderr, as stdout holds one object."""
     file = sys.stderr if as_json else sys.stdout
     for one in bad[:FAILURES_SHOWN]:
-        oracles = ", ".join(one.row.failed_oracles or one.row.unknown_oracles) or "not reached"
+        oracles = ", ".join(one.row.failed_oracles or one.row.unknown_oracles) or "no effect, same journal"
         print(f"{one.row.verdict} {points[one.row.run]}: {oracles}  {one.row.detail}".rstrip(), file=file)
     if len(bad) > FAILURES_SHOWN:
         print(f"and {len(bad) - FAILURES_SHOWN} more", file=file)

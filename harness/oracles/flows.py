@@ -8,13 +8,14 @@ without a crossing, effects that are not the calls made, numbers that skip.
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from harness.history import GuestCall, GuestEvent
 from harness.oracles.envelopes import Envelope
 from harness.oracles.reading import Block, Journal, JournalEffect, Step
-from runtime.state import INFERENCE, INPUT, MESSAGE, OUTSIDE, TOPIC, WAKE, Input, Publish, Schedule, Send
+from runtime.state import INFERENCE, INPUT, MESSAGE, OUTSIDE, REFUSED, TOPIC, WAKE, Input, Publish, Schedule, Send
 
 Key = tuple[int, int, str]  # tick, agent, kind of step
 
@@ -72,8 +73,10 @@ class Flows:
 
     `scheduled` and `wakes` per agent: payloads of tasks, and the number of own wake calls; `tasks` are (tick of
     admission, payload) over all agents.
-    `control` counts the refusals that the journal owes each sender, by (sender, seq). An inference request is sent to
-    its own agent: the copy is its result, lost when the request is refused or the result dropped.
+    `control` holds the refusals that the journal owes each sender, by (sender, seq): one for each message, however many
+    of its copies were refused, or 0 when it was dropped unread. `discarded` are (tick, kind) of refusals that were
+    dropped, and of tasks with a payload that were refused or dropped. An inference request is sent to its own agent:
+    the copy is its result, lost when the request is refused or the result dropped.
     """
 
     def __init__(self) -> None:
@@ -85,6 +88,7 @@ class Flows:
         self.tasks: list[tuple[int, bytes]] = []
         self.wakes: dict[int, int] = {}
         self.control: dict[tuple[int, int], int] = {}
+        self.discarded: list[tuple[int, int]] = []
         self.copies_lost: set[tuple[int, int]] = set()  # (seq, target)
         self.refusals: dict[int, int] = {}  # of inference requests: their number -> status
         self.answers: dict[int, Answer] = {}  # inference results by their request's number
@@ -105,8 +109,10 @@ class _Joiner:
         self._subscribers: list[list[int]] = [[] for _ in range(topics)]
         self._agents = 0
         self._given: dict[int, int] = {}  # by sender: how many numbers it was given
+        self._illegal: list[str] = []  # of this block: names of agents that were not spawned
 
     def block(self, block: Block) -> None:
+        self._illegal = [event[3] for event in block.events if event[0] == "illegal" and event[2] == "spawn"]
         for item in block.inputs:
             self._input(item, block)
         for number, entry in enumerate(block.inferences):
@@ -118,6 +124,10 @@ class _Joiner:
                 self._lost(block, number, event)
             elif event[0] in ("refused_request", "dropped_result"):
                 self._unanswered(block, number, event)
+            elif event[0] in ("refused_task", "dropped_wake"):
+                self._unscheduled(block, number, event)
+            elif event[0] == "dropped_refusal":
+                self._untold(block, number, event)
 
     def _give(self, sent: Sent) -> None:
         self.flows.sent[self._next(sent.sender)] = sent
@@ -134,7 +144,9 @@ class _Joiner:
         where = f"input {identity[0]}/{identity[1]}"
         ours = self._client.get(identity)
         data = _payload(ours, action)
-        if do == "spawn":
+        if do == "spawn" and action["spec"]["name"] in self._illegal:
+            self._illegal.remove(action["spec"]["name"])
+        elif do == "spawn":
             self._agents += 1
         elif do == "send":
             self._give(Sent(OUTSIDE, INPUT, 0, (agent,), data, block.tick, where))
@@ -218,8 +230,7 @@ class _Joiner:
         flows.copies_lost.add((seq, target))
         flows.undelivered.append(Undelivered(where, block.tick, op, seq, sent.sender, target))
         if op == "refused" and sent.sender != OUTSIDE and target < self._agents:
-            owed = (sent.sender, seq)
-            flows.control[owed] = flows.control.get(owed, 0) + 1
+            flows.control[sent.sender, seq] = 1
 
     def _answer(self, entry: dict[str, Any], block: Block, number: int) -> None:
         where, seq = f"block {block.block} inference {number}", entry["request"]
@@ -242,9 +253,33 @@ class _Joiner:
         flows.copies_lost.add((seq, agent))
         if op == "refused_request":
             flows.refusals[seq] = event[4]
-            flows.control[agent, seq] = flows.control.get((agent, seq), 0) + 1
+            flows.control[agent, seq] = 1
         kind = "refused" if op == "refused_request" else "dropped"
         flows.undelivered.append(Undelivered(where, block.tick, kind, seq, agent, agent))
+
+    def _unscheduled(self, block: Block, number: int, event: tuple[Any, ...]) -> None:
+        """A task that was refused, or dropped unread; a wake of the agent's own has no payload, and is none of them."""
+        op, agent, name = event
+        tasks = self.flows.scheduled.get(agent, [])
+        found = next((payload for payload in tasks if _name(payload) == name), None)
+        if found:
+            tasks.remove(found)
+            self.flows.discarded.append((block.tick, WAKE))
+        elif found is None and (op == "refused_task" or name != _name(b"")):
+            self.flows.unjoined.append(f"block {block.block} event {number}: {op} {name}, no task of agent {agent}")
+
+    def _untold(self, block: Block, number: int, event: tuple[Any, ...]) -> None:
+        """A refusal that was dropped before its sender read it."""
+        _, seq, agent = event
+        if not self.flows.control.get((agent, seq)):
+            self.flows.unjoined.append(f"block {block.block} event {number}: agent {agent} is owed no refusal of {seq}")
+            return
+        self.flows.control[agent, seq] = 0
+        self.flows.discarded.append((block.tick, REFUSED))
+
+
+def _name(payload: bytes) -> str:
+    return hashlib.sha256(payload).hexdigest()[:16]
 
 
 def _payload(ours: Input | None, action: Mapping[str, Any]) -> bytes | None:

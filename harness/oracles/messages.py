@@ -64,7 +64,7 @@ def _assigned(flows: Flows, step: Step, seq: int) -> tuple[str, ...]:
         if sent.tick < step.tick or sent.sender == OUTSIDE:
             return ()
         return (f"{place(step.at)}: consumed number {seq}, which {sent.where} sends only in tick {sent.tick}",)
-    if (agent, seq) in flows.control:
+    if flows.control.get((agent, seq)):
         return ()
     return (f"{place(step.at)}: agent {agent} consumed number {seq} ({sent.where}), of which it has no copy",)
 
@@ -278,11 +278,15 @@ def _changes(flows: Flows) -> dict[tuple[int, int], _Change]:
     for sent in flows.sent.values():
         if sent.targets:
             changes[sent.tick, int(sent.sender != OUTSIDE)][0][_key(sent.kind, sent.channel)] += len(sent.targets)
+    told: set[int] = set()
     for lost in flows.undelivered:
         sent = flows.sent[lost.seq]
         changes[lost.tick, 1][1][_key(sent.kind, sent.channel)] += 1
-        if lost.op == "refused" and (lost.sender, lost.seq) in flows.control:
+        if lost.op == "refused" and (lost.sender, lost.seq) in flows.control and lost.seq not in told:
+            told.add(lost.seq)
             changes[lost.tick, 1][0][REFUSED, 0] += 1
+    for tick, kind in flows.discarded:
+        changes[tick, 1][1][kind, 0] += 1
     for tick, payload in flows.tasks:
         changes[tick, 0][0][WAKE, 0] += bool(payload)
     for taken in flows.taken:
