@@ -143,6 +143,83 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     Mutant(
+        name="stale_kv_after_failover",
+        title="a batch that is redone elsewhere has the last token's KV cache of one step before",
+        scenario="assistants",
+        oracle="I24",
+        edits=(
+            Edit(
+                "router.py",
+                "            self._queue.insert(0, device.batch)\n            device.batch = None\n",
+                "            items = []\n"
+                "            for item in device.batch.items:\n"
+                "                row = len(item.kv) // max(1, item.position)\n"
+                "                kv = item.kv[:-row] + item.kv[-2 * row : -row] if item.position > 1 else item.kv\n"
+                "                items.append(InferenceItem(item.request, item.position, item.tokens, kv))\n"
+                "            device.batch.items = tuple(items)\n"
+                "            self._queue.insert(0, device.batch)\n            device.batch = None\n",
+            ),
+        ),
+    ),
+    Mutant(
+        name="answer_of_a_lost_device_used",
+        title="an answer that a device gave before it was lost counts when it arrives",
+        scenario="assistants",
+        oracle="I24",
+        edits=(
+            Edit(
+                "router.py",
+                '                self._telemetry.emit("infer_stale", process=process, lease=getattr(frame, "lease", 0))\n',
+                "                for result in getattr(frame, \"results\", ()):\n"
+                "                    self._results.setdefault(result.request, result)\n",
+            ),
+            Edit(
+                "router.py",
+                "            self._results[request.id] = result\n",
+                "            self._results.setdefault(request.id, result)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        name="header_tail_unchecked",
+        title="of the journal's header only the body and the digits of its sum are compared",
+        scenario="hello",
+        oracle="I27",
+        edits=(
+            Edit(
+                "journal.py",
+                "    if header != _header_line(body):\n",
+                "    if hashlib.sha256(body).hexdigest().encode() != header[-67:-3]:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        name="message_numbers_global",
+        title="message numbers come from one count for all agents",
+        scenario="ledger",
+        oracle="I32",
+        edits=(
+            Edit(
+                "broker.py",
+                "    return sequence(sender, (state.outside if sender == OUTSIDE else state.agents[sender].sent) + 1)\n",
+                "    return state.outside + sum(agent.sent for agent in state.agents) + 1\n",
+            ),
+        ),
+    ),
+    Mutant(
+        name="work_sent_to_a_dying_worker",
+        title="the next batch goes to a worker that has been killed and is not reaped yet",
+        scenario="ledger",
+        oracle="replay",
+        edits=(
+            Edit(
+                "pool.py",
+                "        while slot.queue and not slot.sent and not slot.dying:\n",
+                "        while slot.queue and not slot.sent:\n",
+            ),
+        ),
+    ),
+    Mutant(
         name="late_result_of_the_same_step",
         title="a result is matched by agent and step, whichever worker and lease it comes from",
         scenario="ledger",

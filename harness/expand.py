@@ -315,6 +315,8 @@ DEVICES: tuple[Recipe, ...] = (
     _batch("gpu.slow"),
     _batch("gpu.slow"),
     fail_load,
+    fail_load,
+    fail_load,
 )
 
 # Devices that compute wrong: only where every answer is checked (`Physical.check_answers`).

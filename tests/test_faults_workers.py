@@ -69,6 +69,26 @@ def test_two_kills_of_one_step_take_two_workers_when_they_stand_at_different_poi
     assert world.log.fired == [1, 0]
 
 
+def test_one_fault_fires_per_death_and_the_next_at_the_next_attempt() -> None:
+    world = World("worker.kill@tick:3,agent:1", "worker.kill@tick:3,agent:1", "worker.kill@tick:3,agent:0")
+    for worker in (1, 2, 3):
+        world.workers.send(worker, work(worker, worker, (3, 0), (3, 1)))
+        assert [index for index, _ in world.log] == [2, 0, 1][:worker]
+    assert world.toy.killed == [1, 2, 3] and world.toy.sent == []
+    world.workers.send(4, work(4, 4, (3, 0), (3, 1)))
+    assert len(world.toy.sent) == 1
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_two_faults_after_a_step_cost_two_workers(again: bool) -> None:
+    world = World(*["worker.kill@tick:3,agent:1,point:after"] * (1 + again))
+    passed = []
+    for worker in (1, 2):
+        world.workers.send(worker, work(worker, worker, (3, 1)))
+        passed += world.arrive((worker, done(worker, worker, (3, 1))))
+    assert len(world.toy.killed) == len(world.log) == 1 + again and len(passed) == 1 - again
+
+
 def test_a_worker_killed_after_its_step_takes_the_result_with_it() -> None:
     world = World("worker.kill@tick:3,agent:1,point:after")
     world.workers.send(1, work(1, 1, (3, 1)))

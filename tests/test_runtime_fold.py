@@ -255,35 +255,6 @@ def test_control_messages_take_no_room_from_messages() -> None:
     assert world.agent(0).reserved == 0
 
 
-def test_due_tasks_take_the_room_of_messages_and_are_refused_on_record() -> None:
-    world = World(agents=1, mailbox=2)
-    world.tick(*[Schedule(0, bytes([n]), 1) for n in range(4)])
-    committed = world.tick(Send(0, b"message"))
-    assert world.inbox(0) == [b"message", b"\0"]
-    names = [hashlib.sha256(bytes([n])).hexdigest()[:16] for n in (1, 2, 3)]
-    assert events(committed, "refused_task") == [("refused_task", 0, name) for name in names]
-    assert world.agent(0).tasks == []
-
-
-def test_a_publication_that_many_refuse_comes_back_once_and_each_copy_is_named() -> None:
-    world = World(agents=4, mailbox=1)
-    world.tick(*[Join(n, 0) for n in (1, 2, 3)], *[Operate("pause", n) for n in (1, 2, 3)])
-    world.tick(*[Send(n, b"full") for n in (1, 3)], Send(0, b"go"))
-    committed = world.tick(Send(0, b"go"), outcomes={0: Outcome("ok", (Effect("publish", 0, b"p"),))})
-    number = sequence(0, 1)
-    assert events(committed, "refused") == [("refused", number, 0, 1), ("refused", number, 0, 3)]
-    assert world.agent(0).mailbox == [Message(number, REFUSED, 1, E_FULL, b"p")] and world.agent(0).reserved == 1
-    assert [m.payload for m in world.agent(2).mailbox] == [b"p"]
-
-
-def test_a_step_brings_at_most_send_limit_refusals() -> None:
-    world = World(agents=4, mailbox=1, send_limit=5)
-    world.tick(*[Join(n, 0) for n in (1, 2, 3)], *[Operate("pause", n) for n in (1, 2, 3)])
-    world.tick(*[Send(n, b"full") for n in (1, 2, 3)])
-    world.tick(Send(0, b"go"), outcomes={0: Outcome("ok", tuple(Effect("publish", 0, b"p") for _ in range(5)))})
-    assert world.agent(0).reserved == len(world.agent(0).mailbox) == 5
-
-
 def test_an_input_into_a_full_mailbox_is_refused_on_record_alone() -> None:
     world = World(mailbox=1)
     committed = world.tick(Send(0, b"1"), Send(0, b"2"))

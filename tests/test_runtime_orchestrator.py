@@ -190,13 +190,15 @@ def cut(line: journal.Line, scenario: str = "hello") -> Files:
     return {**disk(scenario), JOURNAL: disk(scenario)[JOURNAL][: line.end], watermark.NAME: data}
 
 
-def test_a_journal_of_another_version_is_refused_by_name() -> None:
+@pytest.mark.parametrize("name", ["journal", "state", "snapshot"])
+def test_a_disk_of_another_version_is_refused_by_name(name: str) -> None:
     """SCM-1."""
     data = disk()[JOURNAL]
-    body = data[: data.index(b"\n")][10:-74].replace(b'"journal":%d' % ALL["journal"], b'"journal":99')
+    held, other = (b'"%b":%d' % (name.encode(), version) for version in (ALL[name], 99))
+    body = data[: data.index(b"\n")][10:-74].replace(held, other)
     header = b'{"header":%b,"sum":"%b"}' % (body, hashlib.sha256(body).hexdigest().encode())
     history = again({**disk(), JOURNAL: header + data[data.index(b"\n") :]})
-    assert "journal version 99 is not readable here" in history.failure_detail and history.guests == []
+    assert f"{name} version 99 is not readable here" in history.failure_detail and history.guests == []
 
 
 # --- snapshots: the journal outranks them -----------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from faults_kit import ToyGateway, ToyMemory, ToyStorage, ToyWorkers
 from runtime_kit import World
 
 from runtime import frames
+from runtime.errors import FrameRefused
 from runtime.fold import begin
 from runtime.frames import Done, Order, Result, Work, pack, unpack
 from runtime.physical import MS, Physical
@@ -132,7 +133,53 @@ def test_a_doubled_answer_counts_once_and_one_for_another_step_never() -> None:
     old = Result(0, records[0].n - 1, "ok", (), None, 0, 0)
     bench.workers.arrivals.append(Arrival(sent[0], pack(Done(3, sent[0], sent[1], (old,)))))
     assert bench.pool.collect() == []
-    assert bench.answer(*sent[:2], 0) == [0] and bench.answer(*sent[:2], 0) == []
+    bench.pool.advance()
+    (again,) = bench.sent()
+    assert bench.answer(*sent[:2], 0) == [], "the step was asked for again under another lease"
+    assert bench.answer(*again[:2], 0, 0) == [0] and bench.answer(*again[:2], 0) == []
+
+
+def test_a_step_that_an_answer_lacks_is_asked_for_again() -> None:
+    bench = Bench(workers=1)
+    bench.open(0, 1, 2)
+    (sent,) = bench.sent()
+    assert sent[2] == [0, 1, 2] and bench.answer(*sent[:2], 1) == [1]
+    seen = []
+    for _ in range(2):
+        bench.pool.advance()
+        ((worker, lease, who),) = bench.sent()
+        seen += who
+        assert bench.answer(worker, lease, *who) == who
+    assert sorted(seen) == [0, 2] and bench.pool.idle
+    assert bench.kinds("unanswered") == ["unanswered"] * 2
+
+
+def test_a_step_whose_agent_no_worker_can_load_ends_like_one_that_loses_workers() -> None:
+    bench = Bench(workers=1, lost_workers_max=3)
+    bench.open(0, 1)
+    for _ in range(3):
+        assert bench.pool.poisonous() == []
+        bench.pool.unable(1)
+    assert bench.pool.poisonous() == [1]
+
+
+def test_a_batch_that_fits_no_frame_goes_in_smaller_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frames, "MAX_FRAME", 150)
+    bench = Bench(workers=1)
+    bench.open(0, 1, 2)
+    done: list[int] = []
+    while not bench.pool.idle:
+        for worker, lease, who in bench.sent():
+            assert len(who) == 1
+            done += bench.answer(worker, lease, *who)
+        bench.pool.advance()
+    assert sorted(done) == [0, 1, 2]
+
+
+def test_a_step_that_fits_no_frame_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frames, "MAX_FRAME", 20)
+    with pytest.raises(FrameRefused, match=r"frame work: a frame of \d+ bytes; at most 20 fit"):
+        Bench().open(0)
 
 
 @pytest.mark.parametrize("data", [b"", b"garbage", pack(frames.Inputs(0, ()))])

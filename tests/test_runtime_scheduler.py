@@ -10,8 +10,6 @@ from hypothesis import strategies as st
 from runtime_kit import World, agent
 
 from runtime import scheduler
-from runtime.errors import Refused
-from runtime.fold import begin
 from runtime.scheduler import POLICIES, wait_bound
 from runtime.state import ACTIVE, STARTING, Operate, Send
 
@@ -110,9 +108,3 @@ def test_paused_agents_are_not_chosen_and_hold_up_nobody() -> None:
     assert world.ran() == [1]
     world.tick(Operate("resume", 0))
     assert world.ran() == [0] and world.inbox(0) == [b"kept"]
-
-
-def test_an_unknown_policy_is_refused_by_name() -> None:
-    world = World(agents=1, started=False, policy="luck")
-    with pytest.raises(Refused, match=r"unknown policy 'luck'.*round_robin, priority"):
-        begin(world.state, 0, [world.input(action, "genesis") for action in world.genesis])

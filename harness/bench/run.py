@@ -69,6 +69,26 @@ def measure(size: Size, quick: bool, news: Callable[[str], None]) -> Report:
     ticks = tuple(scale.tick_times(*run) for run in size.tick_runs)
     news("cost of a step among few and many")
     costs = {str(agents): scale.step_cost_us(agents, n) for agents, n in size.step_runs}
+    parts = Parts(times, pairs, judged, shares, missing, ticks, costs, memory, different)
+    return _report(size, quick, work, parts)
+
+
+class Parts(NamedTuple):
+    """What was measured, raw: CPU ns by variant, (floor, bare) CPU ns, µs per step by agents."""
+
+    times: dict[str, list[int]]
+    pairs: list[tuple[int, int]]
+    judged: Judged
+    shares: dict[str, float]
+    missing: list[str]
+    ticks: tuple[scale.Ticks, ...]
+    costs: dict[str, float]
+    memory: scale.Memory
+    different: list[str]
+
+
+def _report(size: Size, quick: bool, work: Work, parts: Parts) -> Report:
+    times, pairs, judged, shares, missing, ticks, costs, memory, different = parts
     ns = {name: median(values) for name, values in times.items()}
     messages = bench.messages(size.agents, size.ticks)
     bare_ns = median(b for _, b in pairs)

@@ -96,7 +96,6 @@ def enumerate_(
         return 1
     points = kill_points(checker, target)
     ended = _run(target, len(points), jobs)
-    clean = bare.row.journal_digest
     counted = _Counted.of(ended, bare.row.journal_digest)
     written = _cases(checker, target, points, counted.failed, Path(store))
     if as_json:

@@ -52,12 +52,12 @@ def _disagreement(name: str, data: bytes, expected: int | None) -> list[str]:
 def tampered(history: History, bounds: list[tuple[int, int]]) -> list[tuple[str, bytes, int]]:
     """Four damaged copies: (what was done, the bytes, the first bad block); places follow from the plan's digest.
 
-    The flip is anywhere; whole blocks are moved among the first `NEAR`, as the chain's rule is the same everywhere.
+    The flip is in the header or anywhere; whole blocks are moved among the first `NEAR`, as the chain's rule is the same everywhere.
     """
     key = hashlib.sha256(msgspec.json.encode(history.plan, order="sorted")).digest()
     picks = [int.from_bytes(key[i : i + 8], "big") for i in range(0, 32, 8)]
     data, last = history.journal, min(len(bounds) - 1, NEAR)
-    where = picks[0] % len(data)
+    where = picks[0] // 16 % (bounds[0][1] if picks[0] & 8 else len(data))  # half of them in the header
     flipped = bytearray(data)
     flipped[where] ^= 1 << picks[0] % 8
     hit = next(i for i, (start, end) in enumerate(bounds) if start <= where < end)
