@@ -26,6 +26,7 @@ check: setup
 
 soak: setup
 	@$(BIN)/wasm-engine stress --runs $(SOAK_RUNS) $(STRESS_ARGS)
+	@WASM_ENGINE_SOAK=1 $(BIN)/python -m pytest -n auto tests/test_runtime_crashes.py
 
 setup: $(STAMP)
 	@:

@@ -19,7 +19,7 @@ _HEAD = struct.Struct("<II")
 MAX_FRAME = 1 << 26  # bytes of a body
 
 
-class Image(Struct, frozen=True, array_like=True):
+class Image(Struct, frozen=True, array_like=True, gc=False):
     """An agent's memory and globals after step `n`; digest as in `snapshot.image_digest`."""
 
     digest: str
@@ -28,7 +28,7 @@ class Image(Struct, frozen=True, array_like=True):
     globals: tuple[int, ...]
 
 
-class ImageDelta(Struct, frozen=True, array_like=True):
+class ImageDelta(Struct, frozen=True, array_like=True, gc=False):
     """An image as the 4 KiB pages that differ from the image with digest `base` ("" is: all zero, no pages)."""
 
     base: str
@@ -39,7 +39,7 @@ class ImageDelta(Struct, frozen=True, array_like=True):
     globals: tuple[int, ...]
 
 
-class Replay(Struct, frozen=True, array_like=True):
+class Replay(Struct, frozen=True, array_like=True, gc=False):
     """A committed step to be fed again, the digest its outcome must have, and its image's ("" when it took none)."""
 
     record: StepRecord
@@ -47,7 +47,7 @@ class Replay(Struct, frozen=True, array_like=True):
     image: str
 
 
-class Base(Struct, frozen=True, array_like=True):
+class Base(Struct, frozen=True, array_like=True, gc=False):
     """Where an agent starts from on a worker that does not hold it: an image, or nothing (its init replays)."""
 
     spec: AgentSpec
@@ -55,7 +55,7 @@ class Base(Struct, frozen=True, array_like=True):
     replay: tuple[Replay, ...]
 
 
-class Order(Struct, frozen=True, array_like=True):
+class Order(Struct, frozen=True, array_like=True, gc=False):
     """One step to run; `base` is there when the worker is not known to hold the agent at step n - 1."""
 
     record: StepRecord
@@ -63,7 +63,7 @@ class Order(Struct, frozen=True, array_like=True):
     base: Base | None
 
 
-class Result(Struct, frozen=True, array_like=True):
+class Result(Struct, frozen=True, array_like=True, gc=False):
     """One step's outcome, or why there is none: `unserved` is "", "behind", "corrupt", "diverged" or "refused".
 
     `fuel` (trace only) covers the replay as well. `detail` names the step or (buffer, version) concerned.
@@ -81,21 +81,21 @@ class Result(Struct, frozen=True, array_like=True):
     detail: tuple[int, int] = (0, 0)
 
 
-class Work(Struct, frozen=True, array_like=True, tag="work"):
+class Work(Struct, frozen=True, array_like=True, tag="work", gc=False):
     incarnation: int
     worker: int
     lease: int
     orders: tuple[Order, ...]
 
 
-class Done(Struct, frozen=True, array_like=True, tag="done"):
+class Done(Struct, frozen=True, array_like=True, tag="done", gc=False):
     incarnation: int
     worker: int
     lease: int
     results: tuple[Result, ...]
 
 
-class InferenceItem(Struct, frozen=True, array_like=True):
+class InferenceItem(Struct, frozen=True, array_like=True, gc=False):
     """One request of a batch; `kv` is the session's whole cache before it, `position` tokens long."""
 
     request: int
@@ -104,7 +104,7 @@ class InferenceItem(Struct, frozen=True, array_like=True):
     kv: bytes
 
 
-class Infer(Struct, frozen=True, array_like=True, tag="infer"):
+class Infer(Struct, frozen=True, array_like=True, tag="infer", gc=False):
     """A batch for a device: requests of one model and of equal shape (number of tokens, position)."""
 
     incarnation: int
@@ -114,7 +114,7 @@ class Infer(Struct, frozen=True, array_like=True, tag="infer"):
     items: tuple[InferenceItem, ...]
 
 
-class Inferred(Struct, frozen=True, array_like=True, tag="inferred"):
+class Inferred(Struct, frozen=True, array_like=True, tag="inferred", gc=False):
     """A device's answer: results in the order of the items, or why there are none.
 
     `failure` is "", "load" (the model does not load), "memory" or "device" (its later answers mean nothing).
@@ -128,7 +128,7 @@ class Inferred(Struct, frozen=True, array_like=True, tag="inferred"):
     cost: int  # trace only: tokens computed
 
 
-class Inputs(Struct, frozen=True, array_like=True, tag="inputs"):
+class Inputs(Struct, frozen=True, array_like=True, tag="inputs", gc=False):
     """A client's message: the newest block it has seen released, and inputs (new ones or unacknowledged ones)."""
 
     cursor: int
@@ -145,7 +145,7 @@ class Output(Struct, frozen=True, array_like=True, gc=False):
     payload: bytes
 
 
-class Release(Struct, frozen=True, array_like=True, tag="release"):
+class Release(Struct, frozen=True, array_like=True, tag="release", gc=False):
     """What leaves with one synced block: acknowledgements (source, n) and outputs. `final` ends the run."""
 
     block: int

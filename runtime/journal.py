@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import msgspec
 from msgspec import Struct
@@ -26,18 +26,18 @@ INLINE_MAX = 256
 _BLOB_HEAD = struct.Struct("<32sI")
 
 
-class BlobRef(Struct, frozen=True):
+class BlobRef(Struct, frozen=True, gc=False):
     sha256: str
     size: int
 
 
-class JournalEffect(Struct, frozen=True, array_like=True):
+class JournalEffect(Struct, frozen=True, array_like=True, gc=False):
     op: str
     target: int
     payload: bytes | BlobRef
 
 
-class StepEntry(Struct, frozen=True):
+class StepEntry(Struct, frozen=True, gc=False):
     """One step: `inbox` are the sequence numbers it consumed, `seq` the first one given to its effects."""
 
     agent: int
@@ -51,7 +51,7 @@ class StepEntry(Struct, frozen=True):
     views: tuple[tuple[int, int], ...]
 
 
-class InferenceEntry(Struct, frozen=True):
+class InferenceEntry(Struct, frozen=True, gc=False):
     """One inference result as the journal holds it: `kv` are the KV cache's bytes for the request's tokens."""
 
     kv: bytes | BlobRef
@@ -63,7 +63,7 @@ class InferenceEntry(Struct, frozen=True):
 Event = tuple[str | int, ...]
 
 
-class Block(Struct, frozen=True):
+class Block(Struct, frozen=True, gc=False):
     """One tick. `root` is the state's digest after it, where a state snapshot was due, else ""."""
 
     decrees: tuple[Decree, ...]
@@ -138,6 +138,8 @@ def payload_of(held: bytes | BlobRef, blobs: dict[str, bytes]) -> bytes:
 
 
 def journal_effect(effect: Effect, blobs: list[tuple[str, bytes]]) -> JournalEffect:
+    if len(effect.payload) <= INLINE_MAX:
+        return cast(JournalEffect, effect)  # the same three fields, encoded alike
     return JournalEffect(effect.op, effect.target, stored(effect.payload, blobs))
 
 

@@ -68,8 +68,10 @@ class Pool:
         """Take a tick's steps and send each worker its batch."""
         self._pending = {record.agent: record for record in records}
         self._expiries, self._losses = {}, {}
-        for slot in self._slots:
-            batch = [r.agent for r in records if r.agent % len(self._slots) == slot.index]
+        batches: list[list[int]] = [[] for _ in self._slots]
+        for record in records:
+            batches[record.agent % len(batches)].append(record.agent)
+        for slot, batch in zip(self._slots, batches, strict=True):
             size = 1 if self._ports.hazard("pool.tiny_batch", records[0].tick, slot.index) else len(batch)
             slot.queue = [batch[i : i + size] for i in range(0, len(batch), size or 1)]
         for slot in self._slots:
@@ -82,7 +84,7 @@ class Pool:
     def poisonous(self) -> list[int]:
         """Pending steps that, sent alone, have taken `lost_workers_max` workers with them."""
         limit = self._physical.lost_workers_max
-        return [agent for agent in sorted(self._pending) if self._losses.get(agent, 0) >= limit]
+        return [a for a in sorted(self._losses) if self._losses[a] >= limit and a in self._pending]
 
     def again(self, agent: int) -> None:
         """Ask for a step once more under a new lease: what it read has been repaired, or its slot was altered."""

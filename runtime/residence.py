@@ -19,7 +19,12 @@ class Residence:
     def __init__(self, spec: AgentSpec) -> None:
         self.spec = spec
         self.image: HeldImage | None = None
-        self.replay: list[Replay] = []
+        self._since: list[tuple[StepRecord, Outcome]] = []
+
+    @property
+    def replay(self) -> list[Replay]:
+        """The committed steps since the image; made when asked for, as most are never fed again."""
+        return [Replay(r, outcome_digest(o.status, o.effects), o.image) for r, o in self._since]
 
     def base(self) -> Base:
         return Base(self.spec, self.image.image() if self.image else None, tuple(self.replay))
@@ -31,12 +36,13 @@ class Residence:
     def settle(self, record: StepRecord, outcome: Outcome, image: HeldImage | None, data: dict[int, bytes]) -> None:
         """Take a committed step in; `data` are the bytes of the buffer versions that it read, by buffer."""
         if outcome.status != "ok":
-            self.image, self.replay = None, []
+            self.image, self._since = None, []
             return
         if record.kind == "init":
-            self.image, self.replay = None, []
+            self.image, self._since = None, []
         if image:
-            self.image, self.replay = image, []
+            self.image, self._since = image, []
             return
-        kept = replace(record, views=tuple(replace(view, data=data[view.buffer]) for view in record.views))
-        self.replay.append(Replay(kept, outcome_digest(outcome.status, outcome.effects), outcome.image))
+        if record.views:
+            record = replace(record, views=tuple(replace(view, data=data[view.buffer]) for view in record.views))
+        self._since.append((record, outcome))

@@ -32,7 +32,7 @@ STARTING, ACTIVE, PAUSED, BACKOFF, QUARANTINED, TERMINATED = (
 GONE = (QUARANTINED, TERMINATED)
 
 
-class Limits(Struct, frozen=True, kw_only=True):
+class Limits(Struct, frozen=True, kw_only=True, gc=False):
     """What one agent may use. Memory and stack in bytes, fuel in wasmtime's units per step (WAS-4)."""
 
     fuel: int = 1_000_000
@@ -40,7 +40,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     table: int = 1_000
 
 
-class AgentSpec(Struct, frozen=True, kw_only=True):
+class AgentSpec(Struct, frozen=True, kw_only=True, gc=False):
     """One agent as declared: module by digest, granted groups of host functions, limits, buffers it reads."""
 
     capabilities: tuple[str, ...]
@@ -51,7 +51,7 @@ class AgentSpec(Struct, frozen=True, kw_only=True):
     reads: tuple[int, ...] = ()
 
 
-class BufferSpec(Struct, frozen=True, kw_only=True):
+class BufferSpec(Struct, frozen=True, kw_only=True, gc=False):
     """One shared buffer: its capacity in bytes and the id of its only writer."""
 
     capacity: int
@@ -59,7 +59,7 @@ class BufferSpec(Struct, frozen=True, kw_only=True):
     writer: int
 
 
-class ModelSpec(Struct, frozen=True, kw_only=True):
+class ModelSpec(Struct, frozen=True, kw_only=True, gc=False):
     """One declared model: its ONNX bytes by digest, and what the runtime must know to admit a request (INF-1).
 
     A decoder: a session holds at most `context` tokens below `vocabulary`, and `kv_bytes` of KV cache per token. A
@@ -77,7 +77,7 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
     vocabulary: int
 
 
-class Config(Struct, frozen=True, kw_only=True):
+class Config(Struct, frozen=True, kw_only=True, gc=False):
     """The logical options of a run (CFG-1). Physical ones (workers, leases) are `runtime.physical.Physical`."""
 
     backoff_ticks: int = 1
@@ -101,25 +101,25 @@ class Config(Struct, frozen=True, kw_only=True):
 # --- inputs: everything that enters from outside, operator actions included (ORC-4) ---------------------------------
 
 
-class Configure(Struct, frozen=True, tag_field="do", tag="configure"):
+class Configure(Struct, frozen=True, tag_field="do", tag="configure", gc=False):
     config: Config
 
 
-class Spawn(Struct, frozen=True, tag_field="do", tag="spawn"):
+class Spawn(Struct, frozen=True, tag_field="do", tag="spawn", gc=False):
     spec: AgentSpec
 
 
-class Send(Struct, frozen=True, tag_field="do", tag="send"):
+class Send(Struct, frozen=True, tag_field="do", tag="send", gc=False):
     agent: int
     payload: bytes
 
 
-class Publish(Struct, frozen=True, tag_field="do", tag="publish"):
+class Publish(Struct, frozen=True, tag_field="do", tag="publish", gc=False):
     payload: bytes
     topic: int
 
 
-class Schedule(Struct, frozen=True, tag_field="do", tag="schedule"):
+class Schedule(Struct, frozen=True, tag_field="do", tag="schedule", gc=False):
     """A task for an agent: a WAKE message with this payload, `ticks` from its admission."""
 
     agent: int
@@ -127,12 +127,12 @@ class Schedule(Struct, frozen=True, tag_field="do", tag="schedule"):
     ticks: int
 
 
-class Join(Struct, frozen=True, tag_field="do", tag="join"):
+class Join(Struct, frozen=True, tag_field="do", tag="join", gc=False):
     agent: int
     topic: int
 
 
-class Operate(Struct, frozen=True, tag_field="do", tag="operate"):
+class Operate(Struct, frozen=True, tag_field="do", tag="operate", gc=False):
     """An operator's action on an agent: pause, resume, terminate, release."""
 
     action: str
@@ -142,7 +142,7 @@ class Operate(Struct, frozen=True, tag_field="do", tag="operate"):
 Action = Configure | Spawn | Send | Publish | Schedule | Join | Operate
 
 
-class Input(Struct, frozen=True):
+class Input(Struct, frozen=True, gc=False):
     """One input; (source, n) is its identity, n counts from 1 in each source, `tick` is where it is due."""
 
     action: Action
@@ -151,7 +151,7 @@ class Input(Struct, frozen=True):
     tick: int
 
 
-class Decree(Struct, frozen=True):
+class Decree(Struct, frozen=True, gc=False):
     """A verdict that only physical evidence can give, admitted like an input: the step ends as failed(reason)."""
 
     agent: int
@@ -180,7 +180,7 @@ class Message(Struct, frozen=True, array_like=True, gc=False):
     payload: bytes
 
 
-class View(Struct, frozen=True, array_like=True):
+class View(Struct, frozen=True, array_like=True, gc=False):
     """One published version of a buffer that a step reads; `data` is filled in only for a replay."""
 
     buffer: int
@@ -199,7 +199,7 @@ class Grant(Struct, frozen=True, array_like=True, gc=False):
     capacity: int
 
 
-class StepRecord(Struct, frozen=True, array_like=True):
+class StepRecord(Struct, frozen=True, array_like=True, gc=False):
     """All that a step may observe beside its own state, fixed at select. `kind` is init, step or shutdown."""
 
     agent: int
@@ -228,7 +228,7 @@ class Effect(Struct, frozen=True, array_like=True, gc=False):
     payload: bytes = b""
 
 
-class Outcome(Struct, frozen=True, array_like=True):
+class Outcome(Struct, frozen=True, array_like=True, gc=False):
     """What a step did: "ok" with effects in call order, or a reason with none; the image's digest if it took one."""
 
     status: str
@@ -236,7 +236,7 @@ class Outcome(Struct, frozen=True, array_like=True):
     image: str = ""
 
 
-class Request(Struct, frozen=True, array_like=True):
+class Request(Struct, frozen=True, array_like=True, gc=False):
     """One admitted inference request: append `tokens` to the agent's session with a model, which holds `position`.
 
     `id` is a message number of the agent; `due` the tick in which its result is delivered; `life` the agent's life.
@@ -251,7 +251,7 @@ class Request(Struct, frozen=True, array_like=True):
     tokens: tuple[int, ...]
 
 
-class Inference(Struct, frozen=True, array_like=True):
+class Inference(Struct, frozen=True, array_like=True, gc=False):
     """A request's result: the next token, the sha256 (hex) of the last position's logits, the KV cache of its tokens.
 
     `logits` covers little-endian float32 bytes, `kv` is int8, kv_bytes for each token, in order.

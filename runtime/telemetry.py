@@ -49,9 +49,11 @@ class Telemetry:
         if not self._hooks:
             return
         at = self._now()
+        last = self._hooks[-1]
         for hook in tuple(self._hooks):
+            own = fields if hook is last else dict(fields)  # no hook sees another's changes
             try:
-                hook(Record(at, kind, self.incarnation, self.tick, dict(fields)))  # no hook sees another's changes
+                hook(Record(at, kind, self.incarnation, self.tick, own))
             except Exception:
                 self._hooks.remove(hook)
                 self.dropped += 1

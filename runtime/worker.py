@@ -94,7 +94,7 @@ class WorkerCore:
             hosted, replayed = restored, len(order.base.replay)
             if hosted.n != record.n - 1:
                 return _unserved(record, "behind", hosted.n)
-        payloads = self._views(record)
+        payloads = self._views(record) if record.views else {}
         if isinstance(payloads, tuple):
             return Result(record.agent, record.n, "", (), None, 0, 0, "corrupt", payloads)
         status, effects = self._run(hosted, record, order.fuel, payloads)
@@ -158,7 +158,8 @@ class WorkerCore:
         """One step of the instance; a failure closes it, as its memory is discarded."""
         guest = hosted.guest
         assert guest is not None
-        inbox = [envelope(m.kind, m.sender, m.seq, m.channel, m.payload) for m in record.inbox]
+        put = _ENVELOPE.pack  # `envelope`, without a call for each
+        inbox = [put(m.kind, m.sender, m.seq, m.channel, len(m.payload)) + m.payload for m in record.inbox]
         if record.views:
             inbox += [envelope(BUFFER, 0, v.version, v.buffer, payloads[v.buffer]) for v in record.views]
         step = guest.run(

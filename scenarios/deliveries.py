@@ -42,7 +42,7 @@ _DISCARDED = {"dropped": (MESSAGE, TOPIC, INPUT), "dropped_refusal": (REFUSED,),
 
 
 class Loss(NamedTuple):
-    """A message that reached no mailbox, and nobody gets back: its target is gone, or an input was refused."""
+    """A message that nobody read and nobody gets back: its target is gone, or an input was refused."""
 
     tick: int
     target: int

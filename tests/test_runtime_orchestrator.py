@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 from runtime_kit import SEED, booted, carry_on, plan_of, play, simulation, told, twin
 
+from harness.assembly import ModuleArtifacts
 from harness.history import History
 from harness.simulation import Simulation, journal_digest, trace_digest
 from runtime import journal, snapshot, watermark
@@ -19,6 +20,7 @@ from runtime.snapshot import AgentFile, StateFile, pack_file, unpack_agent, unpa
 from runtime.state import Input, Send, decode, encode
 from runtime.versions import ALL
 from scenarios.edges import FLOOD, GROW, POINTER, SINK, TRAP
+from scenarios import registry
 from scenarios.registry import get
 
 Files = dict[str, bytes]
@@ -436,3 +438,26 @@ def test_a_tick_waits_for_the_inputs_that_are_due_in_it() -> None:
 
 def test_snapshot_names_are_those_that_recovery_reads() -> None:
     assert {snapshot.agent_name(0, 1), snapshot.state_name(1)} <= set(play("hello", keep_snapshots=64).files)
+
+
+# --- modules that are gone --------------------------------------------------------------------------------------------
+
+
+def test_a_run_whose_modules_are_gone_ends_their_steps_by_decree(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A restore that finds no module is repeated a few times; then the step, and later each init, fails by name."""
+    found = ModuleArtifacts.get
+    calls: list[str] = []
+
+    def get(self: ModuleArtifacts, digest: str) -> bytes:
+        calls.append(digest)
+        if len(calls) > len(registry.get("hello").agents):
+            raise KeyError(digest)
+        return found(self, digest)
+
+    monkeypatch.setattr(ModuleArtifacts, "get", get)
+    blocks = [line.block for line in journal.read(twin("hello").journal).lines]
+    tick, agent = next((b.tick, s.agent) for b in blocks for s in b.steps if s.kind == "step")
+    history = play("hello", f"worker.kill@tick:{tick},agent:{agent}")
+    statuses = [s.status for line in journal.read(history.journal).lines for s in line.block.steps if s.status != "ok"]
+    assert history.finished and told(history, "unable")
+    assert statuses[0] == "decree:lost_workers" and set(statuses[1:]) <= {"decree:lost_workers", "refused:digest"}

@@ -89,6 +89,13 @@ class Bench:
         return sum(guest.ran for guest in self.guests.made)
 
 
+class Nowhere:
+    """Has no module any more."""
+
+    def get(self, digest: str) -> bytes:
+        raise KeyError(digest)
+
+
 # --- order ------------------------------------------------------------------------------------------------------------
 
 
@@ -421,3 +428,24 @@ def test_what_the_module_does_after_its_send_is_what_is_sent_only_within_the_ste
     """The bytes are read after the step: the page for authors says they must stay unchanged until then."""
     store = f"(drop {send(0, 1)}) (i32.store8 (i32.const 0) (i32.const 7)) (i32.const 0)"
     assert real(wat(before=SENDING, step=store))[1].effects == (Effect("send", 0, b"\x07"),)
+
+
+def test_a_module_that_loads_no_more_at_a_restore_is_said_so_and_nothing_of_the_agent_runs() -> None:
+    bench = Bench()
+    bench.run(2)
+    record = bench.record()
+    bench.worker = WorkerCore(1, bench.guests, bench.memory, Nowhere())
+    result = bench.serve(record, bench.residence.base())
+    assert (result.unserved, result.status, bench.ran) == ("refused", "", 2)
+    bench.worker = WorkerCore(1, bench.guests, bench.memory, AnyArtifact())
+    assert bench.serve(record, bench.residence.base()).status == "ok"
+
+
+def test_answers_that_fit_no_frame_together_are_given_as_far_as_they_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench()
+    order = Order(bench.record(), 1000, Base(SPEC, None, ()))
+    (whole,) = bench.worker.handle(pack(Work(1, 1, 1, (order,))))
+    frame = pack(Work(1, 1, 1, (order,) * 3))
+    monkeypatch.setattr(frames, "MAX_FRAME", len(whole))
+    monkeypatch.setattr("runtime.worker.unpack", lambda data: Work(1, 1, 1, (order,) * 3))
+    assert bench.worker.handle(frame) == [whole]

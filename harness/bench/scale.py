@@ -27,6 +27,7 @@ from scenarios.bench import bench
 
 SNAPSHOT_EVERY = 16  # in the runs that compare sizes, so that each holds whole rounds of snapshots
 SMALL_AGENTS, SMALL_TICKS = 4, 12
+NOISE_BYTES = 1 << 20
 
 
 class Ticks(Struct, frozen=True):
@@ -40,7 +41,10 @@ class Ticks(Struct, frozen=True):
 
 
 class Memory(Struct, frozen=True):
-    """Resident memory over runs in one process; the slope is between the medians of its second and its last tenth."""
+    """Resident memory over runs in one process; the slope is between the medians of its second and its last tenth.
+
+    A change of less than `NOISE_BYTES` in all is no slope: the allocator gives and takes as much by itself.
+    """
 
     runs: int
     agents: int
@@ -140,5 +144,5 @@ def memory_over(runs: int) -> Memory:
         SMALL_TICKS,
         round(resident[0] / 2**20, 1),
         round(resident[-1] / 2**20, 1),
-        round((late - early) / between, 1),
+        round((late - early) / between, 1) if abs(late - early) >= NOISE_BYTES else 0.0,
     )
