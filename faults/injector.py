@@ -32,7 +32,9 @@ class Injector:
         self._counts: dict[tuple[int | str, ...], int] = {}
         self._steps: dict[tuple[str, int, int], list[int]] = {}
         self._owed: dict[tuple[int | str, ...], list[int]] = {}
+        self._left: dict[str, int] = {}
         for index, fault in self._armed.items():
+            self._left[fault.kind] = self._left.get(fault.kind, 0) + 1
             if "tick" in fault.at and "agent" in fault.at:
                 step = (fault.kind, fault.number("tick"), fault.number("agent"))
                 self._steps.setdefault(step, []).append(index)
@@ -47,15 +49,33 @@ class Injector:
 
     def armed_at(self, kind: str, tick: int, agent: int) -> list[tuple[int, Fault]]:
         """Faults of this kind at that step that have not fired, in plan order."""
-        indices = self._steps.get((kind, tick, agent), ())
+        indices = self._steps.get((kind, tick, agent))
+        if indices is None:
+            return []
         return [(index, self._armed[index]) for index in indices if index in self._armed]
+
+    def is_armed_at(self, kind: str, tick: int, agent: int) -> bool:
+        """Whether `armed_at` has any, at less cost: asked for every step."""
+        return (kind, tick, agent) in self._steps and bool(self.armed_at(kind, tick, agent))
+
+    def is_armed_kind(self, *kinds: str) -> bool:
+        """Whether `armed` has any, at less cost: asked at every port call."""
+        left = self._left
+        if left:
+            for kind in kinds:
+                if kind in left:
+                    return True
+        return False
 
     def is_armed(self, index: int) -> bool:
         return index in self._armed
 
     def fire(self, index: int, fields: Fields) -> None:
         """The fault has been carried out; it never fires again."""
-        del self._armed[index]
+        kind = self._armed.pop(index).kind
+        self._left[kind] -= 1
+        if not self._left[kind]:
+            del self._left[kind]
         self._record(index, fields)
 
     def note(self, index: int, fields: Fields) -> None:

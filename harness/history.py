@@ -18,7 +18,7 @@ from runtime.state import Input
 from runtime.telemetry import Record
 
 
-class GuestCall(NamedTuple):
+class GuestCall(Struct, frozen=True, gc=False):
     """One host call as the module made it; `data` are the bytes in its memory, None when out of range."""
 
     op: str
@@ -28,7 +28,7 @@ class GuestCall(NamedTuple):
     data: bytes | None
 
 
-class GuestEvent(NamedTuple):
+class GuestEvent(Struct, frozen=True, gc=False):
     """One crossing into a module: first runs, repeated runs after a loss, and replays alike.
 
     `inbox` holds the envelopes exactly as they were put into the module's memory.

@@ -36,12 +36,12 @@ def next_sequence(state: State, sender: int) -> int:
 
 
 def take_sequence(state: State, sender: int = OUTSIDE) -> int:
-    number = next_sequence(state, sender)
     if sender == OUTSIDE:
         state.outside += 1
-    else:
-        state.agents[sender].sent += 1
-    return number
+        return state.outside
+    agent = state.agents[sender]
+    agent.sent += 1
+    return sequence(sender, agent.sent)
 
 
 def deliver(
@@ -112,8 +112,22 @@ def _name(payload: bytes) -> str:
 
 
 def send(state: State, sender: int, target: int, payload: bytes, events: list[Event], kind: int = MESSAGE) -> int:
-    number = take_sequence(state, sender)
-    deliver(state, target, Message(number, kind, sender, 0, payload), sender, events)
+    """The way of nearly every message, in one function; what is not plain goes on in `deliver`."""
+    agents = state.agents
+    if sender == OUTSIDE:
+        number = state.outside = state.outside + 1
+    else:
+        agent = agents[sender]
+        agent.sent = count = agent.sent + 1
+        number = (sender + 1) << 32 | count
+    message = Message(number, kind, sender, 0, payload)
+    if 0 <= target < len(agents):
+        receiver = agents[target]
+        assert state.config is not None
+        if receiver.phase not in GONE and len(receiver.mailbox) - receiver.reserved < state.config.mailbox:
+            receiver.mailbox.append(message)
+            return number
+    deliver(state, target, message, sender, events)
     return number
 
 

@@ -100,8 +100,10 @@ def begin(
         inferences = requests.still_wanted(state, asked, inferences)
     requests.deliver(state, tick, inferences)
     for index, agent in enumerate(state.agents):
-        supervisor.restart_due(index, agent, tick, events)
-        _wake(state, index, tick, events)
+        if agent.phase == BACKOFF:
+            supervisor.restart_due(index, agent, tick, events)
+        if agent.wakes or agent.tasks:
+            _wake(state, index, tick, events)
     records = _closing(state, config, events) if tick >= config.last_tick else _stepping(state, config)
     stepping = {record.agent for record in records}
     ending = tuple(decree for decree in decrees if decree.agent in stepping)  # a decree ends a step, or nothing
@@ -188,7 +190,7 @@ def _record(state: State, config: Config, index: int, kind: str) -> StepRecord:
         inbox = tuple(agent.mailbox)
         agent.mailbox = []
         agent.reserved = 0
-        views = _views(state, config, agent)
+        views = _views(state, config, agent) if agent.spec.reads else ()
         snapshot = state.tick >= agent.image_due
     if snapshot:
         ahead = (index - state.tick) % config.snapshot_every
@@ -242,7 +244,8 @@ def commit(state: State, opened: Open, outcomes: Mapping[int, Outcome]) -> Commi
     for record in opened.records:
         outcome = outcomes[record.agent]
         sequence = broker.next_sequence(state, record.agent)
-        messages += sum(effect.op in ("send", "publish") for effect in outcome.effects)
+        for effect in outcome.effects:
+            messages += effect.op == "send" or effect.op == "publish"
         _settle(state, config, record, outcome, opened.events)
         steps.append(_entry(record, outcome, sequence, blobs))
     if opened.tick >= config.last_tick:
@@ -283,14 +286,15 @@ def _settle(state: State, config: Config, record: StepRecord, outcome: Outcome, 
     if record.kind == "init":
         lifecycle.move(record.agent, agent, ACTIVE, events)
     for effect in outcome.effects:
-        _effect(state, record, effect, events)
+        if effect.op == "send":
+            broker.send(state, record.agent, effect.target, effect.payload, events)
+        else:
+            _effect(state, record, effect, events)
 
 
 def _effect(state: State, record: StepRecord, effect: Effect, events: list[Event]) -> None:
     op, target = effect.op, effect.target
-    if op == "send":
-        broker.send(state, record.agent, target, effect.payload, events)
-    elif op == "publish":
+    if op == "publish":
         broker.publish(state, record.agent, target, effect.payload, events)
     elif op == "wake":
         _ask_wake(state, record.agent, record.tick + max(1, target), events)

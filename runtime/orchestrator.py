@@ -8,8 +8,7 @@ leaves before its block is synced; what is lost is run again from images and rec
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import google_crc32c
@@ -39,6 +38,23 @@ class Wait(NamedTuple):
 
     deadline: int | None
     done: bool
+
+
+class _Phase:
+    """A phase within another; a death leaves it as it is, so that it can be asked where it happened."""
+
+    __slots__ = ("_orchestrator", "_outer", "_phase")
+
+    def __init__(self, orchestrator: Orchestrator, phase: str) -> None:
+        self._orchestrator, self._phase = orchestrator, phase
+        self._outer = orchestrator.phase
+
+    def __enter__(self) -> None:
+        self._orchestrator.phase = self._phase
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if kind is None:
+            self._orchestrator.phase = self._outer
 
 
 class Orchestrator(Calls):
@@ -145,12 +161,9 @@ class Orchestrator(Calls):
             self._router.collect()
         self._pump()
 
-    @contextmanager
-    def _in(self, phase: str) -> Iterator[None]:
+    def _in(self, phase: str) -> _Phase:
         """Name what is being done, for telemetry and for whoever asks where a port was called from."""
-        outer, self.phase = self.phase, phase
-        yield
-        self.phase = outer
+        return _Phase(self, phase)
 
     # --- boot -------------------------------------------------------------------------------------------------------
 
@@ -294,7 +307,9 @@ class Orchestrator(Calls):
             self._pool.again(result.agent)
             return
         try:
-            effects = tuple(self._complete(result, effect) for effect in result.effects)
+            effects = result.effects
+            if self.state.buffers:
+                effects = tuple([self._complete(result, effect) for effect in effects])
             if result.image:
                 self._images[result.agent] = self._base_for(result).next_image(result.image)
         except FrameRefused:
@@ -362,11 +377,11 @@ class Orchestrator(Calls):
         """Images, step records and buffer versions, for whoever must be restored."""
         for record in opened.records:
             outcome = self._outcomes[record.agent]
-            data = {v.buffer: self._versions[v.buffer, v.version] for v in record.views}
+            data = {v.buffer: self._versions[v.buffer, v.version] for v in record.views} if record.views else {}
             self._residences[record.agent].settle(record, outcome, self._images.get(record.agent), data)
             if outcome.status != "ok":
                 self.telemetry.emit("failed", agent=record.agent, reason=outcome.status)
-            for effect in outcome.effects:
+            for effect in outcome.effects if record.grants else ():
                 if effect.op == "buffer":
                     version = self.state.buffers[effect.target].version
                     self._versions[effect.target, version] = effect.payload

@@ -83,6 +83,8 @@ class Pool:
 
     def poisonous(self) -> list[int]:
         """Pending steps that, sent alone, have taken `lost_workers_max` workers with them."""
+        if not self._losses:
+            return []
         limit = self._physical.lost_workers_max
         return [a for a in sorted(self._losses) if self._losses[a] >= limit and a in self._pending]
 

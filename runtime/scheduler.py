@@ -28,10 +28,12 @@ def select(state: State) -> list[int]:
     """The agents that run in this tick, in the order in which their steps are committed."""
     config = state.config
     assert config is not None
-    candidates = [index for index, agent in enumerate(state.agents) if ready(agent)]
-    for index in candidates:
-        if state.agents[index].ready_since < 0:
-            state.agents[index].ready_since = state.tick
+    agents, candidates = state.agents, []
+    for index, agent in enumerate(agents):
+        if (agent.phase == ACTIVE and agent.mailbox) or agent.phase == STARTING:
+            candidates.append(index)
+            if agent.ready_since < 0:
+                agent.ready_since = state.tick
     if config.policy == "round_robin":
         cursor = state.cursor
         ordered = [i for i in candidates if i >= cursor] + [i for i in candidates if i < cursor]

@@ -70,7 +70,8 @@ class HeldImage:
             raise FrameRefused("page difference for another base", todo="the step runs again")
         if delta.size % PAGE or len(delta.pages) * PAGE > delta.size:
             raise FrameRefused("page difference of an impossible size", todo="the step runs again")
-        memory = bytearray(self.memory[: delta.size].ljust(delta.size, b"\0"))
+        held = self.memory
+        memory = bytearray(held if len(held) == delta.size else held[: delta.size].ljust(delta.size, b"\0"))
         hashes = self.hashes[: delta.size // PAGE]
         hashes += [_ZERO_HASH] * (delta.size // PAGE - len(hashes))
         for index, data in delta.pages:

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 
-class Record(Struct, frozen=True):
+class Record(Struct, frozen=True, gc=False):
     at: int
     kind: str
     incarnation: int

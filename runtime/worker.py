@@ -70,7 +70,7 @@ class WorkerCore:
     def _serve(self, order: Order) -> Result:
         record = order.record
         hosted = self._hosted.get(record.agent)
-        if hosted and hosted.n == record.n and hosted.answer:
+        if hosted is not None and hosted.n == record.n and hosted.answer is not None:
             self._store(hosted)
             return hosted.answer
         before = self.fuel_spent
@@ -144,7 +144,7 @@ class WorkerCore:
 
     def _views(self, record: StepRecord) -> Mapping[int, bytes] | tuple[int, int]:
         """The bytes of each version the step reads, copied then checked; or the first (buffer, version) that is bad."""
-        payloads = {}
+        payloads: dict[int, bytes] = {}
         for view in record.views:
             data = view.data if view.data is not None else buffers.read(self._memory, view.capacity, view)
             if data is None:

@@ -13,6 +13,8 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from faults.plan import Fault, Plan
 from harness.history import Crash, GuestCall, GuestEvent, History, Injection, Receipt, StoreEvent
 from harness.oracles import Finding, Judged, Verdict, judge
@@ -142,7 +144,7 @@ class World:
     def guest(self, tick: int, agent: int, **changes: Any) -> None:
         """Change what the crossing of this step was."""
         at = next(i for i, g in enumerate(self.guests) if (g.tick, g.agent) == (tick, agent))
-        self.guests[at] = self.guests[at]._replace(**changes)
+        self.guests[at] = msgspec.structs.replace(self.guests[at], **changes)
 
     def step(self, block: int, agent: int) -> dict[str, Any]:
         found: dict[str, Any] = next(s for s in self.bodies[block - 1]["steps"] if s["agent"] == agent)

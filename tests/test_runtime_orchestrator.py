@@ -20,7 +20,6 @@ from runtime.snapshot import AgentFile, StateFile, pack_file, unpack_agent, unpa
 from runtime.state import Input, Send, decode, encode
 from runtime.versions import ALL
 from scenarios.edges import FLOOD, GROW, POINTER, SINK, TRAP
-from scenarios import registry
 from scenarios.registry import get
 
 Files = dict[str, bytes]
@@ -445,18 +444,18 @@ def test_snapshot_names_are_those_that_recovery_reads() -> None:
 
 def test_a_run_whose_modules_are_gone_ends_their_steps_by_decree(monkeypatch: pytest.MonkeyPatch) -> None:
     """A restore that finds no module is repeated a few times; then the step, and later each init, fails by name."""
+    blocks = [line.block for line in journal.read(twin("hello").journal).lines]
+    tick, agent = next((b.tick, s.agent) for b in blocks for s in b.steps if s.kind == "step")
     found = ModuleArtifacts.get
-    calls: list[str] = []
+    hello, calls = get("hello"), list[str]()
 
-    def get(self: ModuleArtifacts, digest: str) -> bytes:
+    def vanishing(self: ModuleArtifacts, digest: str) -> bytes:
         calls.append(digest)
-        if len(calls) > len(registry.get("hello").agents):
+        if len(calls) > len(hello.agents):
             raise KeyError(digest)
         return found(self, digest)
 
-    monkeypatch.setattr(ModuleArtifacts, "get", get)
-    blocks = [line.block for line in journal.read(twin("hello").journal).lines]
-    tick, agent = next((b.tick, s.agent) for b in blocks for s in b.steps if s.kind == "step")
+    monkeypatch.setattr(ModuleArtifacts, "get", vanishing)
     history = play("hello", f"worker.kill@tick:{tick},agent:{agent}")
     statuses = [s.status for line in journal.read(history.journal).lines for s in line.block.steps if s.status != "ok"]
     assert history.finished and told(history, "unable")

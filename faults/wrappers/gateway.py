@@ -47,7 +47,7 @@ class FaultyGateway:
                 self._inner.send(copy)
 
     def _decode(self, frame: bytes) -> object:
-        if not self._injector.is_owed and not self._injector.armed(*KINDS):
+        if not self._injector.is_owed and not self._injector.is_armed_kind(*KINDS):
             return None
         try:
             return unpack(frame)

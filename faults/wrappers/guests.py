@@ -51,6 +51,11 @@ class VisibleFaults:
         """Whether any fault of the plan can strike within a step of this agent."""
         return self._all or agent in self._agents
 
+    def at(self, tick: int, agent: int) -> bool:
+        """Whether any visible fault addresses this step."""
+        step = tick, agent
+        return step in self._traps or step in self._pointers
+
     def trap(self, arguments: StepArguments) -> tuple[int, int]:
         """(host call, fault) of the first trap of this step; (0, -1) for none."""
         return min(self._of(self._traps, arguments), default=(0, -1))
@@ -86,7 +91,10 @@ class FaultyGuest:
 
     def run(self, arguments: StepArguments) -> GuestStep:
         site = self._site
-        site.tick, site.agent, site.stored = arguments.tick, arguments.agent, 0
+        tick, agent = site.tick, site.agent = arguments.tick, arguments.agent
+        site.stored = 0
+        if not self._visible.at(tick, agent) and not self._injector.is_armed_at("worker.kill", tick, agent):
+            return self._inner.run(arguments)
         killed_at, kill = self._kill_of(arguments)
         trapped_at, trap = self._visible.trap(arguments)
         stops = [stop for stop in (arguments.stop_at, killed_at, trapped_at) if stop]

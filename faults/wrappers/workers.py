@@ -6,9 +6,12 @@ frame, never by a worker's number; what is not addressed passes untouched and in
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterable
 from functools import partial
 
+import google_crc32c
+import msgspec
 from msgspec import Struct
 
 from faults.injector import Fields, Injector, Later, Step
@@ -21,6 +24,54 @@ from runtime.ports import Arrival, Workers
 from runtime.state import View
 
 _WATCHED = ("worker.kill", "worker.stall", "buffer.flip", *FRAME_KINDS)
+
+
+class _Record(Struct, array_like=True, gc=False):
+    agent: int
+    n: int
+    kind: str
+    tick: int
+
+
+class _Order(Struct, array_like=True, gc=False):
+    record: _Record
+
+
+class _Result(Struct, array_like=True, gc=False):
+    agent: int
+
+
+class WorkGlance(Struct, array_like=True, tag="work", gc=False):
+    """What faults are addressed by, of a Work: the rest of the frame is skipped, not built."""
+
+    incarnation: int
+    worker: int
+    lease: int
+    orders: tuple[_Order, ...]
+
+
+class DoneGlance(Struct, array_like=True, tag="done", gc=False):
+    """The same of a Done."""
+
+    incarnation: int
+    worker: int
+    lease: int
+    results: tuple[_Result, ...]
+
+
+_glances = msgspec.msgpack.Decoder(WorkGlance | DoneGlance)
+_HEAD = 8
+
+
+def glance(frame: bytes) -> object:
+    """The addresses in a frame between orchestrator and worker; None for what is not one, or does not verify."""
+    body = frame[_HEAD:]
+    if struct.unpack_from("<II", frame.ljust(_HEAD, b"\0")) != (len(body), google_crc32c.value(body)):
+        return None
+    try:
+        return _glances.decode(body)
+    except msgspec.MsgspecError:
+        return None
 
 
 class _Stall(Struct):
@@ -57,12 +108,12 @@ class FaultyWorkers:
 
     def send(self, worker: int, frame: bytes) -> None:
         work = self._decode(frame)
-        if not isinstance(work, Work):
+        if not isinstance(work, Work | WorkGlance):
             self._inner.send(worker, frame)
             return
         steps = tuple((order.record.tick, order.record.agent) for order in work.orders)
         self._leases[worker, work.lease] = steps
-        if self._on_view is not None:
+        if self._on_view is not None and isinstance(work, Work):
             for order in work.orders:
                 for view in order.record.views:
                     if view.data is None:
@@ -92,7 +143,7 @@ class FaultyWorkers:
         """One frame from a worker that is not stalled: what passes now is appended to `passed`."""
         worker, frame = arrival
         done = self._decode(frame) if frame is not None else None
-        if frame is None or not isinstance(done, Done):
+        if frame is None or not isinstance(done, Done | DoneGlance):
             passed.append(arrival)
             return
         agents = {result.agent for result in done.results}
@@ -111,12 +162,14 @@ class FaultyWorkers:
 
     def _decode(self, frame: bytes) -> object:
         """The frame, or None when no armed fault can concern it or it does not verify."""
-        if not self._stalled and not self._injector.armed(*_WATCHED):
+        if not self._stalled and not self._injector.is_armed_kind(*_WATCHED):
             return None
-        try:
-            return unpack(frame)
-        except FrameRefused:
-            return None
+        if self._injector.is_armed_kind("buffer.flip"):
+            try:
+                return unpack(frame)
+            except FrameRefused:
+                return None
+        return glance(frame)
 
     def _kill(self, point: str, worker: int, steps: Iterable[Step], about: Fields) -> bool:
         """Kill the worker if it is addressed at this point; one fault fires per death, the next at the next attempt."""
@@ -166,8 +219,10 @@ class FaultyWorkers:
         return deliveries
 
     def _frames_at(self, direction: str, tick: int, agent: int) -> list[tuple[int, Fault]]:
-        found = []
+        found: list[tuple[int, Fault]] = []
         for kind in FRAME_KINDS:
+            if not self._injector.is_armed_at(kind, tick, agent):
+                continue
             found += [f for f in self._injector.armed_at(kind, tick, agent) if f[1].get("direction") == direction]
         return sorted(found, key=lambda item: item[0])
 

@@ -31,9 +31,13 @@ class ObservedGuest:
         size = len(memory)
         calls = tuple(
             [
-                GuestCall(op, target, pointer, length, bytes(memory[pointer : pointer + length]))
-                if pointer + length <= size
-                else GuestCall(op, target, pointer, length, None)
+                GuestCall(
+                    op,
+                    target,
+                    pointer,
+                    length,
+                    bytes(memory[pointer : pointer + length]) if pointer + length <= size else None,
+                )
                 for op, target, pointer, length in step.calls
             ]
         )

@@ -11,6 +11,16 @@ from collections.abc import Callable
 import simpy
 
 
+class _Due(simpy.Event):
+    """An event that has a value already and calls back once."""
+
+    def __init__(self, env: simpy.Environment, callback: Callable[[], None]) -> None:
+        self.env = env
+        self.callbacks = [lambda _: callback()]
+        self._ok = True
+        self._value = None
+
+
 class Loop:
     """`later` schedules a callback; `run` goes on until nothing is scheduled, `stop()` is called or a bound is hit."""
 
@@ -20,15 +30,11 @@ class Loop:
         self.events = 0
 
     def now(self) -> int:
-        return int(self._env.now)
+        now: int = self._env._now  # type: ignore[assignment]  # integers go in, so integers come out
+        return now
 
     def later(self, delay_ns: int, callback: Callable[[], None]) -> None:
-        event = simpy.Event(self._env)
-        event._ok = True
-        event._value = None
-        assert event.callbacks is not None
-        event.callbacks.append(lambda _: callback())
-        self._env.schedule(event, delay=max(0, delay_ns))
+        self._env.schedule(_Due(self._env, callback), delay=delay_ns if delay_ns > 0 else 0)
 
     def stop(self) -> None:
         self._stopped = True
@@ -36,10 +42,10 @@ class Loop:
     def run(self, until_ns: int, max_events: int) -> bool:
         """True when stopped from inside; False when nothing is left to do or a bound was reached."""
         env = self._env
+        queue, step = env._queue, env.step
         while not self._stopped:
-            upcoming = env.peek()
-            if upcoming == simpy.core.Infinity or upcoming > until_ns or self.events >= max_events:
+            if not queue or queue[0][0] > until_ns or self.events >= max_events:
                 return False
             self.events += 1
-            env.step()
+            step()
         return True

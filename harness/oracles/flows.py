@@ -185,7 +185,7 @@ class _Joiner:
             self._call(step, execution.number, number, call)
 
     def _call(self, step: Step, index: int, number: int, call: GuestCall) -> None:
-        op, target, _, _, data = call
+        op, target, data = call.op, call.target, call.data
         if number < len(step.effects):
             effect = step.effects[number]
             if effect.op != op or (effect.target != target and op != "output"):
