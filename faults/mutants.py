@@ -114,9 +114,9 @@ MUTANTS: tuple[Mutant, ...] = (
         edits=(
             Edit(
                 "worker.py",
-                "            guest.restore(base.image.memory, base.image.globals)\n"
+                "            guest.restore(memory_of(base.image), base.image.globals)\n"
                 "            hosted.image.take(base.image.n, guest.memory(), guest.globals())\n",
-                "            guest.restore(base.image.memory, guest.globals())\n"
+                "            guest.restore(memory_of(base.image), guest.globals())\n"
                 "            hosted.image.take(base.image.n, guest.memory(), ())\n",
             ),
             Edit(

@@ -20,11 +20,15 @@ MAX_FRAME = 1 << 26  # bytes of a body
 
 
 class Image(Struct, frozen=True, array_like=True, gc=False):
-    """An agent's memory and globals after step `n`; digest as in `snapshot.image_digest`."""
+    """An agent's memory and globals after step `n`: `size` bytes, of which only the 4 KiB pages that are not zero.
+
+    Pages are (index, bytes) in order; digest as in `snapshot.image_digest`.
+    """
 
     digest: str
     n: int
-    memory: bytes
+    size: int
+    pages: tuple[tuple[int, bytes], ...]
     globals: tuple[int, ...]
 
 

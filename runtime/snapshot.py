@@ -20,6 +20,7 @@ from runtime.versions import SNAPSHOT
 
 PAGE = 4096
 ZERO = bytes(PAGE)
+SIZE_MAX = 1 << 32
 _ZERO_HASH = hashlib.sha256(ZERO).digest()
 _FILE_HEAD = struct.Struct("<4sI32s")
 _MAGIC = b"WES1"
@@ -35,65 +36,83 @@ def image_digest(hashes: Sequence[bytes], global_bits: Sequence[int]) -> str:
 
 
 class HeldImage:
-    """The image of one agent as last taken or restored, with its pages' hashes, so that only changes cost."""
+    """The image of one agent as last taken or restored: its pages that are not zero, and all pages' hashes."""
 
     def __init__(self, digest: str = "", n: int = 0) -> None:
         self.digest, self.n = digest, n
-        self.memory = b""
+        self.size = 0
+        self.pages: dict[int, bytes] = {}
         self.hashes: list[bytes] = []
         self.globals: tuple[int, ...] = ()
 
     def take(self, n: int, memory: memoryview, global_bits: Sequence[int]) -> ImageDelta:
         """Compare with the memory as it is now, hash and copy the pages that differ, and become the new image."""
-        now, old = bytes(memory), self.memory  # comparing bytes is a memcmp, comparing views is a loop
-        size = len(now)
-        hashes = self.hashes[: size // PAGE]
-        hashes += [_ZERO_HASH] * (size // PAGE - len(hashes))
-        pages = []
-        if now != old:
-            old = old.ljust(size, b"\0")
-            for index, start in enumerate(range(0, size, PAGE)):
-                page = now[start : start + PAGE]
-                if page != old[start : start + PAGE]:
-                    pages.append((index, page))
-                    hashes[index] = hashlib.sha256(page).digest()
-        base = self.digest
-        self.memory = now
-        self.hashes = hashes
+        now = bytes(memory)  # comparing bytes is a memcmp, comparing views is a loop
+        base, changed = self.digest, []
+        self._resize(len(now))
+        for index, start in enumerate(range(0, self.size, PAGE)):
+            page = now[start : start + PAGE]
+            if page != self.pages.get(index, ZERO):
+                changed.append((index, page))
+                self._put(index, page)
         self.globals = tuple(global_bits)
         self.digest, self.n = image_digest(self.hashes, self.globals), n
-        return ImageDelta(base, self.digest, n, size, tuple(pages), self.globals)
+        return ImageDelta(base, self.digest, n, self.size, tuple(changed), self.globals)
 
     def apply(self, delta: ImageDelta) -> HeldImage:
         """The image that `delta` makes of this one; raises FrameRefused when base or digest do not fit."""
         if delta.base != self.digest:
             raise FrameRefused("page difference for another base", todo="the step runs again")
-        if delta.size % PAGE or len(delta.pages) * PAGE > delta.size:
-            raise FrameRefused("page difference of an impossible size", todo="the step runs again")
-        held = self.memory
-        memory = bytearray(held if len(held) == delta.size else held[: delta.size].ljust(delta.size, b"\0"))
-        hashes = self.hashes[: delta.size // PAGE]
-        hashes += [_ZERO_HASH] * (delta.size // PAGE - len(hashes))
-        for index, data in delta.pages:
-            if len(data) != PAGE or not 0 <= index < len(hashes):
-                raise FrameRefused("page difference outside the memory", todo="the step runs again")
-            memory[index * PAGE : (index + 1) * PAGE] = data
-            hashes[index] = hashlib.sha256(data).digest()
         image = HeldImage(delta.digest, delta.n)
-        image.memory, image.hashes, image.globals = bytes(memory), hashes, delta.globals
-        if image_digest(hashes, delta.globals) != delta.digest:
+        image.size, image.pages, image.hashes = self.size, dict(self.pages), list(self.hashes)
+        image.globals = delta.globals
+        if not image._fill(delta.size, delta.pages):
+            raise FrameRefused("page difference outside the memory", todo="the step runs again")
+        if image_digest(image.hashes, delta.globals) != delta.digest:
             raise FrameRefused("page difference does not give its digest", todo="the step runs again")
         return image
 
     def adopt(self, image: Image) -> None:
-        """Become `image`, hashing its pages; compare `digest` with the image's own afterwards."""
-        self.memory, self.globals, self.n = image.memory, image.globals, image.n
-        view = memoryview(image.memory)
-        self.hashes = [hashlib.sha256(view[i : i + PAGE]).digest() for i in range(0, len(view), PAGE)]
-        self.digest = image_digest(self.hashes, self.globals)
+        """Become `image`, hashing its pages; `digest` is then what they give, "" for pages that cannot be."""
+        self.size, self.pages, self.hashes = 0, {}, []
+        self.globals, self.n = image.globals, image.n
+        self.digest = image_digest(self.hashes, self.globals) if self._fill(image.size, image.pages) else ""
 
     def image(self) -> Image:
-        return Image(self.digest, self.n, self.memory, self.globals)
+        return Image(self.digest, self.n, self.size, tuple(sorted(self.pages.items())), self.globals)
+
+    def _fill(self, size: int, pages: Sequence[tuple[int, bytes]]) -> bool:
+        """Take over these pages; False when the size or one of them is impossible."""
+        if size % PAGE or not 0 <= len(pages) * PAGE <= size <= SIZE_MAX:
+            return False
+        self._resize(size)
+        for index, page in pages:
+            if len(page) != PAGE or not 0 <= index < len(self.hashes):
+                return False
+            self._put(index, page)
+        return True
+
+    def _resize(self, size: int) -> None:
+        count = size // PAGE
+        if count < len(self.hashes):
+            self.pages = {index: page for index, page in self.pages.items() if index < count}
+        self.hashes = self.hashes[:count] + [_ZERO_HASH] * (count - len(self.hashes))
+        self.size = size
+
+    def _put(self, index: int, page: bytes) -> None:
+        self.hashes[index] = hashlib.sha256(page).digest()
+        if page == ZERO:
+            self.pages.pop(index, None)
+        else:
+            self.pages[index] = page
+
+
+def memory_of(image: Image) -> bytes:
+    """The whole memory that an image stands for."""
+    memory = bytearray(image.size)
+    for index, page in image.pages:
+        memory[index * PAGE : (index + 1) * PAGE] = page
+    return bytes(memory)
 
 
 class AgentFile(Struct, frozen=True):

@@ -14,7 +14,7 @@ from runtime import buffers
 from runtime.errors import FrameRefused, ModuleRefused
 from runtime.frames import Base, Done, Order, Result, Work, pack, unpack
 from runtime.ports import Artifacts, Call, Guest, Guests, Memory, StepArguments
-from runtime.snapshot import HeldImage
+from runtime.snapshot import HeldImage, memory_of
 from runtime.state import BUFFER, AgentSpec, Effect, StepRecord, outcome_digest
 
 _ENVELOPE = struct.Struct("<IIQII")
@@ -124,7 +124,7 @@ class WorkerCore:
         guest = hosted.guest
         assert guest is not None
         if base.image:
-            guest.restore(base.image.memory, base.image.globals)
+            guest.restore(memory_of(base.image), base.image.globals)
             hosted.image.take(base.image.n, guest.memory(), guest.globals())
             if hosted.image.digest != base.image.digest:
                 del self._hosted[agent]

@@ -40,7 +40,10 @@ def test_differences_applied_one_after_the_other_give_the_memory_itself(
     for n, (fills, bits) in enumerate(steps, 1):
         delta = sender.take(n, memory_of(fills), bits)
         receiver = receiver.apply(delta)
-        assert receiver.image() == sender.image() == Image(sender.digest, n, bytes(memory_of(fills)), tuple(bits))
+        filled = tuple((index, bytes([fill]) * PAGE) for index, fill in enumerate(fills) if fill)
+        expected = Image(sender.digest, n, len(fills) * PAGE, filled, tuple(bits))
+        assert receiver.image() == sender.image() == expected
+        assert snapshot.memory_of(expected) == bytes(memory_of(fills))
         assert receiver.digest == fresh(fills, tuple(bits)).digest
         adopted = HeldImage()
         adopted.adopt(sender.image())

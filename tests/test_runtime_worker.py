@@ -16,6 +16,7 @@ from runtime.fold import begin
 from runtime.frames import Base, Order, Replay, Result, Work, pack, unpack
 from runtime.ports import StepArguments
 from runtime.residence import Residence
+from runtime.snapshot import PAGE
 from runtime.state import AgentSpec, BufferSpec, Effect, Outcome, Send, StepRecord, View, outcome_digest
 from runtime.wasm import WasmGuests, assemble
 from runtime.worker import BUFFER_SUMMARY, WorkerCore
@@ -195,7 +196,8 @@ def test_an_image_that_does_not_give_its_digest_is_named() -> None:
     base = bench.residence.base()
     assert base.image
     for image in (
-        replace(base.image, memory=b"\x77" + base.image.memory[1:]),
+        replace(base.image, pages=((0, b"\x77" * PAGE), *base.image.pages[1:])),
+        replace(base.image, pages=base.image.pages[1:]),
         replace(base.image, globals=(99,)),
         replace(base.image, digest="0" * 64),
     ):

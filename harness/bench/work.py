@@ -91,7 +91,7 @@ def end_of(history: History) -> End:
         content = snapshot.unpack_agent(history.files[newest[agent]])
         if isinstance(content, str):
             raise RuntimeError(f"{newest[agent]}: {content}")
-        memories.append(hashlib.sha256(content.image.memory).hexdigest())
+        memories.append(hashlib.sha256(snapshot.memory_of(content.image)).hexdigest())
         globals_.append(content.image.globals)
     return End(outputs, memories, globals_)
 
