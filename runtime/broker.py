@@ -44,9 +44,7 @@ def take_sequence(state: State, sender: int = OUTSIDE) -> int:
     return sequence(sender, agent.sent)
 
 
-def deliver(
-    state: State, target: int, message: Message, sender: int, events: list[Event], told: bool = False
-) -> bool:
+def deliver(state: State, target: int, message: Message, sender: int, events: list[Event], told: bool = False) -> bool:
     """Put a message into the target's mailbox, else record why not; whether the agent that sent it has been `told`."""
     if not 0 <= target < len(state.agents):
         events.append(("refused", message.seq, sender, target))

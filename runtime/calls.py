@@ -31,8 +31,9 @@ class Calls:
     _durability: Durability
     _decree_tickets: dict[int, Decree]
 
-    def register_telemetry_hook(self, hook: Hook) -> None:
-        self.telemetry.register(hook)
+    def register_telemetry_hook(self, hook: Hook, steps: bool = False) -> None:
+        """Tell `hook` what happens from now on; with `steps` also of every single step (TEL-1)."""
+        self.telemetry.register(hook, steps)
 
     def submit(self, action: Action) -> tuple[str, int]:
         """Queue an action for the next tick."""

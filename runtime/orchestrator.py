@@ -316,9 +316,15 @@ class Orchestrator(Calls):
             self._pool.again(result.agent)
             return
         image = result.image.digest if result.image else ""
-        self.telemetry.emit(
-            "stepped", agent=result.agent, n=result.n, status=result.status, fuel=result.fuel, replayed=result.replayed
-        )
+        if self.telemetry.steps:
+            self.telemetry.emit(
+                "stepped",
+                agent=result.agent,
+                n=result.n,
+                status=result.status,
+                fuel=result.fuel,
+                replayed=result.replayed,
+            )
         self._outcomes[result.agent] = Outcome(result.status, effects, image)
         self._pool.done(result.agent)
 

@@ -38,12 +38,15 @@ class Telemetry:
     def __init__(self, now: Callable[[], int]) -> None:
         self._now = now
         self._hooks: list[Hook] = []
+        self.steps = False  # whether any hook wants a record of every step
         self.dropped = 0
         self.incarnation = 0
         self.tick = -1
 
-    def register(self, hook: Hook) -> None:
+    def register(self, hook: Hook, steps: bool = False) -> None:
+        """Tell `hook` from now on. `stepped` records, one for every step, are made only once a hook asks for them."""
         self._hooks.append(hook)
+        self.steps = self.steps or steps
 
     def emit(self, kind: str, **fields: int | str) -> None:
         if not self._hooks:

@@ -1,4 +1,4 @@
-"""One contract per port, kept by every adapter of it (Artifacts and Guests), bare and under wrappers with nothing armed.
+"""One contract per port, kept by every adapter of it (Artifacts, Guests), bare and under wrappers with nothing armed.
 
 What a contract says is what the runtime relies on (`runtime.ports`); a live adapter has to pass the same.
 """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 from msgspec.structs import replace
 from oracles_kit import (
@@ -314,6 +316,59 @@ def test_a_refusal_that_the_journal_does_not_record_is_named() -> None:
     made = world()
     del made.bodies[1]["events"][0]
     refuses("I34", made, "at the end 2 copies of direct 0 are unaccounted for, 1 lie in mailboxes")
+
+
+def name_of(payload: bytes) -> str:
+    return hashlib.sha256(payload).hexdigest()[:16]
+
+
+def test_mail_that_was_dropped_unread_is_accounted_for_and_only_once() -> None:
+    made = world()
+    made.mailboxes[2] = []
+    made.bodies[3]["events"].append(["dropped", LEFT, 2])
+    for oracle in ("I8", "I9", "I11", "I34"):
+        assert finding(oracle, made).verdict is Verdict.PASS
+    made.bodies[3]["events"].append(["dropped", LEFT, 2])
+    refuses("I8", made, f"dropped number {LEFT} for agent 2, which has no copy of it")
+
+
+def test_a_refusal_that_was_dropped_unread_is_accounted_for_and_nothing_else_is() -> None:
+    made = world()
+    made.guest(2, 0, inbox=())
+    made.step(3, 0)["inbox"] = []
+    made.bodies[3]["events"].append(["dropped_refusal", FILL, 0])
+    for oracle in ("I8", "I9", "I11", "I34"):
+        assert finding(oracle, made).verdict is Verdict.PASS
+    made.bodies[3]["events"].append(["dropped_refusal", FILL, 0])
+    refuses("I8", made, f"agent 0 is owed no refusal of {FILL}")
+
+
+def test_a_refusal_that_was_read_and_then_dropped_is_named() -> None:
+    made = world()
+    made.bodies[3]["events"].append(["dropped_refusal", FILL, 0])
+    refuses("I8", made, f"agent 0 consumed number {FILL}")
+    refuses("I34", made, "1 more copies of refusal 0 arrived than were sent")
+
+
+@pytest.mark.parametrize("op", ["refused_task", "dropped_wake"])
+def test_a_task_that_nobody_scheduled_is_not_refused_or_dropped(op: str) -> None:
+    made = world()
+    made.bodies[3]["events"].append([op, 1, name_of(b"another")])
+    refuses("I8", made, f"{op} {name_of(b'another')}, no task of agent 1")
+
+
+@pytest.mark.parametrize("op", ["refused_task", "dropped_wake"])
+def test_a_task_that_came_and_was_refused_or_dropped_as_well_is_named(op: str) -> None:
+    made = world()
+    made.bodies[3]["events"].append([op, 1, name_of(b"task")])
+    refuses("I34", made, "1 more copies of task 0 arrived than were sent")
+    refuses("I11", made, "a wake that agent 1 was never due")
+
+
+def test_an_own_wake_that_was_dropped_is_nothing_that_was_sent() -> None:
+    made = world()
+    made.bodies[3]["events"].append(["dropped_wake", 1, name_of(b"")])
+    assert finding("I8", made).verdict is finding("I34", made).verdict is Verdict.PASS
 
 
 def test_a_plan_without_inputs_needs_no_clients_ledger_and_one_with_inputs_does() -> None:

@@ -12,10 +12,20 @@ def test_hooks_see_ticks_steps_and_snapshots() -> None:
     history = twin("hello")
     blocks = len(told(history, "committed"))
     assert [fields["block"] for fields in told(history, "durable")][-1] == blocks
-    assert sum(int(fields["steps"]) for fields in told(history, "committed")) == len(told(history, "stepped"))
     assert {fields["agent"] for fields in told(history, "snapshot")} == {-1, 0, 1, 2, 3}
     ticks = [record.tick for record in history.trace if record.kind == "opened"]
     assert ticks == sorted(set(ticks)) and len(ticks) == blocks
+
+
+def test_a_hook_that_asks_for_steps_gets_each_of_them_and_no_other_run_has_any() -> None:
+    run = simulation("hello")
+    seen: list[Record] = []
+    booted(run).register_telemetry_hook(seen.append, steps=True)
+    history = carry_on(run)
+    stepped = [record.fields for record in seen if record.kind == "stepped"]
+    assert len(stepped) == sum(int(r.fields["steps"]) for r in seen if r.kind == "committed") > 0
+    assert {fields["status"] for fields in stepped} == {"ok"} and all(int(fields["fuel"]) > 0 for fields in stepped)
+    assert journal_digest(history) == journal_digest(twin("hello")) and not told(twin("hello"), "stepped")
 
 
 def test_every_record_has_its_time_and_they_never_go_back() -> None:

@@ -173,7 +173,7 @@ def test_another_worker_continues_from_the_image_and_the_records_since(steps: in
     other, record, expected = restored(bench, steps)
     result = other.serve(record, bench.residence.base())
     assert (result.status, result.effects) == (expected.status, expected.effects)
-    assert result.replayed == len(bench.residence.since) == (steps - 1) % 4
+    assert result.replayed == len(bench.residence.replay) == (steps - 1) % 4
     assert other.guests.made[0].bytes == bench.guests.made[0].bytes
     assert other.guests.made[0].bits == bench.guests.made[0].bits
 

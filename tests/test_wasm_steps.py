@@ -305,4 +305,4 @@ def test_a_second_thread_is_refused_while_a_step_runs() -> None:
 
 
 def test_every_field_of_the_arguments_is_read() -> None:
-    assert len(StepArguments._fields) == 13  # `WasmGuest.run` takes them apart by position
+    assert len(StepArguments._fields) == 14  # `WasmGuest.run` takes them apart by position

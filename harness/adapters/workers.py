@@ -37,7 +37,8 @@ class _Worker:
         self.core = core
         self.alive = True
         self.ready = False
-        self.busy = False
+        self.free_at = 0
+        self.died_at: int | None = None
         self.pipe: deque[bytes] = deque()
         self.garbled = 0
 
@@ -76,7 +77,11 @@ class SimWorkers:
 
         def arrive() -> None:
             state.pipe.append(frame)
-            self._work(worker, state)
+            wait = state.free_at - self._loop.now()
+            if wait > 0:
+                self._loop.later(wait, lambda: self._work(worker, state))
+            else:
+                self._work(worker, state)
 
         self._loop.later(self._timing.pipe_ns, arrive)
 
@@ -100,7 +105,9 @@ class SimWorkers:
         return sum(state.alive for state in self._workers.values())
 
     def _work(self, worker: int, state: _Worker) -> None:
-        if not (state.alive and state.ready and state.pipe) or state.busy:
+        """Handle the next frame, if the worker is free; a worker that dies before it is done has written nothing."""
+        now = self._loop.now()
+        if not (state.alive and state.ready and state.pipe) or now < state.free_at:
             return
         data = state.pipe.popleft()
         before = state.core.fuel_spent
@@ -115,30 +122,28 @@ class SimWorkers:
             self._note("garbled", worker)
         fuel = state.core.fuel_spent - before
         cost = (self._timing.frame_ns + fuel * self._timing.ns_per_fuel) * self._slowness(worker)
-        state.busy = True
+        finished = state.free_at = now + cost
+        if died:
+            self._loop.later(cost, lambda: self._die(worker, state))
+            return
+        if state.pipe:
+            self._loop.later(cost, lambda: self._work(worker, state))
 
-        def finish() -> None:
-            state.busy = False
-            if not state.alive:
-                return
-            if died:
-                self._die(worker, state)
-                return
-            for frame in frames:
-                self._put(self._timing.pipe_ns, Arrival(worker, frame))
-            self._work(worker, state)
+        def arrive() -> None:
+            if state.died_at is None or state.died_at > finished:
+                self._arrive([Arrival(worker, frame) for frame in frames])
 
-        self._loop.later(cost, finish)
+        self._loop.later(cost + self._timing.pipe_ns, arrive)
 
     def _die(self, worker: int, state: _Worker) -> None:
+        if not state.alive:
+            return
         state.alive = False
+        state.died_at = self._loop.now()
         state.core.close()
-        self._put(self._timing.reap_ns, Arrival(worker, None))
+        self._loop.later(self._timing.reap_ns, lambda: self._arrive([Arrival(worker, None)]))
 
-    def _put(self, delay_ns: int, arrival: Arrival) -> None:
-        def arrive() -> None:
-            if not self._orphaned:
-                self._arrivals.append(arrival)
-                self._wake()
-
-        self._loop.later(delay_ns, arrive)
+    def _arrive(self, arrivals: list[Arrival]) -> None:
+        if arrivals and not self._orphaned:
+            self._arrivals += arrivals
+            self._wake()

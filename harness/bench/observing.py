@@ -29,7 +29,7 @@ def _bare_guests(inner: Guests, worker: int, incarnation: int, now: Callable[[],
     return inner
 
 
-def _deaf(telemetry: Telemetry, hook: Hook) -> None:
+def _deaf(telemetry: Telemetry, hook: Hook, steps: bool = False) -> None:
     """No hook is registered, so no record is made."""
 
 

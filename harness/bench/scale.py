@@ -59,8 +59,8 @@ def _opened(note: Hook) -> Iterator[None]:
     """`note` hears every telemetry record of the simulations started in here, after their own hook."""
     original = Telemetry.register
 
-    def register(telemetry: Telemetry, hook: Hook) -> None:
-        original(telemetry, hook)
+    def register(telemetry: Telemetry, hook: Hook, steps: bool = False) -> None:
+        original(telemetry, hook, steps)
         original(telemetry, note)
 
     with swapped(Telemetry, "register", register):
