@@ -10,7 +10,7 @@ from faults.streams import draw
 
 SITES = {
     "pool.tiny_batch": "a worker gets its batch one step at a time",
-    "pool.resend_base": "an order carries its agent's base although the worker holds the agent",
+    "pool.resend_base": "a batch carries its agents' bases although the worker holds the agents",
     "sync.one_block": "no block is opened while another one is not synced",
 }
 ACTIVE_IN = FIRES_IN = 4

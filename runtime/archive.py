@@ -20,7 +20,9 @@ class Archive:
     def __init__(self, storage: Storage, telemetry: Telemetry, keep: int) -> None:
         self._storage, self._telemetry, self._keep = storage, telemetry, keep
         self._files: dict[int, str] = {}  # ticket of the file's sync
-        self._entries: dict[int, str] = {}  # ticket of its directory entry's sync
+        self._synced: list[str] = []  # files whose bytes are durable, their directory entries not
+        self._entering: list[str] = []  # those that the directory's sync under way covers
+        self._ticket: int | None = None  # of that sync
         self._kept: dict[str, list[str]] = {}
         for name in sorted(storage.names()):
             if name.startswith(PREFIXES):
@@ -39,11 +41,16 @@ class Archive:
     def completed(self, ticket: int) -> bool:
         """Whether the ticket was one of ours."""
         if ticket in self._files:
-            self._entries[self._storage.sync_dir()] = self._files.pop(ticket)
-        elif ticket in self._entries:
-            self._prune(self._entries.pop(ticket))
+            self._synced.append(self._files.pop(ticket))
+        elif ticket == self._ticket:
+            self._ticket = None
+            for name in self._entering:
+                self._prune(name)
         else:
             return False
+        if self._synced and self._ticket is None:
+            self._entering, self._synced = self._synced, []
+            self._ticket = self._storage.sync_dir()
         return True
 
     def _write(self, name: str, data: bytes) -> None:

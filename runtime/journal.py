@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -138,9 +138,8 @@ def payload_of(held: bytes | BlobRef, blobs: dict[str, bytes]) -> bytes:
 
 
 def journal_effect(effect: Effect, blobs: list[tuple[str, bytes]]) -> JournalEffect:
-    if len(effect.payload) <= INLINE_MAX:
-        return cast(JournalEffect, effect)  # the same three fields, encoded alike
-    return JournalEffect(effect.op, effect.target, stored(effect.payload, blobs))
+    payload = effect.payload
+    return JournalEffect(effect.op, effect.target, payload if len(payload) <= INLINE_MAX else stored(payload, blobs))
 
 
 def effect_of(entry: JournalEffect, blobs: dict[str, bytes]) -> Effect:

@@ -200,8 +200,8 @@ class Pool:
     def _send(self, slot: Slot, records: list[StepRecord], now: int) -> None:
         orders = []
         budget = self._physical.lease_ns
+        again = self._ports.hazard("pool.resend_base", records[0].tick, records[0].agent)
         for record in records:
-            again = self._ports.hazard("pool.resend_base", record.tick, record.agent)
             order = self._order_of(record, again or record.agent not in slot.hosted)
             slot.hosted.add(record.agent)
             replayed = len(order.base.replay) if order.base else 0

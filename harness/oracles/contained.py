@@ -40,7 +40,7 @@ def isolation(run: Judged) -> list[str]:
     if not run.crossings:
         raise Unjudged("there is no guest log")
     visible = [i for i in run.history.injections if class_of(run.history.plan.faults[i.fault].kind) == "visible"]
-    found = _crossings(run)
+    found = run.settled(_crossings)
     struck: dict[int, int] = {}
     for injection in visible:
         agent, tick, problem = _effect(run, injection)
@@ -112,7 +112,7 @@ def _untouched(run: Judged, baseline: Judged, struck: dict[int, int]) -> list[st
     found = []
     for agent in range(agents):
         for a, b in zip_longest(ours.get(agent, []), theirs.get(agent, [])):
-            if a and b and a[1:] == b[1:]:  # all but its place in the journal; images too
+            if a and b and a.same_but_for_place(b):
                 continue
             where = place(a.at) if a else f"baseline's {place(b.at)}"
             found.append(f"{where}: agent {agent}, which nothing of a struck agent had reached, differs")
@@ -159,27 +159,30 @@ def _per_agent(judged: Judged, reached: dict[int, int]) -> dict[int, list[Step]]
 
 def replays(run: Judged) -> list[str]:
     """A step that ran more than once did the same each time; no check stopped a run that none should stop."""
-    history, found = run.history, []
+    history, found = run.history, list[str]()
     if history.failure and not any(class_of(fault.kind) == "failstop" for fault in history.plan.faults):
         return [f"stopped by check '{history.failure}': {history.failure_detail}"]
-    committed = {(s.tick, s.agent, s.kind) for s, _ in run.flows.taken}
-    last = max((tick for tick, _, _ in committed), default=-1)
-    for index, event in enumerate(run.crossings):
-        key = (event.tick, event.agent, event.kind)
-        accepted = run.executions[key]
-        what = f"guest event {index}: agent {event.agent}"
-        if event.tick <= last and key not in committed:
-            found.append(f"{what} ran in tick {event.tick}; no block holds that step")
-        if event is accepted.event:
-            continue
-        same = event.calls == accepted.event.calls
+    for index, event, accepted in run.repeats:
+        same = event.calls == accepted.calls
         if event.status in CUT_SHORT:
-            same = same or event.calls == accepted.event.calls[: len(event.calls)]
-        elif event.status != accepted.event.status:
+            same = same or event.calls == accepted.calls[: len(event.calls)]
+        elif event.status != accepted.status:
             same = False
         if not same:
-            found.append(f"{what} did other in tick {event.tick} than in guest event {accepted.number}")
-    return found
+            what = f"guest event {index}: agent {event.agent} did other in tick {event.tick}"
+            found.append(f"{what} than in guest event {run.accepted_at(event)}")
+    return found + run.settled(_held)
+
+
+def _held(run: Judged) -> list[str]:
+    """Crossings of steps that no block holds, though a later tick is in the journal."""
+    committed = {(s.tick, s.agent, s.kind) for block in run.journal.blocks for s in block.steps}
+    last = max((tick for tick, _, _ in committed), default=-1)
+    return [
+        f"guest event {execution.number}: agent {key[1]} ran in tick {key[0]}; no block holds that step"
+        for key, execution in run.executions.items()
+        if key[0] <= last and key not in committed
+    ]
 
 
 def liveness(run: Judged) -> list[str]:
@@ -216,6 +219,12 @@ def liveness(run: Judged) -> list[str]:
 
 def scenario(run: Judged) -> list[str]:
     """The scenario's own invariant over the run."""
+    if run.invariant is None:
+        raise Unjudged("the scenario states no invariant")
+    return run.settled_by_outcome(_stated)
+
+
+def _stated(run: Judged) -> list[str]:
     if run.invariant is None:
         raise Unjudged("the scenario states no invariant")
     return run.invariant(run.history)

@@ -12,24 +12,37 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from harness.history import GuestCall, GuestEvent
-from harness.oracles.envelopes import Envelope
+from msgspec import Struct
+
+from harness.history import GuestEvent
+from harness.oracles.envelopes import Envelope, open_envelope
 from harness.oracles.reading import Block, Journal, JournalEffect, Step
 from runtime.state import INFERENCE, INPUT, MESSAGE, OUTSIDE, REFUSED, TOPIC, WAKE, Input, Publish, Schedule, Send
 
 Key = tuple[int, int, str]  # tick, agent, kind of step
 
 
-class Execution(NamedTuple):
-    """One accepted crossing; `number` is its place in the guest log."""
+class Execution:
+    """One accepted crossing; `number` is its place in the guest log, `inbox` its envelopes, opened when first asked."""
 
-    number: int
-    event: GuestEvent
-    inbox: tuple[Envelope, ...]
+    __slots__ = ("_inbox", "event", "number")
+
+    def __init__(self, number: int, event: GuestEvent) -> None:
+        self.number, self.event = number, event
+        self._inbox: tuple[Envelope, ...] | None = None
+
+    @property
+    def inbox(self) -> tuple[Envelope, ...]:
+        if self._inbox is None:
+            self._inbox = tuple([open_envelope(data) for data in self.event.inbox])
+        return self._inbox
 
 
-class Sent(NamedTuple):
-    """One sequence number: who sent what, to whom (one copy for each of `targets`)."""
+class Sent(Struct, frozen=True, gc=False):
+    """One sequence number: who sent what, to whom (one copy for each of `targets`).
+
+    `origin` is the (guest event, call) that did, or the name of the input.
+    """
 
     sender: int
     kind: int
@@ -37,7 +50,13 @@ class Sent(NamedTuple):
     targets: tuple[int, ...]
     data: bytes | None
     tick: int
-    where: str
+    origin: tuple[int, int] | str
+
+    @property
+    def where(self) -> str:
+        if isinstance(self.origin, str):
+            return self.origin
+        return f"guest event {self.origin[0]} call {self.origin[1]}"
 
 
 class Undelivered(NamedTuple):
@@ -108,7 +127,7 @@ class _Joiner:
         self._executions, self._client = executions, client
         self._subscribers: list[list[int]] = [[] for _ in range(topics)]
         self._agents = 0
-        self._given: dict[int, int] = {}  # by sender: how many numbers it was given
+        self._free: dict[int, int] = {}  # by sender: the number that it is given next
         self._illegal: list[str] = []  # of this block: names of agents that were not spawned
 
     def block(self, block: Block) -> None:
@@ -130,13 +149,13 @@ class _Joiner:
                 self._untold(block, number, event)
 
     def _give(self, sent: Sent) -> None:
-        self.flows.sent[self._next(sent.sender)] = sent
-        self._given[sent.sender] = self._given.get(sent.sender, 0) + 1
+        number = self._next(sent.sender)
+        self.flows.sent[number] = sent
+        self._free[sent.sender] = number + 1
 
     def _next(self, sender: int) -> int:
         """Numbers are the sender's own: a count from 1, above the sender's id + 1 in the upper half."""
-        count = self._given.get(sender, 0) + 1
-        return count if sender == OUTSIDE else (sender + 1) * 2**32 + count
+        return self._free.get(sender) or (1 if sender == OUTSIDE else (sender + 1) * 2**32 + 1)
 
     def _input(self, item: dict[str, Any], block: Block) -> None:
         action, identity = item["action"], (item["source"], item["n"])
@@ -182,34 +201,30 @@ class _Joiner:
                 f"{place(step.at)}: {len(step.effects)} effects, guest event {execution.number} made {len(calls)} calls"
             )
         for number, call in enumerate(calls):
-            self._call(step, execution.number, number, call)
+            if number < len(step.effects):
+                effect = step.effects[number]
+                if effect.op != call.op or (effect.target != call.target and call.op != "output"):
+                    flows.unjoined.append(
+                        f"{place(step.at)}: effect {number} is {effect.op} {effect.target}, "
+                        f"guest event {execution.number} called {call.op} {call.target}"
+                    )
+            self._call(step, (execution.number, number), call.op, call.target, call.data)
 
-    def _call(self, step: Step, index: int, number: int, call: GuestCall) -> None:
-        op, target, data = call.op, call.target, call.data
-        if number < len(step.effects):
-            effect = step.effects[number]
-            if effect.op != op or (effect.target != target and op != "output"):
-                self.flows.unjoined.append(
-                    f"{place(step.at)}: effect {number} is {effect.op} {effect.target}, "
-                    f"guest event {index} called {op} {target}"
-                )
-        if op in ("send", "publish"):
-            kind, channel = MESSAGE, 0
-            targets: tuple[int, ...] = (target,)
-            if op == "publish":
-                subscribers = self._subscribers[target] if target < len(self._subscribers) else ()
-                kind, channel, targets = TOPIC, target, tuple(subscribers)
-            where = f"guest event {index} call {number}"
-            self._give(Sent(step.agent, kind, channel, targets, data, step.tick, where))
+    def _call(self, step: Step, origin: tuple[int, int], op: str, target: int, data: bytes | None) -> None:
+        agent, topics = step.agent, self._subscribers
+        if op == "send":
+            self._give(Sent(agent, MESSAGE, 0, (target,), data, step.tick, origin))
+        elif op == "publish":
+            subscribers = tuple(topics[target]) if target < len(topics) else ()
+            self._give(Sent(agent, TOPIC, target, subscribers, data, step.tick, origin))
         elif op == "infer":
-            where = f"guest event {index} call {number}"
-            self._give(Sent(step.agent, INFERENCE, target, (step.agent,), data, step.tick, where))
+            self._give(Sent(agent, INFERENCE, target, (agent,), data, step.tick, origin))
         elif op == "subscribe":
-            self._subscribe(target, step.agent)
-        elif op == "unsubscribe" and target < len(self._subscribers) and step.agent in self._subscribers[target]:
-            self._subscribers[target].remove(step.agent)
+            self._subscribe(target, agent)
+        elif op == "unsubscribe" and target < len(topics) and agent in topics[target]:
+            topics[target].remove(agent)
         elif op == "wake":
-            self.flows.wakes[step.agent] = self.flows.wakes.get(step.agent, 0) + 1
+            self.flows.wakes[agent] = self.flows.wakes.get(agent, 0) + 1
 
     def _subscribe(self, topic: int, agent: int) -> None:
         if topic < len(self._subscribers) and agent not in self._subscribers[topic]:

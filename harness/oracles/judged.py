@@ -2,6 +2,11 @@
 
 Each index is made on first use, in one pass over its record. The guests' side, the client's side and the journal's side
 stay apart here: `executions` and `client` know nothing of the journal; only `flows` joins them, by sequence number.
+
+Much of what oracles find is a pure function of a few records. Where another run has been judged (`known`) and has the
+same ones, byte for byte, what was found there holds here as well: `settled` says for which records. The records are
+compared, never assumed: a guest log that differs in one byte of one crossing is judged anew, and so is every record
+that differs from run to run (trace, receipts, stores, injections, crashes).
 """
 
 from __future__ import annotations
@@ -14,11 +19,12 @@ from typing import Any
 from harness.history import GuestEvent, History
 from harness.oracles import reading
 from harness.oracles.conversations import Asked, follow
-from harness.oracles.envelopes import Envelope, open_envelope
 from harness.oracles.flows import Execution, Flows, Key, join
 from harness.oracles.verdict import Unjudged
-from runtime.frames import InferenceItem
+from runtime.frames import InferenceItem, Output
 from runtime.state import Inference, Input, State, decode
+
+Part = Callable[["Judged"], list[str]]  # a part of an oracle: the violations that it finds in some of the records
 
 CUT_SHORT = ("died", "stopped")  # a crossing that a worker's death ended: what it did is a prefix of the step
 
@@ -31,7 +37,7 @@ class Judged:
     `others` the plan under other numbers of workers, `devices` on other devices, by their names. `recompute` gives the
     result of a request, by the digest of its model, on the CPU and apart from any run. `replays` are (snapshot, final
     state's bytes) of recoveries from each snapshot. `bound_ns` bounds the time a tick may stay open after healing; 0
-    is: not known.
+    is: not known. `known` is another run, judged with the same oracles.
     """
 
     history: History
@@ -44,17 +50,108 @@ class Judged:
     invariant: Callable[[History], list[str]] | None = None
     devices: Mapping[str, History] = field(default_factory=dict)
     recompute: Callable[[str, InferenceItem], Inference] | None = None
+    known: Judged | None = None
+    _clean: dict[Part, bool] = field(default_factory=dict)
+
+    # --- what another run has settled -------------------------------------------------------------------------------
+
+    def settled(self, part: Part) -> list[str]:
+        """What `part` finds, without a look where the known run has the same records and it found nothing there.
+
+        A part may read the journal, the blobs, what the client sent, the accepted crossing of each step, and the final
+        state; of crossings not when and where they ran.
+        """
+        return self._unless(self.same_records, part)
+
+    def settled_by_journal(self, part: Part) -> list[str]:
+        """`settled` for a part that reads nothing but the journal's bytes."""
+        return self._unless(self.same_journal, part)
+
+    def settled_by_outcome(self, part: Part) -> list[str]:
+        """`settled` for a part that reads nothing but journal, blobs, final state, and outputs that left."""
+        known = self.known
+        same = self.same_end and known is not None and self.outputs == known.outputs
+        return self._unless(same and known is not None and known.invariant == self.invariant, part)
+
+    def _unless(self, same: bool, part: Part) -> list[str]:
+        return [] if same and self.known is not None and self.known.is_clean(part) else part(self)
+
+    def is_clean(self, part: Part) -> bool:
+        """Whether `part` finds nothing in this run; a part that cannot judge it has not found nothing."""
+        if part not in self._clean:
+            try:
+                self._clean[part] = not part(self)
+            except Exception:  # the run at hand is judged on its own then, and says so itself
+                self._clean[part] = False
+        return self._clean[part]
+
+    def forget(self) -> None:
+        """Drop the indexes that are large and of use for one run only; they are made again when asked for."""
+        for name in ("executions", "flows", "conversations", "repeats"):
+            self.__dict__.pop(name, None)
+
+    @cached_property
+    def same_journal(self) -> bool:
+        return self.known is not None and self.history.journal == self.known.history.journal
+
+    @cached_property
+    def same_end(self) -> bool:
+        """The same journal, blobs and final state."""
+        if self.known is None or not self.same_journal:
+            return False
+        ours, theirs = self.history, self.known.history
+        return ours.final_state == theirs.final_state and ours.blobs == theirs.blobs
+
+    @cached_property
+    def same_records(self) -> bool:
+        return self.same_end and self.known is not None and self.client == self.known.client and self._met is not None
+
+    @cached_property
+    def _met(self) -> list[tuple[int, GuestEvent, GuestEvent]] | None:
+        """The crossings that differ from the known run's accepted one of their step; None unless all accepted are same.
+
+        Each with its place in the guest log and with that one. A crossing that was not cut short before the accepted
+        one has come would be the accepted one itself.
+        """
+        known = self.known.accepted if self.known is not None else None
+        if known is None:
+            return None
+        odd: list[tuple[int, GuestEvent, GuestEvent]] = []
+        met: set[Key] = set()
+        for index, event in enumerate(self.history.guests):
+            key = (event.tick, event.agent, event.kind)
+            other = known.get(key)
+            if other is None:
+                return None
+            if event.inbox == other.inbox and event.calls == other.calls and event.status == other.status:
+                met.add(key)
+            elif event.status in CUT_SHORT or key in met:
+                odd.append((index, event, other))
+            else:
+                return None
+        return odd if len(met) == len(known) else None
+
+    # --- the records, indexed ---------------------------------------------------------------------------------------
 
     @cached_property
     def journal(self) -> reading.Journal:
         """The journal as far as it verifies; raises Unjudged when there is none."""
         if not self.history.journal:
             raise Unjudged("there is no journal")
+        if self.known is not None and self.same_journal:
+            return self.known.journal
         return reading.parse(self.history.journal, *self.chained)
 
     @cached_property
     def chained(self) -> tuple[int, list[reading.Chained], tuple[int, str] | None]:
+        if self.known is not None and self.same_journal:
+            return self.known.chained
         return reading.chain(self.history.journal)
+
+    @cached_property
+    def outputs(self) -> list[Output]:
+        """What left, in the order in which the client received it."""
+        return [output for receipt in self.history.receipts for output in receipt.outputs]
 
     @cached_property
     def executions(self) -> dict[Key, Execution]:
@@ -64,8 +161,35 @@ class Judged:
             key = (event.tick, event.agent, event.kind)
             old = found.get(key)
             if old is None or (old.event.status in CUT_SHORT and event.status not in CUT_SHORT):
-                found[key] = Execution(index, event, self.opened(event))
+                found[key] = Execution(index, event)
         return found
+
+    @cached_property
+    def accepted(self) -> dict[Key, GuestEvent] | None:
+        """The accepted crossing per step; None when one of them was cut short, or when there are none."""
+        found = {key: execution.event for key, execution in self.executions.items()}
+        return found if found and not any(event.status in CUT_SHORT for event in found.values()) else None
+
+    @cached_property
+    def repeats(self) -> list[tuple[int, GuestEvent, GuestEvent]]:
+        """The crossings that are not the accepted one of their step, nor the same: place in the log, it, the accepted.
+
+        Of the accepted one only what it got and did counts: it may be the known run's.
+        """
+        if self.same_records and self._met is not None:
+            return self._met
+        found = []
+        for index, event in enumerate(self.history.guests):
+            accepted = self.executions[event.tick, event.agent, event.kind].event
+            if event is not accepted and not (
+                event.inbox == accepted.inbox and event.calls == accepted.calls and event.status == accepted.status
+            ):
+                found.append((index, event, accepted))
+        return found
+
+    def accepted_at(self, event: GuestEvent) -> int:
+        """The place in the guest log of the accepted crossing of this one's step."""
+        return self.executions[event.tick, event.agent, event.kind].number
 
     @cached_property
     def client(self) -> dict[tuple[str, int], Input]:
@@ -108,7 +232,3 @@ class Judged:
         if not self.history.guests:
             raise Unjudged("there is no guest log")
         return self.history.guests
-
-    @staticmethod
-    def opened(event: GuestEvent) -> tuple[Envelope, ...]:
-        return tuple([open_envelope(data) for data in event.inbox])

@@ -28,7 +28,11 @@ def exactly_once(run: Judged) -> list[str]:
     """I8: inputs once in the journal, effects once per call made, numbers once per receiver, here and at the guest."""
     if not run.crossings or (run.history.plan.inputs and not run.client):
         raise Unjudged("there is no client's ledger")
-    found = _inputs_once(run) + run.flows.unjoined
+    return _inputs_once(run) + run.settled(_consumed_once)
+
+
+def _consumed_once(run: Judged) -> list[str]:
+    found = list(run.flows.unjoined)
     times: dict[tuple[int, int], int] = {}
     for taken in run.flows.taken:
         step, execution = taken
@@ -100,6 +104,10 @@ def fifo(run: Judged) -> list[str]:
     """I9: per (sender, receiver, topic) numbers rise at the receiver's guest, and gaps are on record."""
     if not run.crossings:
         raise Unjudged("there is no guest log")
+    return run.settled(_in_order)
+
+
+def _in_order(run: Judged) -> list[str]:
     flows, found = run.flows, []
     got: dict[tuple[int, int, int, int], list[int]] = {}
     for taken in flows.taken:
@@ -149,6 +157,10 @@ def no_invention(run: Judged) -> list[str]:
     """I11: what a receiver's guest got is, byte for byte, what the sender's guest passed or the client handed in."""
     if not run.crossings:
         raise Unjudged("there is no guest log")
+    return run.settled(_nothing_invented) + _same_inbox(run)
+
+
+def _nothing_invented(run: Judged) -> list[str]:
     found = []
     tasks = {agent: Counter(payloads) for agent, payloads in run.flows.scheduled.items()}
     for taken in run.flows.taken:
@@ -164,7 +176,7 @@ def no_invention(run: Judged) -> list[str]:
                 found.append(f"{_crossing(taken)} message {number}: {problem}")
         if taken.step.effects:
             found += _journaled(taken.step, taken.execution)
-    return found + _same_inbox(run)
+    return found
 
 
 def _invented(flows: Flows, agent: int, envelope: Envelope, tasks: dict[int, Counter[bytes]]) -> str:
@@ -222,11 +234,11 @@ def _journaled(step: Step, execution: Execution) -> list[str]:
 def _same_inbox(run: Judged) -> list[str]:
     """Repeated runs of a step, after a loss or in a replay, that were fed other bytes than the accepted one."""
     found = []
-    for index, event in enumerate(run.history.guests):
-        accepted = run.executions[event.tick, event.agent, event.kind]
-        if event is not accepted.event and event.inbox != accepted.event.inbox:
+    for index, event, accepted in run.repeats:
+        if event.inbox != accepted.inbox:
             died = " before it died" if event.status in CUT_SHORT else ""
-            found.append(f"guest event {index}: was fed another inbox than guest event {accepted.number}{died}")
+            number = run.accepted_at(event)
+            found.append(f"guest event {index}: was fed another inbox than guest event {number}{died}")
     return found
 
 
@@ -234,6 +246,10 @@ def conservation(run: Judged) -> list[str]:
     """I34: per tick and topic, sent = delivered + refused or dropped on record + in flight; at the end exactly."""
     if not run.crossings:
         raise Unjudged("there is no guest log")
+    return run.settled(_accounted)
+
+
+def _accounted(run: Judged) -> list[str]:
     changes = _changes(run.flows)
     found, flight = [], Counter[tuple[int, int]]()
     for moment in sorted(changes):

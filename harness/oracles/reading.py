@@ -1,23 +1,27 @@
-"""An independent reader of the journal's bytes: json and hashlib, nothing of the runtime's own reader and verifier.
+"""An independent reader of the journal's bytes: its own framing, hashing and types, nothing of the runtime's reader.
 
 It guarantees that a fault in the runtime's code for framing, hashing or reading shows as a difference. It reads any
-bytes: damage ends the reading, and `Journal.damage` names the first block that does not verify and why.
+bytes: damage ends the reading, and `Journal.damage` names the first block that does not verify and why. A body counts
+only if it is canonical: written anew from what was read it is the same bytes, so no key came twice, none is unknown.
 """
 
 from __future__ import annotations
 
 import binascii
 import hashlib
-import json
+from functools import cached_property
 from typing import Any, NamedTuple
 
-GENESIS = "0" * 64
-_HASH, _PREV = ',"hash":"', '","prev":"'
+import msgspec
+from msgspec import Struct
+
+GENESIS = b"0" * 64
+_HASH, _PREV = b',"hash":"', b'","prev":"'
 _HEAD, _SUM = b'{"header":', len(',"sum":""}') + 64
 _SUFFIX = len(_HASH) + 64 + len(_PREV) + 64 + len('"}')
 
 
-class JournalEffect(NamedTuple):
+class JournalEffect(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """`payload` as the journal holds it: base64 text, or {"sha256": hex, "size": bytes}."""
 
     op: str
@@ -31,7 +35,31 @@ class JournalEffect(NamedTuple):
         return self.payload == {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
 
 
-class Step(NamedTuple):
+class _Entry(Struct, frozen=True, gc=False):
+    """A step as the body of a block has it."""
+
+    agent: int
+    effects: tuple[JournalEffect, ...]
+    image: str
+    inbox: tuple[int, ...]
+    kind: str
+    n: int
+    seq: int
+    status: str
+    views: tuple[tuple[int, int], ...]
+
+
+class _Body(Struct, frozen=True, gc=False):
+    decrees: tuple[dict[str, Any], ...]
+    events: tuple[tuple[Any, ...], ...]
+    inferences: tuple[dict[str, Any], ...]
+    inputs: tuple[dict[str, Any], ...]
+    root: str
+    steps: tuple[_Entry, ...]
+    tick: int
+
+
+class Step(Struct, frozen=True, gc=False):
     """One executed step: `at` is its place (block, record), `seq` the first sequence number of its effects."""
 
     at: tuple[int, int]
@@ -46,15 +74,18 @@ class Step(NamedTuple):
     seq: int
     image: str
 
+    def same_but_for_place(self, other: Step) -> bool:
+        """Whether both are the same step wherever they stand in a journal; their images count."""
+        return msgspec.structs.astuple(self)[1:] == msgspec.structs.astuple(other)[1:]
 
-class Block(NamedTuple):
+
+class Block(Struct, frozen=True, gc=False):
     """One line that verified; `start` and `end` are its bytes in the file, `end` behind the line feed."""
 
     block: int
     tick: int
     start: int
     end: int
-    body: dict[str, Any]
     hash: str
     inputs: tuple[dict[str, Any], ...]
     decrees: tuple[dict[str, Any], ...]
@@ -64,62 +95,88 @@ class Block(NamedTuple):
     inferences: tuple[dict[str, Any], ...] = ()
 
 
-class Journal(NamedTuple):
+Tag = tuple[int, int, int, int]  # tick, task, index, agent
+
+
+class Released(Struct, frozen=True, gc=False):
+    """What a client must receive with a block: the inputs acknowledged, and its outputs in order."""
+
+    acknowledged: tuple[tuple[str, int], ...]
+    final: bool
+    tags: list[Tag]
+    effects: list[JournalEffect]
+
+
+class Journal:
     """`head` is the length of line 0 in bytes; `damage` is (block, reason) of the first bad line, None when whole."""
 
-    header: dict[str, Any]
-    head: int
-    blocks: tuple[Block, ...]
-    damage: tuple[int, str] | None
+    def __init__(
+        self, header: dict[str, Any], head: int, blocks: tuple[Block, ...], damage: tuple[int, str] | None
+    ) -> None:
+        self.header, self.head, self.blocks, self.damage = header, head, blocks, damage
+
+    @cached_property
+    def released(self) -> list[Released]:
+        """Per block what leaves with it."""
+        return [_released(block) for block in self.blocks]
 
 
-def _step(at: tuple[int, int], tick: int, raw: dict[str, Any]) -> Step:
-    return Step(
-        at,
-        tick,
-        raw["agent"],
-        raw["n"],
-        raw["kind"],
-        raw["status"],
-        tuple(map(JournalEffect._make, raw["effects"])),
-        tuple(raw["inbox"]),
-        tuple(map(tuple, raw["views"])),
-        raw["seq"],
-        raw["image"],
-    )
+def _released(block: Block) -> Released:
+    tags: list[Tag] = []
+    effects: list[JournalEffect] = []
+    for task, step in enumerate(block.steps):
+        outputs = [effect for effect in step.effects if effect.op == "output"]
+        tags += [(block.tick, task, index, step.agent) for index in range(len(outputs))]
+        effects += outputs
+    acknowledged = tuple([(item["source"], item["n"]) for item in block.inputs])
+    return Released(acknowledged, any(event[0] == "finished" for event in block.events), tags, effects)
 
 
-def _block(number: int, start: int, end: int, body: dict[str, Any], link: str) -> Block:
-    tick = body["tick"]
+_decode = msgspec.json.Decoder(_Body, strict=True).decode
+_encode = msgspec.json.Encoder(order="sorted").encode
+
+
+def _block(line: Chained) -> Block:
+    """Raises ValueError when its body is not a block, or not written in the one way that a block is."""
+    body = _decode(line.body)
+    if _encode(body) != line.body:
+        raise ValueError("its body is not canonical")
+    tick = body.tick
+    steps = [
+        Step((line.block, i), tick, e.agent, e.n, e.kind, e.status, e.effects, e.inbox, e.views, e.seq, e.image)
+        for i, e in enumerate(body.steps)
+    ]
     return Block(
-        number,
+        line.block,
         tick,
-        start,
-        end,
-        body,
-        link,
-        tuple(body["inputs"]),
-        tuple(body["decrees"]),
-        tuple([_step((number, i), tick, raw) for i, raw in enumerate(body["steps"])]),
-        tuple([tuple(event) for event in body["events"]]),
-        body["root"],
-        tuple(body.get("inferences", ())),
+        line.start,
+        line.end,
+        line.hash,
+        body.inputs,
+        body.decrees,
+        tuple(steps),
+        body.events,
+        body.root,
+        body.inferences,
     )
 
 
-def _unframe(line: bytes, number: int, previous: str) -> tuple[bytes, str]:
+def _unframe(line: bytes, number: int, previous: bytes) -> tuple[bytes, bytes]:
     """The body of one line and its hash; raises ValueError naming what does not verify."""
     prefix = b'{"block":%d,"body":' % number
     if not line.startswith(prefix):
         raise ValueError("its number is not the next one")
-    suffix = line[-_SUFFIX:].decode("ascii", "replace")
+    if len(line) < len(prefix) + _SUFFIX:
+        raise ValueError("it is not a whole line")
+    body, suffix = line[len(prefix) : -_SUFFIX], line[-_SUFFIX:]
     link, before = suffix[len(_HASH) : len(_HASH) + 64], suffix[-66:-2]
-    if len(line) < len(prefix) + _SUFFIX or suffix != f'{_HASH}{link}{_PREV}{before}"}}':
+    if suffix != b'%b%b%b%b"}' % (_HASH, link, _PREV, before):
         raise ValueError("it is not a whole line")
     if before != previous:
         raise ValueError("its prev is not the hash of the block before it")
-    body = line[len(prefix) : -_SUFFIX]
-    if hashlib.sha256(previous.encode("ascii") + body).hexdigest() != link:
+    digest = hashlib.sha256(previous)
+    digest.update(body)
+    if digest.hexdigest().encode("ascii") != link:
         raise ValueError("its hash is not that of its body")
     return body, link
 
@@ -128,13 +185,13 @@ def _header(line: bytes) -> dict[str, Any]:
     inner, suffix = line[len(_HEAD) : -_SUM], line[-_SUM:]
     if not line.startswith(_HEAD) or suffix != b',"sum":"%b"}' % hashlib.sha256(inner).hexdigest().encode("ascii"):
         raise ValueError("its sum is not that of its bytes")
-    header = json.loads(inner)
+    header = msgspec.json.decode(inner)
     if not isinstance(header, dict):
         raise ValueError("it is not an object")
     return header
 
 
-class Chained(NamedTuple):
+class Chained(Struct, frozen=True, gc=False):
     """One verified line, its body not yet parsed."""
 
     block: int
@@ -161,7 +218,7 @@ def chain(data: bytes) -> tuple[int, list[Chained], tuple[int, str] | None]:
             body, previous = _unframe(data[start : end - 1], number, previous)
         except ValueError as error:
             return head, found, (number, str(error))
-        found.append(Chained(number, start, end, body, previous))
+        found.append(Chained(number, start, end, body, previous.decode("ascii")))
         start = end
     return head, found, None
 
@@ -176,8 +233,8 @@ def parse(data: bytes, head: int, lines: list[Chained], damage: tuple[int, str] 
     blocks: list[Block] = []
     for line in lines:
         try:
-            blocks.append(_block(line.block, line.start, line.end, json.loads(line.body), line.hash))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            blocks.append(_block(line))
+        except (ValueError, KeyError, TypeError) as error:
             damage = (line.block, f"its body is no block: {error!r}")
             break
     return Journal(_header(data[: head - 1]) if head else {}, head, tuple(blocks), damage)

@@ -7,7 +7,9 @@ second writers, torn, altered and outdated slots.
 
 from __future__ import annotations
 
-from harness.oracles.flows import place
+from collections.abc import Iterable, Mapping
+
+from harness.oracles.flows import Execution, place
 from harness.oracles.judged import Judged
 from harness.oracles.verdict import Unjudged
 from runtime.state import BUFFER
@@ -96,31 +98,39 @@ def no_torn_read(run: Judged) -> list[str]:
     """I15: each version that a reader's module got is, whole, what the writer's module passed for that version."""
     if not run.crossings:
         raise Unjudged("there is no guest log")
+    others = [Execution(index, event) for index, event, accepted in run.repeats if event.inbox != accepted.inbox]
+    return run.settled(_whole) + (_as_passed(published(run)[0], others) if others else [])
+
+
+def _whole(run: Judged) -> list[str]:
+    """What the accepted crossings got, against what was published, and against the views in the journal."""
     passed, found = published(run)
-    for index, event in enumerate(run.history.guests):
-        accepted = run.executions[event.tick, event.agent, event.kind]
-        if event is not accepted.event and event.inbox == accepted.event.inbox:
-            continue
-        envelopes = accepted.inbox if event is accepted.event else run.opened(event)
-        where = f"guest event {index}"
-        for kind, _, version, buffer, payload in envelopes:
+    found += _as_passed(passed, run.executions.values())
+    for step, execution in run.flows.taken:
+        if execution is not None:
+            got = tuple([(e.channel, e.seq) for e in execution.inbox if e.kind == BUFFER])
+            if got != step.views:
+                found.append(f"{place(step.at)}: reads {step.views}, guest event {execution.number} got {got}")
+    return found
+
+
+def _as_passed(passed: Mapping[tuple[int, int], tuple[int, bytes, str]], executions: Iterable[Execution]) -> list[str]:
+    found = []
+    for execution in executions:
+        where = f"guest event {execution.number}"
+        for kind, _, version, buffer, payload in execution.inbox:
             if kind != BUFFER:
                 continue
             source = passed.get((buffer, version))
             if source is None:
                 found.append(f"{where}: got version {version} of buffer {buffer}, which was never published")
-            elif source[0] >= event.tick:
+            elif source[0] >= execution.event.tick:
                 found.append(f"{where}: got version {version} of buffer {buffer} before its tick had closed")
             elif source[1] != payload:
                 found.append(
                     f"{where}: version {version} of buffer {buffer} is not the {len(source[1])} B "
                     f"that {source[2]} passed"
                 )
-    for step, execution in run.flows.taken:
-        if execution is not None:
-            got = tuple([(e.channel, e.seq) for e in execution.inbox if e.kind == BUFFER])
-            if got != step.views:
-                found.append(f"{place(step.at)}: reads {step.views}, guest event {execution.number} got {got}")
     return found
 
 
