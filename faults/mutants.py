@@ -170,7 +170,7 @@ MUTANTS: tuple[Mutant, ...] = (
             Edit(
                 "router.py",
                 '                self._telemetry.emit("infer_stale", process=process, lease=getattr(frame, "lease", 0))\n',
-                "                for result in getattr(frame, \"results\", ()):\n"
+                '                for result in getattr(frame, "results", ()):\n'
                 "                    self._results.setdefault(result.request, result)\n",
             ),
             Edit(
@@ -201,7 +201,8 @@ MUTANTS: tuple[Mutant, ...] = (
         edits=(
             Edit(
                 "broker.py",
-                "    return sequence(sender, (state.outside if sender == OUTSIDE else state.agents[sender].sent) + 1)\n",
+                "    return sequence(sender, (state.outside if sender == OUTSIDE else "
+                "state.agents[sender].sent) + 1)\n",
                 "    return state.outside + sum(agent.sent for agent in state.agents) + 1\n",
             ),
         ),

@@ -12,6 +12,7 @@ from collections import Counter, OrderedDict
 from typing import NamedTuple
 
 import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from faults import effect
@@ -22,7 +23,7 @@ from harness.adapters.workers import Timing
 from harness.bounds import liveness_bound
 from harness.history import History
 from harness.oracles import Finding, Judged, Verdict, judge, judgeable
-from harness.simulation import journal_digest, simulate, trace_digest
+from harness.simulation import simulate, trace_digest
 from reports import RunRow
 from runtime import journal
 from runtime.frames import InferenceItem
@@ -91,33 +92,76 @@ def twin_plan(plan: Plan, decrees: tuple[Decree, ...]) -> Plan:
     return replace(plan, faults=tuple(f for f in plan.faults if not transparent(f.kind)), decrees=decrees)
 
 
+class Read(Struct, frozen=True, eq=False):
+    """A journal as the runtime reads it, and what follows from that alone. `statuses` are by (tick, agent)."""
+
+    journal: bytes
+    blocks: list[Block]
+    digest: str
+    decrees: tuple[Decree, ...]
+    statuses: dict[tuple[int, int], str]
+    messages: int
+
+
+def read_of(journal_: bytes) -> Read:
+    verified = journal.read(journal_)
+    blocks = [line.block for line in verified.lines]
+    return Read(
+        journal_,
+        blocks,
+        "" if verified.damage or not blocks else verified.lines[-1].hash,
+        tuple(decree for block in blocks for decree in block.decrees),
+        {(block.tick, step.agent): step.status for block in blocks for step in block.steps},
+        sum(len(step.inbox) for block in blocks for step in block.steps),
+    )
+
+
 class Checker:
-    """Judges runs of one scenario; keeps its twins."""
+    """Judges runs of one scenario; keeps its twins, and what oracles found in them.
+
+    A twin is judged like any run, once; a run that has the very same records in part is, in that part, judged by them
+    (`Judged.settled`). Journals that were read are kept: a run's has, as a rule, its twin's bytes.
+    """
 
     def __init__(self, scenario: Scenario, timing: Timing | None = None) -> None:
         self.scenario = scenario
         self.timing = timing or Timing()
-        self._twins: OrderedDict[bytes, History] = OrderedDict()
+        self._twins: OrderedDict[bytes, Judged] = OrderedDict()
+        self._read: list[Read] = []  # the newest last
         self._computed: OrderedDict[tuple[str, int, tuple[int, ...], bytes], Inference] = OrderedDict()
         self._decoders: dict[str, Decoder] = {}
 
     def clean(self, plan: Plan) -> History:
         """The history of a plan without transparent faults, from the cache if it has run."""
+        return self._clean(plan).history
+
+    def _clean(self, plan: Plan) -> Judged:
         key = hashlib.sha256(plan_to_json(plan).encode()).digest()
         if key in self._twins:
             self._twins.move_to_end(key)
             return self._twins[key]
-        history = self._twins[key] = simulate(self.scenario, plan, self.timing)
+        judged = Judged(simulate(self.scenario, plan, self.timing), invariant=self._invariant)
+        self._twins[key] = judged
         if len(self._twins) > TWINS_MAX:
             self._twins.popitem(last=False)
-        return history
+        return judged
+
+    def _reading(self, journal_: bytes) -> Read:
+        """The journal read by the runtime; one with the same bytes is not read again."""
+        found = next((read for read in reversed(self._read) if read.journal == journal_), None)
+        if found is None:
+            found = read_of(journal_)
+        else:
+            self._read.remove(found)
+        self._read = [*self._read[1 - TWINS_MAX :], found]
+        return found
 
     def check(self, plan: Plan, run: int = 0, deep: bool = False) -> Checked:
         history = simulate(self.scenario, plan, self.timing)
-        blocks = [line.block for line in journal.read(history.journal).lines]
-        decrees = tuple(decree for block in blocks for decree in block.decrees)
-        bare = twin_plan(plan, decrees)
-        twin = self.clean(bare)
+        read = self._reading(history.journal)
+        bare = twin_plan(plan, read.decrees)
+        known = self._clean(bare)
+        twin = known.history
         bound = liveness_bound(self.scenario, plan, self.timing)
         judged = Judged(
             history=history,
@@ -126,6 +170,7 @@ class Checker:
             bound_ns=bound,
             invariant=self._invariant,
             recompute=self._recompute,
+            known=known,
         )
         if deep:
             judged.repeat = simulate(self.scenario, plan, self.timing)
@@ -133,9 +178,9 @@ class Checker:
             judged.devices = self._devices(plan, bare, history)
             judged.replays = tuple(restarts.from_snapshots(self.scenario, plan, bare, self.timing))
         findings = judge(judged, judgeable(judged))
-        steps = {(block.tick, step.agent): step.status for block in blocks for step in block.steps}
-        effective = effect.effective(plan, history.injections, history.trace, steps)
-        row = _row(plan, judged, findings, effective, blocks, run)
+        known.forget()
+        effective = effect.effective(plan, history.injections, history.trace, read.statuses)
+        row = _row(plan, judged, findings, effective, read, self._reading(twin.journal).digest, run)
         return Checked(plan, history, twin, findings, effective, row)
 
     def _others(self, plan: Plan) -> dict[int, History]:
@@ -176,7 +221,7 @@ class Checker:
 
     def _invariant(self, history: History) -> list[str]:
         outputs = [output for receipt in history.receipts for output in receipt.outputs]
-        blocks = [line.block for line in journal.read(history.journal).lines]
+        blocks = self._reading(history.journal).blocks
         boxes = [agent.mailbox for agent in decode(history.final_state).agents]
         return self.scenario.invariant(Outcome(outputs, blocks, boxes, history.blobs))
 
@@ -207,7 +252,8 @@ def _row(
     judged: Judged,
     findings: dict[str, Finding],
     effective: dict[int, bool],
-    blocks: list[Block],
+    read: Read,
+    twin_digest: str,
     run: int,
 ) -> RunRow:
     history = judged.history
@@ -218,7 +264,6 @@ def _row(
     crossings = Counter((event.tick, event.agent, event.kind) for event in history.guests)
     telling = sorted(failed, key=lambda i: i in BROAD)
     first = next((findings[i].evidence[0] for i in (*telling, *unknown) if findings[i].evidence), "")
-    assert judged.twin is not None
     return RunRow(
         run=run,
         scenario=plan.scenario,
@@ -235,13 +280,13 @@ def _row(
         recoveries_ns=times,
         margin_ns=judged.bound_ns - max(times, default=0),
         bound_ns=judged.bound_ns,
-        ticks=len(blocks),
-        messages=sum(len(step.inbox) for block in blocks for step in block.steps),
-        agent_steps=sum(len(block.steps) for block in blocks),
+        ticks=len(read.blocks),
+        messages=read.messages,
+        agent_steps=sum(len(block.steps) for block in read.blocks),
         virtual_ns=history.virtual_ns,
-        journal_digest=journal_digest(history),
+        journal_digest=read.digest,
         trace_digest=trace_digest(history.trace),
-        twin_digest=journal_digest(judged.twin),
+        twin_digest=twin_digest,
         plan_digest=plan_digest(plan),
         component=COMPONENTS[telling[0]] if failed else "",
         detail=first,

@@ -23,7 +23,7 @@ from harness.assembly import Incarnation, World, incarnate
 from harness.history import Crash, History, Injection
 from runtime import journal, state
 from runtime.durability import BLOBS, JOURNAL
-from runtime.errors import FailStop
+from runtime.errors import FailStop, Refused
 from runtime.orchestrator import Orchestrator
 from runtime.recovery import DECREES, decree_line
 from runtime.state import Config, Configure
@@ -78,6 +78,10 @@ class Simulation:
             self._boot()
             self.client.start()
             self.loop.run(HORIZON_NS, MAX_EVENTS)
+        except Refused:
+            if not history.trace:  # nothing has run: the scenario itself cannot
+                raise
+            history.failure, history.failure_detail = "exception", traceback.format_exc(limit=1).splitlines()[-1]
         except Exception as error:  # a build under test may raise anything; that is its verdict, not the harness's end
             frame = traceback.extract_tb(error.__traceback__)[-1]
             place = f"{frame.filename.rpartition('/')[2]}:{frame.lineno}"

@@ -224,7 +224,10 @@ def world(*damages: Callable[[World], None]) -> World:
 
 
 def finding(oracle: str, made: World, **others: Any) -> Finding:
-    """One oracle's finding over a run; by default its twin, repetition and so on are undamaged."""
+    """One oracle's finding over a run; by default its twin, repetition and so on are undamaged.
+
+    Judged twice: on its own, and beside a run that was judged before, undamaged, whose verdicts must not leak.
+    """
     good = World().history()
     against: dict[str, Any] = {
         "twin": good,
@@ -236,7 +239,11 @@ def finding(oracle: str, made: World, **others: Any) -> Finding:
         "bound_ns": 1000,
         "invariant": lambda history: [],
     }
-    return judge(Judged(made.history(), **{**against, **others}), [oracle])[oracle]
+    against.update(others)
+    alone = judge(Judged(made.history(), **against), [oracle])[oracle]
+    known = Judged(World().history(), invariant=against["invariant"])
+    assert judge(Judged(made.history(), **against, known=known), [oracle])[oracle] == alone
+    return alone
 
 
 def refuses(oracle: str, made: World, named: str, **others: Any) -> None:

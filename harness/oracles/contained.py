@@ -162,6 +162,8 @@ def replays(run: Judged) -> list[str]:
     history, found = run.history, list[str]()
     if history.failure and not any(class_of(fault.kind) == "failstop" for fault in history.plan.faults):
         return [f"stopped by check '{history.failure}': {history.failure_detail}"]
+    if not run.crossings:
+        raise Unjudged("there is no guest log")
     for index, event, accepted in run.repeats:
         same = event.calls == accepted.calls
         if event.status in CUT_SHORT:
@@ -176,7 +178,7 @@ def replays(run: Judged) -> list[str]:
 
 def _held(run: Judged) -> list[str]:
     """Crossings of steps that no block holds, though a later tick is in the journal."""
-    committed = {(s.tick, s.agent, s.kind) for block in run.journal.blocks for s in block.steps}
+    committed = {(s.tick, s.agent, s.kind) for s, _ in run.flows.taken}
     last = max((tick for tick, _, _ in committed), default=-1)
     return [
         f"guest event {execution.number}: agent {key[1]} ran in tick {key[0]}; no block holds that step"

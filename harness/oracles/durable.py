@@ -7,12 +7,13 @@ disk. Against: acknowledgements that leave early, a verifier that overlooks dama
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 
 import msgspec
 
 from harness.history import History, Receipt
 from harness.oracles.judged import Judged
-from harness.oracles.reading import Block, chain
+from harness.oracles.reading import Block, Chained, Released, chain
 from harness.oracles.verdict import Unjudged
 from runtime import journal as runtime_journal
 
@@ -26,13 +27,17 @@ def chained(run: Judged) -> list[str]:
     head, lines, damage = run.chained
     if damage is not None:
         return [f"block {damage[0]}: {damage[1]}"]
-    found = _disagreement("the journal as it is", run.history.journal, None)
+    found = run.settled_by_journal(_read_alike)
     if len(lines) < 2:
         raise Unjudged("the journal has fewer than two blocks to swap")
     bounds = [(0, head)] + [(line.start, line.end) for line in lines]
     for name, data, expected in tampered(run.history, bounds):
         found += _disagreement(name, data, expected)
     return found
+
+
+def _read_alike(run: Judged) -> list[str]:
+    return _disagreement("the journal as it is", run.history.journal, None)
 
 
 def _disagreement(name: str, data: bytes, expected: int | None) -> list[str]:
@@ -52,7 +57,8 @@ def _disagreement(name: str, data: bytes, expected: int | None) -> list[str]:
 def tampered(history: History, bounds: list[tuple[int, int]]) -> list[tuple[str, bytes, int]]:
     """Four damaged copies: (what was done, the bytes, the first bad block); places follow from the plan's digest.
 
-    The flip is in the header or anywhere; whole blocks are moved among the first `NEAR`, as the chain's rule is the same everywhere.
+    The flip is in the header or anywhere; whole blocks are moved among the first `NEAR`, as the chain's rule is the
+    same everywhere.
     """
     key = hashlib.sha256(msgspec.json.encode(history.plan, order="sorted")).digest()
     picks = [int.from_bytes(key[i : i + 8], "big") for i in range(0, 32, 8)]
@@ -98,8 +104,7 @@ def prefix_durable(run: Judged) -> list[str]:
             )
     for number, crash in enumerate(history.crashes):
         received = max((r.block for r in history.receipts if r.at <= crash.at), default=0)
-        _, kept, _ = chain(crash.kept)
-        _, written, _ = chain(crash.journal)
+        kept, written = _lines(run, crash.kept), _lines(run, crash.journal)
         if len(kept) < received:
             found.append(f"crash {number}: {len(kept)} blocks were kept, block {received} had been received")
         for place in range(len(kept)):
@@ -113,13 +118,21 @@ def prefix_durable(run: Judged) -> list[str]:
     return found
 
 
+def _lines(run: Judged, data: bytes) -> list[Chained]:
+    """The lines of these bytes that verify; where the journal begins with them, they are the journal's own."""
+    head, lines, _ = run.chained
+    if len(data) < head or not run.history.journal.startswith(data):
+        return chain(data)[1]
+    return lines[: bisect_right(lines, len(data), key=lambda line: line.end)]
+
+
 def ledger(run: Judged) -> list[str]:
     """The client's ledger: each receipt says what its block says; blocks arrive in order, all of them in the end."""
     history = run.history
     if not history.receipts:
         raise Unjudged("the client received nothing")
     found: list[str] = []
-    blocks = run.journal.blocks
+    blocks, released = run.journal.blocks, run.journal.released
     first: dict[int, int] = {}
     newest = 0
     for index, receipt in enumerate(history.receipts):
@@ -135,7 +148,10 @@ def ledger(run: Judged) -> list[str]:
         if not 0 < receipt.block <= len(blocks):
             found.append(f"receipt {index}: block {receipt.block} is not in the journal")
         else:
-            found += [f"receipt {index}: {line}" for line in _differs(receipt, blocks[receipt.block - 1])]
+            found += [
+                f"receipt {index}: {line}"
+                for line in _differs(receipt, blocks[receipt.block - 1], released[receipt.block - 1])
+            ]
     if history.finished:
         found += [f"block {b.block} was never received" for b in blocks if b.block not in first]
     return found + _outputs_once(history)
@@ -145,25 +161,21 @@ def _content(receipt: Receipt) -> tuple[object, ...]:
     return receipt.tick, receipt.acknowledged, receipt.outputs, receipt.final
 
 
-def _differs(receipt: Receipt, block: Block) -> list[str]:
+def _differs(receipt: Receipt, block: Block, due: Released) -> list[str]:
     """What in the receipt is not what the journal's block says."""
     found = []
     if receipt.tick != block.tick:
         found.append(f"tick {receipt.tick}, block {block.block} is tick {block.tick}")
-    if list(receipt.acknowledged) != [(item["source"], item["n"]) for item in block.inputs]:
+    if receipt.acknowledged != due.acknowledged:
         found.append(f"acknowledges {list(receipt.acknowledged)[:4]}, not the inputs of block {block.block}")
-    if receipt.final != any(event[0] == "finished" for event in block.events):
+    if receipt.final != due.final:
         found.append(f"final is {receipt.final}, block {block.block} says otherwise")
-    expected = []
-    for task, step in enumerate(block.steps):
-        outputs = [effect for effect in step.effects if effect.op == "output"]
-        expected += [((block.tick, task, index, step.agent), effect) for index, effect in enumerate(outputs)]
-    got = [((o.tick, o.task, o.index, o.agent), o.payload) for o in receipt.outputs]
-    if [tag for tag, _ in got] != [tag for tag, _ in expected]:
-        found.append(f"outputs {[tag for tag, _ in got][:4]}, block {block.block} has {[t for t, _ in expected][:4]}")
+    tags = [(o.tick, o.task, o.index, o.agent) for o in receipt.outputs]
+    if tags != due.tags:
+        found.append(f"outputs {tags[:4]}, block {block.block} has {due.tags[:4]}")
     else:
-        for (tag, data), (_, effect) in zip(got, expected, strict=True):
-            if not effect.is_of(data):
+        for tag, output, effect in zip(tags, receipt.outputs, due.effects, strict=True):
+            if not effect.is_of(output.payload):
                 found.append(f"output {tag} has other bytes than block {block.block} step {tag[1]}")
     return found
 
