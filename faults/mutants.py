@@ -169,7 +169,8 @@ MUTANTS: tuple[Mutant, ...] = (
         edits=(
             Edit(
                 "router.py",
-                '                self._telemetry.emit("infer_stale", process=process, lease=getattr(frame, "lease", 0))\n',
+                '                self._telemetry.emit("infer_stale", process=process, '
+                'lease=getattr(frame, "lease", 0))\n',
                 '                for result in getattr(frame, "results", ()):\n'
                 "                    self._results.setdefault(result.request, result)\n",
             ),

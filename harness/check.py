@@ -261,7 +261,6 @@ def _row(
     unknown = tuple(i for i, f in findings.items() if f.verdict is Verdict.UNKNOWN)
     judged_ids = tuple(i for i, f in findings.items() if f.verdict is not Verdict.UNKNOWN)
     times = recoveries(history, effective)
-    crossings = Counter((event.tick, event.agent, event.kind) for event in history.guests)
     telling = sorted(failed, key=lambda i: i in BROAD)
     first = next((findings[i].evidence[0] for i in (*telling, *unknown) if findings[i].evidence), "")
     return RunRow(
@@ -275,7 +274,7 @@ def _row(
         judged=judged_ids,
         faults_planned=_counted(fault.kind for fault in plan.faults),
         faults_fired=_counted(plan.faults[i].kind for i, fired in effective.items() if fired),
-        steps_redone=sum(crossings.values()) - len(crossings),
+        steps_redone=len(history.guests) - judged.steps_crossed,
         workers_lost=sum(record.kind == "lost" for record in history.trace),
         recoveries_ns=times,
         margin_ns=judged.bound_ns - max(times, default=0),

@@ -81,7 +81,8 @@ def test_a_claim_that_does_not_hold_fails_the_demo(
     assert [claim["held"] for claim in ended.json["claims"]][:2] == [True, False]
 
 
-def test_the_page_shows_what_the_demo_prints(shown: Ended) -> None:
-    page = (ROOT / "docs" / "demo.md").read_text("utf-8")
-    block = re.search(r"```console\n\$ wasm-engine demo\n(.*?)```", page, re.S)
-    assert block and block[1] == shown.out, "put what `wasm-engine demo` prints into docs/demo.md"
+def test_the_pages_show_what_the_demo_prints(shown: Ended) -> None:
+    for name in ("README.md", "docs/demo.md"):
+        page = (ROOT / name).read_text("utf-8")
+        block = re.search(r"```console\n\$ wasm-engine demo\n(.*?)```", page, re.S)
+        assert block and block[1] == shown.out, f"put what `wasm-engine demo` prints into {name}"

@@ -14,9 +14,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import compress
+from operator import attrgetter, eq
 from typing import Any
 
-from harness.history import GuestEvent, History
+from harness.history import GuestCall, GuestEvent, History
 from harness.oracles import reading
 from harness.oracles.conversations import Asked, follow
 from harness.oracles.flows import Execution, Flows, Key, join
@@ -25,6 +27,10 @@ from runtime.frames import InferenceItem, Output
 from runtime.state import Inference, Input, State, decode
 
 Part = Callable[["Judged"], list[str]]  # a part of an oracle: the violations that it finds in some of the records
+
+_Content = tuple[str, tuple[bytes, ...], tuple[GuestCall, ...]]
+_key_of: Callable[[GuestEvent], Key] = attrgetter("tick", "agent", "kind")
+_content_of: Callable[[GuestEvent], _Content] = attrgetter("status", "inbox", "calls")
 
 CUT_SHORT = ("died", "stopped")  # a crossing that a worker's death ended: what it did is a prefix of the step
 
@@ -116,20 +122,20 @@ class Judged:
         known = self.known.accepted if self.known is not None else None
         if known is None:
             return None
+        guests = self.history.guests
+        keys = list(map(_key_of, guests))
+        same = list(map(eq, map(_content_of, guests), map(known[1].get, keys)))
+        if len(set(compress(keys, same))) != len(known[1]):
+            return None
         odd: list[tuple[int, GuestEvent, GuestEvent]] = []
-        met: set[Key] = set()
-        for index, event in enumerate(self.history.guests):
-            key = (event.tick, event.agent, event.kind)
-            other = known.get(key)
-            if other is None:
+        index = -1
+        for _ in range(same.count(False)):
+            index = same.index(False, index + 1)
+            event, key = guests[index], keys[index]
+            if key not in known[0] or (event.status not in CUT_SHORT and key not in compress(keys[:index], same)):
                 return None
-            if event.inbox == other.inbox and event.calls == other.calls and event.status == other.status:
-                met.add(key)
-            elif event.status in CUT_SHORT or key in met:
-                odd.append((index, event, other))
-            else:
-                return None
-        return odd if len(met) == len(known) else None
+            odd.append((index, event, known[0][key]))
+        return odd
 
     # --- the records, indexed ---------------------------------------------------------------------------------------
 
@@ -165,10 +171,19 @@ class Judged:
         return found
 
     @cached_property
-    def accepted(self) -> dict[Key, GuestEvent] | None:
-        """The accepted crossing per step; None when one of them was cut short, or when there are none."""
+    def accepted(self) -> tuple[dict[Key, GuestEvent], dict[Key, _Content]] | None:
+        """The accepted crossing per step, and what it got and did; None when there are none, or one was cut short."""
         found = {key: execution.event for key, execution in self.executions.items()}
-        return found if found and not any(event.status in CUT_SHORT for event in found.values()) else None
+        if not found or any(event.status in CUT_SHORT for event in found.values()):
+            return None
+        return found, {key: _content_of(event) for key, event in found.items()}
+
+    @cached_property
+    def steps_crossed(self) -> int:
+        """How many different steps crossed into a module, whole or in part."""
+        if self._met is not None and self.known is not None and self.known.accepted is not None:
+            return len(self.known.accepted[0])
+        return len(self.executions)
 
     @cached_property
     def repeats(self) -> list[tuple[int, GuestEvent, GuestEvent]]:
@@ -181,9 +196,7 @@ class Judged:
         found = []
         for index, event in enumerate(self.history.guests):
             accepted = self.executions[event.tick, event.agent, event.kind].event
-            if event is not accepted and not (
-                event.inbox == accepted.inbox and event.calls == accepted.calls and event.status == accepted.status
-            ):
+            if event is not accepted and _content_of(event) != _content_of(accepted):
                 found.append((index, event, accepted))
         return found
 
