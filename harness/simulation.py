@@ -6,6 +6,7 @@ orchestrator is killed starts another one from the disk. Same build, scenario an
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import traceback
 
@@ -192,8 +193,18 @@ class Simulation:
 
 
 def simulate(scenario: Scenario, plan: Plan, timing: Timing | None = None) -> History:
-    """Run a plan; whatever happens to it is in the history, no exception of the runtime leaves."""
-    return Simulation(scenario, plan, timing).run()
+    """Run a plan; whatever happens to it is in the history, no exception of the runtime leaves.
+
+    The cycle collector rests meanwhile: all that a run makes is its evidence, alive to the end, and walking it again
+    and again costs more with every agent.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return Simulation(scenario, plan, timing).run()
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def journal_digest(history: History) -> str:
