@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Iterator
-from typing import NamedTuple
+from functools import cached_property
+
+from msgspec import Struct
 
 from runtime.journal import Block, Event, StepEntry, effect_of
 from runtime.state import (
@@ -41,7 +42,7 @@ _ENVELOPE = struct.Struct("<IIQII")
 _DISCARDED = {"dropped": (MESSAGE, TOPIC, INPUT), "dropped_refusal": (REFUSED,), "dropped_result": (INFERENCE,)}
 
 
-class Loss(NamedTuple):
+class Loss(Struct, frozen=True, gc=False):
     """A message that nobody read and nobody gets back: its target is gone, or an input was refused."""
 
     tick: int
@@ -49,7 +50,7 @@ class Loss(NamedTuple):
     message: Message
 
 
-class Step(NamedTuple):
+class Step(Struct, frozen=True, gc=False):
     """One step with what it consumed and did, payloads included. A failed step has no effects."""
 
     tick: int
@@ -82,8 +83,16 @@ class Deliveries:
         self.inference.finish(outcome.blocks[-1].tick if outcome.blocks else -1)
         self._compare_mailboxes()
 
-    def of(self, agent: int) -> Iterator[Step]:
-        return (step for step in self.steps if step.agent == agent)
+    def of(self, agent: int) -> list[Step]:
+        """The agent's steps in commit order."""
+        return self._by_agent.get(agent, [])
+
+    @cached_property
+    def _by_agent(self) -> dict[int, list[Step]]:
+        found: dict[int, list[Step]] = {}
+        for step in self.steps:
+            found.setdefault(step.agent, []).append(step)
+        return found
 
     def _fold(self, block: Block) -> None:
         events = block.events
@@ -100,7 +109,7 @@ class Deliveries:
                 self._queues[told[0]].append(told[1])
         inboxes = [self._take(block.tick, entry) for entry in block.steps]
         for entry, inbox in zip(block.steps, inboxes, strict=True):
-            effects = tuple(effect_of(effect, self._outcome.blobs) for effect in entry.effects)
+            effects = tuple([effect_of(effect, self._outcome.blobs) for effect in entry.effects])
             if entry.status != "ok" and effects:
                 self.violations.append(f"tick {block.tick}, agent {entry.agent}: a failed step has effects")
             self.steps.append(Step(block.tick, entry.agent, entry.kind, entry.status, inbox, effects, entry.views))

@@ -19,29 +19,31 @@ class ObservedGuest:
     ) -> None:
         self._inner, self._worker, self._incarnation = inner, worker, incarnation
         self._now, self._log = now, log
+        self._run, self._memory = inner.run, inner.memory
         self._fresh = True
 
     def run(self, arguments: StepArguments) -> GuestStep:
         try:
-            step = self._inner.run(arguments)
+            step = self._run(arguments)
         except WorkerDied:
             self._note(arguments, "died", ())
             raise
-        memory = self._inner.memory()
+        if not step.calls:
+            self._note(arguments, step.status, ())
+            return step
+        memory = self._memory()
         size = len(memory)
-        calls = tuple(
-            [
-                GuestCall(
-                    op,
-                    target,
-                    pointer,
-                    length,
-                    bytes(memory[pointer : pointer + length]) if pointer + length <= size else None,
-                )
-                for op, target, pointer, length in step.calls
-            ]
-        )
-        self._note(arguments, step.status, calls)
+        calls = [
+            GuestCall(
+                op,
+                target,
+                pointer,
+                length,
+                bytes(memory[pointer : pointer + length]) if pointer + length <= size else None,
+            )
+            for op, target, pointer, length in step.calls
+        ]
+        self._note(arguments, step.status, tuple(calls))
         return step
 
     def _note(self, arguments: StepArguments, status: str, calls: tuple[GuestCall, ...]) -> None:

@@ -18,6 +18,7 @@ from harness.oracles.verdict import Unjudged
 from runtime import journal as runtime_journal
 
 NEAR = 64
+BEHIND = 4
 
 
 def chained(run: Judged) -> list[str]:
@@ -58,15 +59,16 @@ def tampered(history: History, bounds: list[tuple[int, int]]) -> list[tuple[str,
     """Four damaged copies: (what was done, the bytes, the first bad block); places follow from the plan's digest.
 
     The flip is in the header or anywhere; whole blocks are moved among the first `NEAR`, as the chain's rule is the
-    same everywhere.
+    same everywhere. A copy ends `BEHIND` whole blocks after its damage: a reader that overlooks the damage accepts
+    what is left, or names a later block, and no other reads on.
     """
     key = hashlib.sha256(msgspec.json.encode(history.plan, order="sorted")).digest()
     picks = [int.from_bytes(key[i : i + 8], "big") for i in range(0, 32, 8)]
     data, last = history.journal, min(len(bounds) - 1, NEAR)
     where = picks[0] // 16 % (bounds[0][1] if picks[0] & 8 else len(data))  # half of them in the header
-    flipped = bytearray(data)
-    flipped[where] ^= 1 << picks[0] % 8
     hit = next(i for i, (start, end) in enumerate(bounds) if start <= where < end)
+    flipped = bytearray(data[: _end(bounds, hit)])
+    flipped[where] ^= 1 << picks[0] % 8
     cut = 1 + picks[1] % (last - 1)  # a cut of the last block leaves a whole, shorter journal: the watermark's to find
     swap = 1 + picks[2] % (last - 1)
     into = 1 + picks[3] % last
@@ -76,7 +78,7 @@ def tampered(history: History, bounds: list[tuple[int, int]]) -> list[tuple[str,
         return data[slice(*bounds[number])]
 
     def without(first: int, behind: int, put: bytes) -> bytes:
-        return data[: bounds[first][0]] + put + data[bounds[behind][1] :]
+        return b"".join((data[: bounds[first][0]], put, data[bounds[behind][1] : _end(bounds, behind)]))
 
     renamed = line(other).replace(b'{"block":%d,' % other, b'{"block":%d,' % into, 1)
     return [
@@ -85,6 +87,10 @@ def tampered(history: History, bounds: list[tuple[int, int]]) -> list[tuple[str,
         (f"blocks {swap} and {swap + 1} swapped", without(swap, swap + 1, line(swap + 1) + line(swap)), swap),
         (f"block {other} spliced in as block {into}", without(into, into, renamed), into),
     ]
+
+
+def _end(bounds: list[tuple[int, int]], block: int) -> int:
+    return bounds[min(block + BEHIND, len(bounds) - 1)][1]
 
 
 def prefix_durable(run: Judged) -> list[str]:

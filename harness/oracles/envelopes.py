@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
 
 _HEAD = struct.Struct("<IIQII")  # kind, sender, sequence number or version, channel, length
 _SIZE = _HEAD.size
 
 
-class Envelope(NamedTuple):
-    """One message at its receiver. `kind` 0 is bytes that are no envelope at all, with all of them as payload."""
-
-    kind: int
-    sender: int
-    seq: int
-    channel: int
-    payload: bytes
+# One message at its receiver: kind, sender, sequence number or version, channel, payload. Kind 0 is bytes that are no
+# envelope at all, with all of them as payload. Plain tuples: a run has as many as messages.
+Envelope = tuple[int, int, int, int, bytes]
 
 
 def open_envelope(data: bytes) -> Envelope:
@@ -24,5 +18,5 @@ def open_envelope(data: bytes) -> Envelope:
     if len(data) >= _SIZE:
         kind, sender, seq, channel, length = _HEAD.unpack_from(data)
         if length == len(data) - _SIZE:
-            return Envelope(kind, sender, seq, channel, data[_SIZE:])
-    return Envelope(0, 0, 0, 0, data)
+            return kind, sender, seq, channel, data[_SIZE:]
+    return 0, 0, 0, 0, data

@@ -22,20 +22,18 @@ from runtime.state import INFERENCE, INPUT, MESSAGE, OUTSIDE, REFUSED, TOPIC, WA
 Key = tuple[int, int, str]  # tick, agent, kind of step
 
 
-class Execution:
+class Execution(Struct, gc=False):
     """One accepted crossing; `number` is its place in the guest log, `inbox` its envelopes, opened when first asked."""
 
-    __slots__ = ("_inbox", "event", "number")
-
-    def __init__(self, number: int, event: GuestEvent) -> None:
-        self.number, self.event = number, event
-        self._inbox: tuple[Envelope, ...] | None = None
+    number: int
+    event: GuestEvent
+    opened: tuple[Envelope, ...] | None = None
 
     @property
     def inbox(self) -> tuple[Envelope, ...]:
-        if self._inbox is None:
-            self._inbox = tuple([open_envelope(data) for data in self.event.inbox])
-        return self._inbox
+        if self.opened is None:
+            self.opened = tuple([open_envelope(data) for data in self.event.inbox])
+        return self.opened
 
 
 class Sent(Struct, frozen=True, gc=False):
@@ -80,11 +78,8 @@ class Answer(NamedTuple):
     kv: JournalEffect
 
 
-class Taken(NamedTuple):
-    """One committed step with the crossing that made it, None when there is none."""
-
-    step: Step
-    execution: Execution | None
+# One committed step with the crossing that made it, None when there is none.
+Taken = tuple[Step, Execution | None]
 
 
 class Flows:
@@ -184,7 +179,7 @@ class _Joiner:
     def _step(self, step: Step) -> None:
         flows = self.flows
         execution = self._executions.get((step.tick, step.agent, step.kind))
-        flows.taken.append(Taken(step, execution))
+        flows.taken.append((step, execution))
         if step.seq != self._next(step.agent):
             due = self._next(step.agent)
             flows.unjoined.append(f"{place(step.at)}: its numbers begin at {step.seq}, {due} is the next free")

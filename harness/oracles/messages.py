@@ -21,7 +21,8 @@ _NAMES = {MESSAGE: "direct", TOPIC: "topic", INPUT: "input", WAKE: "task", REFUS
 
 
 def _crossing(taken: Taken) -> str:
-    return f"guest event {taken.execution.number}" if taken.execution else place(taken.step.at)
+    step, execution = taken
+    return f"guest event {execution.number}" if execution else place(step.at)
 
 
 def exactly_once(run: Judged) -> list[str]:
@@ -45,11 +46,13 @@ def _consumed_once(run: Judged) -> list[str]:
                 times[step.agent, seq] = times.get((step.agent, seq), 0) + 1
                 found += _assigned(run.flows, step, seq)
     for (agent, seq), number in times.items():
+        if number < 2:
+            continue
         sent = run.flows.sent.get(seq)
         copies = 0 if sent is None else int(agent in sent.targets)
         if sent and sent.kind == INFERENCE and (seq, agent) in run.flows.copies_lost:
             copies = 0  # its own refusal, which `control` counts, came in its place
-        if sent and number > 1 and number > run.flows.control.get((agent, seq), 0) + copies:
+        if sent and number > run.flows.control.get((agent, seq), 0) + copies:
             found.append(f"number {seq} ({sent.where}) was consumed {number} times by agent {agent}")
     return found
 
@@ -111,10 +114,11 @@ def _in_order(run: Judged) -> list[str]:
     flows, found = run.flows, []
     got: dict[tuple[int, int, int, int], list[int]] = {}
     for taken in flows.taken:
-        if taken.execution is None:
+        step, execution = taken
+        if execution is None:
             continue
-        agent = taken.step.agent
-        for kind, sender, seq, channel, _ in taken.execution.inbox:
+        agent = step.agent
+        for kind, sender, seq, channel, _ in execution.inbox:
             if kind not in (MESSAGE, TOPIC, INPUT):
                 continue
             stream = got.setdefault((kind, sender, agent, channel), [])
@@ -148,9 +152,7 @@ def _gaps(flows: Flows, got: dict[tuple[int, int, int, int], list[int]]) -> list
 
 def _unseen_inboxes(flows: Flows) -> set[tuple[int, int]]:
     """Copies consumed by steps that a decree ended before any crossing."""
-    return {
-        (seq, taken.step.agent) for taken in flows.taken if taken.execution is None for seq in taken.step.inbox if seq
-    }
+    return {(seq, step.agent) for step, execution in flows.taken if execution is None for seq in step.inbox if seq}
 
 
 def no_invention(run: Judged) -> list[str]:
@@ -164,18 +166,19 @@ def _nothing_invented(run: Judged) -> list[str]:
     found = []
     tasks = {agent: Counter(payloads) for agent, payloads in run.flows.scheduled.items()}
     for taken in run.flows.taken:
-        if taken.execution is None:
+        step, execution = taken
+        if execution is None:
             continue
-        agent = taken.step.agent
-        for number, envelope in enumerate(taken.execution.inbox):
-            if envelope.kind == INFERENCE:
+        agent = step.agent
+        for number, envelope in enumerate(execution.inbox):
+            if envelope[0] == INFERENCE:
                 problem = _misinformed(run, agent, envelope)
             else:
                 problem = _invented(run.flows, agent, envelope, tasks)
             if problem:
                 found.append(f"{_crossing(taken)} message {number}: {problem}")
-        if taken.step.effects:
-            found += _journaled(taken.step, taken.execution)
+        if step.effects:
+            found += _journaled(step, execution)
     return found
 
 
@@ -305,13 +308,13 @@ def _changes(flows: Flows) -> dict[tuple[int, int], _Change]:
         changes[tick, 1][1][kind, 0] += 1
     for tick, payload in flows.tasks:
         changes[tick, 0][0][WAKE, 0] += bool(payload)
-    for taken in flows.taken:
-        ended = changes[taken.step.tick, 0][1]
-        if taken.execution is not None:
-            for kind, _, _, channel, payload in taken.execution.inbox:
+    for step, execution in flows.taken:
+        ended = changes[step.tick, 0][1]
+        if execution is not None:
+            for kind, _, _, channel, payload in execution.inbox:
                 if kind != BUFFER and (kind != WAKE or payload):
-                    ended[_key(kind, channel)] += 1
+                    ended[kind, channel if kind == TOPIC else 0] += 1
         else:  # ended by decree before any crossing: what it consumed is in the journal alone
-            gone = [flows.sent[seq] for seq in taken.step.inbox if seq in flows.sent]
+            gone = [flows.sent[seq] for seq in step.inbox if seq in flows.sent]
             ended.update(_key(sent.kind, sent.channel) for sent in gone)
     return changes

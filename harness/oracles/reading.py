@@ -10,7 +10,7 @@ from __future__ import annotations
 import binascii
 import hashlib
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from msgspec import Struct

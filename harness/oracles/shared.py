@@ -108,7 +108,7 @@ def _whole(run: Judged) -> list[str]:
     found += _as_passed(passed, run.executions.values())
     for step, execution in run.flows.taken:
         if execution is not None:
-            got = tuple([(e.channel, e.seq) for e in execution.inbox if e.kind == BUFFER])
+            got = tuple([(buffer, version) for kind, _, version, buffer, _ in execution.inbox if kind == BUFFER])
             if got != step.views:
                 found.append(f"{place(step.at)}: reads {step.views}, guest event {execution.number} got {got}")
     return found
