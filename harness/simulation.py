@@ -31,6 +31,7 @@ from runtime.state import Config, Configure
 from runtime.telemetry import Record
 from scenarios.base import Scenario
 
+_TRACE = msgspec.json.Encoder(order="sorted")
 HORIZON_NS = 600_000_000_000
 MAX_EVENTS = 5_000_000
 MAX_CRASHES = 200
@@ -215,7 +216,7 @@ def journal_digest(history: History) -> str:
 
 def trace_digest(trace: list[Record]) -> str:
     """sha256 over the trace's canonical lines."""
-    return hashlib.sha256(b"\n".join(msgspec.json.encode(r, order="sorted") for r in trace)).hexdigest()
+    return hashlib.sha256(_TRACE.encode_lines(trace)).hexdigest()
 
 
 def configuration(scenario: Scenario, seed: int) -> Config:
