@@ -59,8 +59,8 @@ F11 | transparent | worker | worker.exhaust | - | I30 I21 | comes with the live 
 processes or threads are left
 F12 | transparent | worker | worker.crash_loop | - | I31 | comes with the physical restart budget | a worker dies in \
 each of its first calls after a restart
-F13 | transparent | worker | worker.zombie | worker.stall | I14 | available | a stopped worker wakes after its \
-replacement started, and writes
+F13 | transparent | worker | worker.zombie | - | I14 | comes with the live workers | a stopped worker wakes after \
+its replacement started, and writes
 F14 | transparent | worker | worker.spawn_fail | - | I31 I19 | comes with the live workers | starting a worker fails \
 a few times
 F15 | measured | worker | worker.miscompute | - | I1 | comes with the measured profile | one worker computes wrong, \
@@ -125,7 +125,7 @@ F51 | transparent | inference/GPU | gpu.throttle | gpu.slow | I4 I12 | available
 slower
 F52 | transparent | inference/GPU | gpu.flap | gpu.remove | I24 I31 | available | an accelerator goes and comes back \
 again and again
-F53 | visible | inference/GPU | model.bad_output | - | I30 I24 | comes with the inference layer | NaN, infinity, \
+F53 | visible | inference/GPU | model.bad_output | - | I30 I24 | comes with the model vectors | NaN, infinity, \
 denormals, or another shape or type
 F54 | refused | models/cache | model.flip | - | I25 | comes with the model cache | one bit of a model file is flipped
 F55 | refused | models/cache | model.swap | - | I25 I30 | comes with the model cache | a model file is cut, empty, \

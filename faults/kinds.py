@@ -155,7 +155,7 @@ KINDS: tuple[FaultKind, ...] = (
     ),
     FaultKind(
         slug="worker.stall",
-        rows=("F09", "F13"),
+        rows=("F09",),
         class_="transparent",
         layer="worker",
         title="the worker that ran a step is stopped; its result arrives when a replacement has the step",

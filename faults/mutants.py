@@ -143,6 +143,41 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     Mutant(
+        name="recovered_tail_not_synced",
+        title="what recovery kept beyond the watermark is not synced before it counts",
+        scenario="ledger",
+        oracle="I28",
+        edits=(Edit("boot.py", "        return [self._storage.sync(name) for name in ends]\n", "        return []\n"),),
+    ),
+    Mutant(
+        name="watermark_not_synced",
+        title="blocks are released when the watermark is written, before it is synced",
+        scenario="ledger",
+        oracle="I28",
+        edits=(
+            Edit(
+                "durability.py",
+                "            self._tickets = [self._storage.sync(watermark.NAME)]\n            return False\n",
+                "            self._storage.sync(watermark.NAME)\n            return False\n",
+            ),
+        ),
+    ),
+    Mutant(
+        name="lost_worker_not_killed",
+        title="a worker whose lease ran out is replaced, but not killed",
+        scenario="frames",
+        oracle="I14",
+        edits=(
+            Edit(
+                "pool.py",
+                "        self._ports.workers.kill(slot.worker)\n",
+                "        self._by_worker.pop(slot.worker, None)\n"
+                "        slot.worker, slot.dying = -1, False\n"
+                "        slot.respawn_at = self._ports.clock.now() + self._physical.respawn_ns\n",
+            ),
+        ),
+    ),
+    Mutant(
         name="stale_kv_after_failover",
         title="a batch that is redone elsewhere has the last token's KV cache of one step before",
         scenario="assistants",
@@ -239,6 +274,26 @@ MUTANTS: tuple[Mutant, ...] = (
             ),
         ),
         equivalent="steps are closed: whoever runs step n of an agent gives the same result, so an old one is as good",
+    ),
+    Mutant(
+        name="decree_after_one_loss",
+        title="a step is ended by decree when it has taken one worker with it",
+        scenario="ledger",
+        oracle="I32",
+        edits=(Edit("pool.py", "        limit = self._physical.lost_workers_max\n", "        limit = 1\n"),),
+    ),
+    Mutant(
+        name="agent_never_restarted",
+        title="a failed agent stays in backoff for ever",
+        scenario="ledger",
+        oracle="I32",
+        edits=(
+            Edit(
+                "supervisor.py",
+                "    if agent.phase == BACKOFF and agent.restart_at <= tick:\n",
+                "    if agent.phase == BACKOFF and agent.restart_at < 0:\n",
+            ),
+        ),
     ),
 )
 

@@ -25,10 +25,10 @@ from harness.adapters.loop import Loop
 from harness.adapters.memory import SimMemory, WorkerMemory
 from harness.adapters.models import ObservedModels
 from harness.adapters.workers import SimWorkers, Timing
-from harness.history import History
+from harness.history import History, Life
 from runtime.inference import DeviceCore, OrtModels
 from runtime.orchestrator import Orchestrator
-from runtime.ports import Accelerators, Hazard, Ports, never
+from runtime.ports import Accelerators, Arrival, Hazard, Ports, never
 from runtime.telemetry import Record
 from runtime.wasm import WasmGuests
 from runtime.worker import WorkerCore
@@ -45,6 +45,8 @@ class World(NamedTuple):
     injector: Injector
     history: History
     wake: Callable[[], None]
+    pools: list[SimWorkers] = []  # of all incarnations so far, given anew for each run
+    strays: list[Arrival] = []  # answers of dead incarnations' workers that nobody has read yet
 
 
 class LoopClock:
@@ -124,7 +126,21 @@ def incarnate(world: World, disk: SimDisk, client: SimClient) -> Incarnation:
         history.trace.append(Record(loop.now(), kind, worker // 1_000_000, -1, {"worker": worker}))
 
     core_of = _cores(world, memory)
-    workers = SimWorkers(loop, world.timing, core_of, world.wake, note)
+
+    def live(worker: int, alive: bool) -> None:
+        history.lives.append(Life(loop.now(), worker, alive))
+
+    workers = SimWorkers(loop, world.timing, core_of, world.wake, note, live=live)
+    world.pools.append(workers)
+    workers.stray(world.strays)
+    world.strays.clear()
+
+    def strays(arrivals: list[Arrival]) -> None:
+        if world.pools[-1] is workers:
+            world.strays.extend(arrivals)
+        else:
+            world.pools[-1].stray(arrivals)
+
     faulty_workers = FaultyWorkers(workers, injector, later, BufferFlips(memory, injector))
     faulty_gateway = FaultyGateway(client, injector, later)
     incarnation.fuse = Fuse(injector, incarnation.where, len(history.crashes))
@@ -138,7 +154,7 @@ def incarnate(world: World, disk: SimDisk, client: SimClient) -> Incarnation:
         _devices(world, incarnation, later, note) if world.scenario.config(world.plan.seed).models else None,
     )
     incarnation.ports = mortal(inner, incarnation.fuse)
-    incarnation.on_close(workers.orphan, faulty_workers.close, faulty_gateway.close)
+    incarnation.on_close(lambda: workers.orphan(strays), faulty_workers.close, faulty_gateway.close)
     return incarnation
 
 

@@ -35,6 +35,7 @@ from scenarios.base import Outcome, Scenario
 
 OTHER_WORKERS = (1, 2, 7)
 TWINS_MAX = 12
+BOUNDS = 40  # a run may take this many liveness bounds of virtual time: no plan has as many faults in a row
 COMPUTED_MAX = 4096  # results of requests, a few KB each
 
 # Which part of the runtime an oracle's finding points at first.
@@ -157,7 +158,7 @@ class Checker:
         return found
 
     def check(self, plan: Plan, run: int = 0, deep: bool = False) -> Checked:
-        history = simulate(self.scenario, plan, self.timing)
+        history = self._simulate(plan)
         read = self._reading(history.journal)
         bare = twin_plan(plan, read.decrees)
         known = self._clean(bare)
@@ -173,7 +174,7 @@ class Checker:
             known=known,
         )
         if deep:
-            judged.repeat = simulate(self.scenario, plan, self.timing)
+            judged.repeat = self._simulate(plan)
             judged.others = self._others(plan)
             judged.devices = self._devices(plan, bare, history)
             judged.replays = tuple(restarts.from_snapshots(self.scenario, plan, bare, self.timing))
@@ -183,12 +184,15 @@ class Checker:
         row = _row(plan, judged, findings, effective, read, self._reading(twin.journal).digest, run)
         return Checked(plan, history, twin, findings, effective, row)
 
+    def _simulate(self, plan: Plan) -> History:
+        """A run that is given up once nothing that heals could still be under way: its end is then a finding."""
+        held = sum(fault.number("for") for fault in plan.faults if fault.number("for") > 0)
+        bound = liveness_bound(self.scenario, plan, self.timing)
+        return simulate(self.scenario, plan, self.timing, BOUNDS * bound + held)
+
     def _others(self, plan: Plan) -> dict[int, History]:
         counts = [n for n in OTHER_WORKERS if n != plan.physical.workers]
-        return {
-            n: simulate(self.scenario, replace(plan, physical=replace(plan.physical, workers=n)), self.timing)
-            for n in counts
-        }
+        return {n: self._simulate(replace(plan, physical=replace(plan.physical, workers=n))) for n in counts}
 
     def _devices(self, plan: Plan, bare: Plan, history: History) -> dict[str, History]:
         """The plan on the CPU alone; without its faults on both devices, and with the accelerator gone at a request."""

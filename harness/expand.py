@@ -312,6 +312,7 @@ DEVICES: tuple[Recipe, ...] = (
     miss_device,
     _batch("gpu.oom"),
     _batch("gpu.oom"),
+    _batch("gpu.oom"),
     _batch("gpu.slow"),
     _batch("gpu.slow"),
     fail_load,

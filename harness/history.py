@@ -86,6 +86,15 @@ class Receipt(NamedTuple):
     outputs: tuple[Output, ...]
     durable_bytes: int
     final: bool
+    watermark: bytes  # the watermark file as it was synced at that moment
+
+
+class Life(NamedTuple):
+    """A worker came to life or died, as the adapter that runs it knows."""
+
+    at: int
+    worker: int
+    alive: bool
 
 
 class Crash(NamedTuple):
@@ -115,6 +124,7 @@ class History(Struct):
     trace: list[Record] = []
     guests: list[GuestEvent] = []
     stores: list[StoreEvent] = []
+    lives: list[Life] = []
     inferences: list[DeviceEvent] = []
     sent: list[Input] = []
     receipts: list[Receipt] = []

@@ -22,7 +22,7 @@ from harness.adapters.loop import Loop
 from harness.adapters.workers import Timing
 from harness.assembly import Incarnation, World, incarnate
 from harness.history import Crash, History, Injection
-from runtime import journal, state
+from runtime import journal, state, watermark
 from runtime.durability import BLOBS, JOURNAL
 from runtime.errors import FailStop, Refused
 from runtime.orchestrator import Orchestrator
@@ -33,7 +33,7 @@ from scenarios.base import Scenario
 
 _TRACE = msgspec.json.Encoder(order="sorted")
 HORIZON_NS = 600_000_000_000
-MAX_EVENTS = 5_000_000
+MAX_EVENTS = 2_000_000
 MAX_CRASHES = 200
 
 
@@ -44,9 +44,15 @@ class Simulation:
     """
 
     def __init__(
-        self, scenario: Scenario, plan: Plan, timing: Timing | None = None, files: dict[str, bytes] | None = None
+        self,
+        scenario: Scenario,
+        plan: Plan,
+        timing: Timing | None = None,
+        files: dict[str, bytes] | None = None,
+        horizon_ns: int = HORIZON_NS,
     ) -> None:
         self.scenario, self.plan = scenario, plan
+        self._horizon_ns = horizon_ns
         self.timing = timing or Timing()
         self.history = History(plan=plan)
         self.loop = Loop()
@@ -59,11 +65,11 @@ class Simulation:
             self.loop,
             self.timing.client_ns,
             plan.inputs,
-            lambda: self.disk.durable_length(JOURNAL),
+            lambda: (self.disk.durable_length(JOURNAL), self.disk.durable_content(watermark.NAME)),
             self._wake,
         )
         self.injector = Injector(plan.faults, self._injected, plan.seed)
-        self.world = World(self.loop, self.timing, self.scenario, plan, self.injector, self.history, self._wake)
+        self.world = World(self.loop, self.timing, self.scenario, plan, self.injector, self.history, self._wake, [], [])
         self.orchestrator: Orchestrator | None = None
         self._present: Incarnation | None = None
         self._timer = 0
@@ -79,9 +85,9 @@ class Simulation:
         try:
             self._boot()
             self.client.start()
-            self.loop.run(HORIZON_NS, MAX_EVENTS)
+            self.loop.run(self._horizon_ns, MAX_EVENTS)
         except Refused:
-            if not history.trace:  # nothing has run: the scenario itself cannot
+            if self.orchestrator is None and not history.crashes:  # it was never made: the scenario itself cannot run
                 raise
             history.failure, history.failure_detail = "exception", traceback.format_exc(limit=1).splitlines()[-1]
         except Exception as error:  # a build under test may raise anything; that is its verdict, not the harness's end
@@ -193,7 +199,7 @@ class Simulation:
             self._present.close()
 
 
-def simulate(scenario: Scenario, plan: Plan, timing: Timing | None = None) -> History:
+def simulate(scenario: Scenario, plan: Plan, timing: Timing | None = None, horizon_ns: int = HORIZON_NS) -> History:
     """Run a plan; whatever happens to it is in the history, no exception of the runtime leaves.
 
     The cycle collector rests meanwhile: all that a run makes is its evidence, alive to the end, and walking it again
@@ -202,7 +208,7 @@ def simulate(scenario: Scenario, plan: Plan, timing: Timing | None = None) -> Hi
     collecting = gc.isenabled()
     gc.disable()
     try:
-        return Simulation(scenario, plan, timing).run()
+        return Simulation(scenario, plan, timing, horizon_ns=horizon_ns).run()
     finally:
         if collecting:
             gc.enable()

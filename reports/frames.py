@@ -70,7 +70,8 @@ class NotTested(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Meta(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the runs have in common. `fault_kinds` and `oracles` are all that could have fired and judged.
 
-    `random` says that the runs were drawn independently, so that a bound on the failure rate means something.
+    `random` says that the workloads, (scenario, seed), were drawn independently, so that a bound on the share of them
+    that fails means something.
     `dirty` is None when it is not known whether the build's folder differs from `commit`. `meanings` say in a line what
     an oracle compares, by its id; `assumptions` are what the figures rest on, a sentence each.
     """

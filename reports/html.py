@@ -13,7 +13,7 @@ from typing import Any
 from reports import charts, summary
 from reports.frames import Meta, RunRow
 from reports.statistics import CONFIDENCE, spread, upper_bound, wilson
-from reports.summary import Counts
+from reports.summary import Counts, Trials
 from reports.words import COMMAND_MAX, at_most, milliseconds, number, percent, plain, plural
 
 GROUPS_MAX = 40
@@ -74,7 +74,7 @@ def _view(rows: Sequence[RunRow], meta: Meta) -> dict[str, Any]:
         "oracles": oracles,
         "recovery": spread(summary.recoveries(rows)),
         "closest": summary.closest_calls(rows),
-        "rate": _rate(counts, meta),
+        "rate": _rate(summary.trials(rows), meta),
         "gaps": gaps,
         "gaps_by_reason": summary.by_reason(gaps),
         "oracles_judged": sum(1 for line in oracles if line.judged),
@@ -102,16 +102,15 @@ def _build(meta: Meta) -> str:
     return "; ".join(part for part in (meta.build, commit) if part) or "not recorded"
 
 
-def _rate(counts: Counts, meta: Meta) -> dict[str, str] | None:
-    """The intervals on the failure rate; None when runs were chosen rather than drawn, or nothing was judged."""
-    judged = counts.passed + counts.failed
-    if not meta.random or not judged:
+def _rate(trials: Trials, meta: Meta) -> dict[str, str] | None:
+    """The intervals on the failure rate; None when workloads were chosen rather than drawn, or nothing was judged."""
+    if not meta.random or not trials.n:
         return None
-    low, high = wilson(counts.failed, judged)
+    low, high = wilson(trials.failed, trials.n)
     return {
-        "judged": number(judged),
-        "observed": percent(counts.failed / judged),
-        "bound": at_most(upper_bound(counts.failed, judged)),
+        "counted": summary.sentence(trials),
+        "observed": percent(trials.failed / trials.n),
+        "bound": at_most(upper_bound(trials.failed, trials.n)),
         "low": percent(low),
         "high": percent(high),
         "confidence": percent(CONFIDENCE),

@@ -50,10 +50,13 @@ def render(rows: Sequence[RunRow], meta: Meta) -> str:
         f"{number(counts.passed)} passed, {number(counts.failed)} failed, {number(counts.unknown)} unknown, "
         f"{number(counts.idle)} idle. Recovery times are virtual ms.\n",
     ]
-    judged = counts.passed + counts.failed
-    if meta.random and judged:
-        bound = at_most(upper_bound(counts.failed, judged))
-        parts.append(f"Failure rate at most {bound} (95%, exact, one-sided, under this profile).\n")
+    trials = summary.trials(rows)
+    if meta.random and trials.n:
+        bound = at_most(upper_bound(trials.failed, trials.n))
+        parts.append(
+            f"Failure rate of workloads at most {bound} (95%, exact, one-sided, under this profile): "
+            f"{summary.sentence(trials)}\n"
+        )
     if rows:
         parts += ["## Scenarios\n", _scenarios(rows)]
     groups = summary.groups(rows)

@@ -1,7 +1,8 @@
 """The numbers of a report: order statistics on integers, exact and approximate intervals on a failure rate.
 
 The exact one-sided bound is what a gate compares; the Wilson interval is only for display. Both hold for the
-distribution of faults that was injected and for independent runs, and for nothing else.
+distribution of faults that was injected and for independent trials, and for nothing else: runs that share a workload
+are one trial (`reports.summary.trials`).
 """
 
 from __future__ import annotations
@@ -35,20 +36,20 @@ def spread(sample: Sequence[int]) -> Spread:
     return Spread(len(ordered), percentile(ordered, 50), percentile(ordered, 99), ordered[-1])
 
 
-def upper_bound(failures: int, runs: int, confidence: float = CONFIDENCE) -> float:
-    """The one-sided exact (Clopper-Pearson) upper bound on the failure rate; 1.0 when nothing ran."""
+def upper_bound(failures: int, trials: int, confidence: float = CONFIDENCE) -> float:
+    """The one-sided exact (Clopper-Pearson) upper bound on the failure rate; 1.0 without a trial."""
     from scipy.stats import binomtest
 
-    if runs == 0:
+    if trials == 0:
         return 1.0
-    return float(binomtest(failures, runs, alternative="less").proportion_ci(confidence, method="exact").high)
+    return float(binomtest(failures, trials, alternative="less").proportion_ci(confidence, method="exact").high)
 
 
-def wilson(failures: int, runs: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """The two-sided Wilson score interval on the failure rate; (0, 1) when nothing ran."""
+def wilson(failures: int, trials: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """The two-sided Wilson score interval on the failure rate; (0, 1) without a trial."""
     from scipy.stats import binomtest
 
-    if runs == 0:
+    if trials == 0:
         return 0.0, 1.0
-    interval = binomtest(failures, runs).proportion_ci(confidence, method="wilson")
+    interval = binomtest(failures, trials).proportion_ci(confidence, method="wilson")
     return float(interval.low), float(interval.high)

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from reports.frames import Meta, NotTested, RunRow
 from reports.statistics import Spread, spread
+from reports.words import number, plural
 
 CLOSEST = 5
 
@@ -86,6 +87,36 @@ def count(rows: Sequence[RunRow]) -> Counts:
         faults_planned=_sum(rows, lambda row: row.faults_planned),
         faults_fired=_sum(rows, lambda row: row.faults_fired),
         oracles_judged=_sum(rows, lambda row: dict.fromkeys(row.judged, 1)),
+    )
+
+
+class Trials(NamedTuple):
+    """What a bound on the failure rate is computed from: `n` workloads judged, `failed` of them in any run.
+
+    Runs that share a workload are not independent, so all of them are one trial. `runs` and `runs_failed` count runs.
+    """
+
+    n: int
+    failed: int
+    runs: int
+    runs_failed: int
+
+
+def trials(rows: Sequence[RunRow]) -> Trials:
+    """The independent trials among the runs: one for each (scenario, seed) that has a passed or a failed run."""
+    workloads: dict[tuple[str, int], bool] = {}
+    verdicts = [(row.scenario, row.seed, row.verdict == "FAIL") for row in rows if row.verdict in ("PASS", "FAIL")]
+    for scenario, seed, failed in verdicts:
+        workloads[scenario, seed] = workloads.get((scenario, seed), False) or failed
+    return Trials(len(workloads), sum(workloads.values()), len(verdicts), sum(failed for *_, failed in verdicts))
+
+
+def sentence(trials: Trials) -> str:
+    """Both numbers behind a bound, for readers: the trials it counts, and the runs that they were."""
+    workloads, runs = plural(trials.n, "independent workload"), plural(trials.runs, "run")
+    return (
+        f"{number(trials.failed)} of {workloads} failed, in {runs} of which {number(trials.runs_failed)} failed; "
+        "runs that share a workload count as one trial."
     )
 
 

@@ -49,6 +49,8 @@ def print_to(console: Console, rows: Sequence[RunRow], meta: Meta) -> None:
         console.print(Text(f"{plural(len(found) - GROUPS_MAX, 'more group')} of failures in the report"))
     counts = summary.count(rows)
     word = summary.verdict(counts)
+    if rows:
+        console.print(Text(f"evidence: {meta.evidence}"))
     console.print(Text.assemble((word, _COLOURS[word]), f"  {_verdicts(counts)}", f"  profile {plain(meta.profile)}"))
 
 

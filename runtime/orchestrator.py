@@ -400,6 +400,9 @@ class Orchestrator(Calls):
                 self._archive.agent(record.agent, image)
         if encoded:
             self._archive.state(self.state.block, encoded)
+            if self.ports.usage is not None:
+                used = self.ports.usage()
+                self.telemetry.emit("usage", cpu_ns=used.cpu_ns, rss_bytes=used.rss_bytes)
 
     def _synced(self, ticket: int) -> None:
         if self.phase == "boot":

@@ -7,11 +7,12 @@ Calls return at once: what takes time is submitted and comes back from `poll`. A
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from runtime.frames import InferenceItem
 from runtime.state import AgentSpec, Inference
+from runtime.usage import Usage
 
 
 class Clock(Protocol):
@@ -210,7 +211,10 @@ class Guests(Protocol):
 
 
 class Ports(NamedTuple):
-    """What an orchestrator is given, put together in one place by its driver."""
+    """What an orchestrator is given, put together in one place by its driver.
+
+    `usage` reads what its own process has used (`runtime.usage.read`); None where a trace must repeat.
+    """
 
     clock: Clock
     workers: Workers
@@ -219,3 +223,4 @@ class Ports(NamedTuple):
     gateway: Gateway
     hazard: Hazard = never
     accelerators: Accelerators | None = None
+    usage: Callable[[], Usage] | None = None

@@ -33,7 +33,10 @@ GONE = (QUARANTINED, TERMINATED)
 
 
 class Limits(Struct, frozen=True, kw_only=True, gc=False):
-    """What one agent may use. Memory and stack in bytes, fuel in wasmtime's units per step (WAS-4)."""
+    """What one agent may use (WAS-4): fuel per step in wasmtime's units, memory in bytes, table elements.
+
+    The stack is the engine's (`runtime.wasm.engine`), the same for all; an agent has exactly one instance.
+    """
 
     fuel: int = 1_000_000
     memory: int = 1 << 20

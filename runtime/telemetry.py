@@ -9,9 +9,11 @@ unanswered {worker, lease, agent} · unable {worker, agent} ·
 spawned {worker, slot} · restored {worker, agent, replayed} · repaired {buffer, version} ·
 rewritten {buffer, version} · stepped {agent, n, status, fuel, replayed} ·
 committed {block, steps, messages} · durable {block} · released {block} ·
-snapshot {agent, n} · discarded {file, reason} · decreed {agent, reason} · failed {agent, reason} · failstop {check}
+snapshot {agent, n} · usage {cpu_ns, rss_bytes} · discarded {file, reason} ·
+decreed {agent, reason} · failed {agent, reason} · failstop {check}
 
-Every record carries `at` (virtual or wall ns), the incarnation and the tick that was open.
+Every record carries `at` (virtual or wall ns), the incarnation and the tick that was open. `usage` comes with each
+state snapshot, and only where the driver gives the port: what this process has used so far, which no run repeats.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from scenarios.streams import Stream
 CAPACITY = 4096
 LAST_TICK = 80
 RESIZES = 10
+EPOCH_MS, TICK_MS = 1_700_000_000_000, 10
 PRODUCER, READERS = 0, (1, 2, 3)
 FRAME_HEAD = struct.Struct("<QQ")  # tick, now in ms
 
@@ -46,10 +47,18 @@ def _published(outcome: Outcome, violations: list[str]) -> list[Published]:
                     continue
                 stored = effect.payload
                 frame = outcome.blobs[stored.sha256] if isinstance(stored, BlobRef) else stored
-                if step.agent != PRODUCER or FRAME_HEAD.unpack_from(frame)[0] != block.tick:
+                tick, now = FRAME_HEAD.unpack_from(frame)
+                if step.agent != PRODUCER or tick != block.tick:
                     violations.append(f"tick {block.tick}, agent {step.agent}: a frame of another tick or agent")
+                elif now != _now(tick):
+                    violations.append(f"tick {tick}: the producer's time was {now} ms, not {_now(tick)} ms")
                 versions.append(Published(block.tick, fold_words(frame)))
     return versions
+
+
+def _now(tick: int) -> int:
+    """The time of a tick in ms, as the configuration defines it."""
+    return EPOCH_MS + tick * TICK_MS
 
 
 class _Reader:
@@ -153,9 +162,11 @@ def _compose(seed: int, number: int, order: Order) -> Action:
 def _config(seed: int) -> Config:
     return Config(
         buffers=(BufferSpec(capacity=CAPACITY, name="frames", writer=PRODUCER),),
+        epoch_ms=EPOCH_MS,
         last_tick=LAST_TICK,
         seed=seed,
         snapshot_every=16,
+        tick_ms=TICK_MS,
     )
 
 

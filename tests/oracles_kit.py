@@ -13,10 +13,11 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
+import google_crc32c
 import msgspec
 
 from faults.plan import Fault, Plan
-from harness.history import Crash, GuestCall, GuestEvent, History, Injection, Receipt, StoreEvent
+from harness.history import Crash, GuestCall, GuestEvent, History, Injection, Life, Receipt, StoreEvent
 from harness.oracles import Finding, Judged, Verdict, judge
 from runtime.frames import Output
 from runtime.state import AgentSpec, AgentState, Input, Message, Schedule, Send, State, encode
@@ -29,6 +30,13 @@ FULL = 4
 # Numbers count per sender, with an agent's id + 1 in the upper half.
 GO, ONE, TWO, NEWS, FILL, LEFT = 1, (1 << 32) + 1, (1 << 32) + 2, (1 << 32) + 3, (1 << 32) + 4, (2 << 32) + 1
 LONG = bytes(range(256)) * 2  # stands in the journal by its digest
+
+
+def watermark_file(serial: int, block: int) -> bytes:
+    """Two slots of 512 bytes, the other one empty: length, CRC-32C, [serial, incarnation, block, hash]."""
+    body = msgspec.msgpack.encode([serial, 1, block, "0" * 64])
+    slot = (struct.pack("<II", len(body), google_crc32c.value(body)) + body).ljust(512, b"\0")
+    return slot + bytes(512) if serial % 2 == 0 else bytes(512) + slot
 
 
 def envelope(kind: int, sender: int, seq: int, channel: int, payload: bytes) -> bytes:
@@ -100,10 +108,26 @@ class World:
         self.outputs = {2: (Output(1, 0, 0, 0, b"done"),)}
         self.receipts: list[Receipt] = []
         self.mailboxes: list[list[Message]] = [[], [], [Message(LEFT, MESSAGE, 1, 0, b"left")]]
+        self.deaths: dict[int, int] = {}  # worker -> when it died
         self.finished = True
         self.failure = ""
         self.blobs = {hashlib.sha256(LONG).hexdigest(): LONG}
+        self.seal()
         self.deliver()
+
+    def final(self) -> bytes:
+        """The final state: its mailboxes, and a spec for each agent."""
+        agents = [
+            AgentState(
+                spec=AgentSpec(capabilities=(), module="", name=f"a{i}", reads=(0,) if i == 2 else ()), mailbox=m
+            )
+            for i, m in enumerate(self.mailboxes)
+        ]
+        return encode(State(agents=agents))
+
+    def seal(self) -> None:
+        """Give the last block the root of the final state as it is now."""
+        self.bodies[-1]["root"] = hashlib.sha256(self.final()).hexdigest()
 
     def deliver(self) -> None:
         """The client's receipts as they follow from the journal; to be damaged afterwards."""
@@ -115,16 +139,13 @@ class World:
             outputs = self.outputs.get(number, ())
             final = number == len(self.bodies)
             at = 100 * body["tick"] + 50
-            self.receipts.append(Receipt(at, number, body["tick"], acknowledged, outputs, durable, final))
+            mark = watermark_file(number, number)
+            self.receipts.append(Receipt(at, number, body["tick"], acknowledged, outputs, durable, final, mark))
 
     def history(self) -> History:
-        agents = [
-            AgentState(
-                spec=AgentSpec(capabilities=(), module="", name=f"a{i}", reads=(0,) if i == 2 else ()), mailbox=m
-            )
-            for i, m in enumerate(self.mailboxes)
-        ]
+        workers = sorted({e.worker for e in self.guests} | {s.worker for s in self.stores})
         return History(
+            lives=[Life(0, w, True) for w in workers] + [Life(at, w, False) for w, at in sorted(self.deaths.items())],
             plan=Plan(scenario="hand", seed=1, inputs=tuple(self.sent), faults=self.faults),
             journal=b"".join(journal_of(self.bodies)),
             blobs=self.blobs,
@@ -135,7 +156,7 @@ class World:
             receipts=self.receipts,
             crashes=self.crashes,
             injections=self.injections,
-            final_state=encode(State(agents=agents)),
+            final_state=self.final(),
             healed_at=0,
             finished=self.finished,
             failure=self.failure,
@@ -158,6 +179,8 @@ def _input(source: str, n: int, tick: int, **action: Any) -> dict[str, Any]:
 def _bodies() -> list[dict[str, Any]]:
     """GO is the client's; ONE, TWO, NEWS and FILL (refused) are agent 0's in tick 1, LEFT is agent 1's in tick 2."""
     config: dict[str, Any] = {"seed": 1, "last_tick": 3, "max_tasks_per_tick": 9, "topics": ["news"]}
+    config |= {"max_restarts": 3, "window_ticks": 100, "backoff_ticks": 9}
+    config |= {"mailbox": 8, "send_limit": 64, "models": []}
     config["buffers"] = [{"capacity": 1024, "name": "b", "writer": 0}]
     spec: dict[str, Any] = {"capabilities": [], "module": ""}
     genesis = [_input("genesis", 1, 0, do="configure", config=config)]
@@ -173,12 +196,14 @@ def _bodies() -> list[dict[str, Any]]:
     second = [step(0, 3, inbox=[FILL], seq=FILL + 1)]
     second.append(step(1, 3, inbox=[ONE, TWO, 0], effects=[["send", 2, b64(b"left")]]))
     second.append(step(2, 2, inbox=[NEWS], views=[[0, 1]]))
+    started = [["lifecycle", agent, "starting", "active"] for agent in (0, 1, 2)]
+    ended = [["lifecycle", agent, "active", "terminated"] for agent in (0, 1, 2)]
     published = ["published", 0, 1, len(LONG), 7, hashlib.sha256(LONG).hexdigest()]
     return [
-        {**empty, "tick": 0, "inputs": [*genesis, go], "steps": inits, "root": "ab"},
+        {**empty, "tick": 0, "inputs": [*genesis, go], "steps": inits, "events": started, "root": "ab"},
         {**empty, "tick": 1, "inputs": [task], "steps": first, "events": [["refused", FILL, 0, 2], published]},
         {**empty, "tick": 2, "steps": second},
-        {**empty, "tick": 3, "events": [["finished"]], "root": "cd"},
+        {**empty, "tick": 3, "events": [*ended, ["finished"]], "root": "cd"},
     ]
 
 

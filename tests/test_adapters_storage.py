@@ -160,7 +160,11 @@ def test_a_process_that_dies_loses_nothing_and_a_truncation_is_durable_like_a_wr
     world = bench(wrapped)
     world.storage.write("f", 0, b"0123456789")
     world.crash(Keep())
-    assert world.storage.read("f") == b"0123456789"
+    assert world.storage.read("f") == b"0123456789" and world.disk.durable_length("f") == 0
+    world.storage.sync("f")
+    world.storage.sync_dir()
+    world.settle()
+    assert world.disk.durable_content("f") == b"0123456789"
     world.storage.truncate("f", 4)
     world.crash()
     assert world.storage.read("f") == b"0123456789"

@@ -20,7 +20,7 @@ from harness.adapters.memory import SimMemory
 from harness.adapters.workers import SimWorkers, Timing
 from runtime import fold, frames
 from runtime.frames import Base, Inputs, Order, Release, Work, pack, unpack
-from runtime.ports import Gateway, Workers
+from runtime.ports import Arrival, Gateway, Workers
 from runtime.state import Configure, Input, Send, Spawn, State
 from runtime.worker import WorkerCore
 
@@ -140,14 +140,25 @@ def test_a_frame_that_does_not_verify_is_dropped_by_the_worker_and_noted(wrapper
     assert world.settle() == [(1, "ok")] and world.notes == [("garbled", 1)]
 
 
-def test_nothing_of_an_orphaned_worker_reaches_a_successor() -> None:
+def test_an_orphaned_worker_ends_and_only_answers_that_it_had_written_are_strays() -> None:
     world = pipes("SimWorkers")
     assert isinstance(world.workers, SimWorkers)
     world.workers.spawn(1)
     world.workers.send(1, order(1))
     world.loop.run(840_000, 10_000)  # it is at work
-    world.workers.orphan()
-    assert world.settle() == [] and world.workers.live() == 0
+    strays: list[Arrival] = []
+    world.workers.orphan(strays.extend)
+    assert world.settle() == [] and strays == [], "its answer was not written yet"
+    world = pipes("SimWorkers")
+    assert isinstance(world.workers, SimWorkers)
+    world.workers.spawn(1)
+    world.workers.send(1, order(1))
+    world.loop.run(860_000, 10_000)  # its answer is in the pipe, or about to be
+    written = world.loop.now()
+    world.workers.orphan(strays.extend)
+    world.settle()
+    assert all(arrival.frame is not None for arrival in strays) and world.workers.poll() == []
+    assert written <= world.loop.now()
 
 
 # --- Gateway ----------------------------------------------------------------------------------------------------------
@@ -169,7 +180,7 @@ class Line(NamedTuple):
 def line(wrapper: str, count: int = 3) -> Line:
     loop = Loop()
     inputs = [Input(Send(0, bytes([n])), n, "user", n) for n in range(1, count + 1)]
-    client = SimClient(loop, 100_000, inputs, lambda: 77, lambda: None)
+    client = SimClient(loop, 100_000, inputs, lambda: (77, b"mark"), lambda: None)
     gateway: Gateway = client
     if wrapper == "FaultyGateway":
         gateway = FaultyGateway(client, nothing_armed(), loop.later)

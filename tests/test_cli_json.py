@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -47,9 +48,10 @@ def test_run_tells_verdict_digests_and_what_was_judged(capsys: pytest.CaptureFix
 
 
 def test_a_deep_run_is_judged_by_every_oracle_that_is_built(capsys: pytest.CaptureFixture[str]) -> None:
-    """`assistants` is the scenario in which there is something to judge for each, devices included."""
-    told = here(capsys, "run", "assistants", "--deep", "--json").json
-    assert set(told["oracles"]) == set(ORACLES) and set(told["oracles"].values()) == {"PASS"}
+    """`assistants` has devices and `frames` shared buffers: between them there is something to judge for each."""
+    told = [here(capsys, "run", name, "--deep", "--json").json["oracles"] for name in ("assistants", "frames")]
+    assert set(ORACLES) - set(told[0]) == {"I14", "I15"} and set(ORACLES) - set(told[1]) == {"I5", "I24"}
+    assert {verdict for oracles in told for verdict in oracles.values()} == {"PASS"}
 
 
 def test_a_run_whose_only_fault_does_nothing_is_inconclusive(capsys: pytest.CaptureFixture[str]) -> None:
@@ -96,8 +98,31 @@ def test_the_list_of_scenarios_is_what_stress_runs(capsys: pytest.CaptureFixture
 def test_doctor_says_for_each_missing_thing_why(capsys: pytest.CaptureFixture[str]) -> None:
     ended = here(capsys, "doctor", "--json")
     assert ended.code == 0
-    assert {"python", "wasmtime", "cores", "GPU"} <= {check["what"] for check in ended.json["checks"]}
-    assert all(check["found"] for check in ended.json["checks"])
+    found = {check["what"]: check["found"] for check in ended.json["checks"]}
+    assert {"python", "wasmtime", "cores", "GPU"} <= set(found) and all(found.values())
+    assert found["device 0"].startswith("cpu, by ONNX Runtime")
+    assert found["device 1"].startswith("sim-accel (simulated), ")
+    assert "NVIDIA driver" in found["GPU"] and "there is no CUDA device yet" in found["GPU"]
+
+
+def test_doctor_says_why_the_models_cannot_run_where_their_library_is_missing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nothing(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("harness.commands.show.version", nothing)
+    assert "no  device 0       cpu, onnxruntime is not installed" in here(capsys, "doctor").out
+
+
+@pytest.mark.parametrize("command", ["run", "stress"])
+def test_the_evidence_is_said_to_be_simulated_in_help_and_in_text_and_adds_no_key(
+    command: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert "The evidence is simulated" in " ".join(here(capsys, command, "--help").out.split())
+    rest = ("--runs", "1", "--jobs", "1", "--store", str(tmp_path)) if command == "stress" else ()
+    assert "simulated" in here(capsys, command, "hello", *rest).out
+    assert "simulated" not in here(capsys, command, "hello", *rest, "--json").out
 
 
 def test_doctor_fails_where_a_library_is_missing(

@@ -77,6 +77,7 @@ class Talk(World):
     """The world of this file; `requests` wait at the end, `devices` is the device log."""
 
     def __init__(self) -> None:
+        self.requests: list[Request] = []
         super().__init__()
         self.sent, self.stores, self.outputs, self.blobs = [], [], {}, {}
         self.bodies = _bodies()
@@ -103,15 +104,18 @@ class Talk(World):
         self.trace = _trace()
         self.mailboxes = [[Message(SECOND, INFERENCE, CLIENT, 0, words(8, 3))], []]
         self.requests = [Request(OPEN, 1, 0, 0, 6, 1, (4,))]
+        self.seal()
         self.deliver()
 
-    def history(self) -> History:
-        history = super().history()
+    def final(self) -> bytes:
         agents = [
             AgentState(spec=AgentSpec(capabilities=(), module="", name=f"a{i}"), mailbox=mailbox)
             for i, mailbox in enumerate(self.mailboxes)
         ]
-        history.final_state = encode(State(agents=agents, requests=self.requests))
+        return encode(State(agents=agents, requests=self.requests))
+
+    def history(self) -> History:
+        history = super().history()
         history.inferences = self.inferences
         return history
 
@@ -122,6 +126,7 @@ class Talk(World):
 def _bodies() -> list[dict[str, Any]]:
     model = {"context": 9, "digest": MODEL, "kv_bytes": 2, "name": "m", "vocabulary": 16}
     config = {"seed": 1, "last_tick": 5, "max_tasks_per_tick": 9, "topics": [], "buffers": [], "models": [model]}
+    config |= {"mailbox": 8, "send_limit": 64}
     actions: list[dict[str, Any]] = [{"do": "configure", "config": config}]
     actions += [{"do": "spawn", "spec": {"capabilities": [], "module": "", "name": name}} for name in ("a0", "a1")]
     genesis = [{"source": "genesis", "n": n, "tick": 0, "action": action} for n, action in enumerate(actions, 1)]
@@ -341,6 +346,7 @@ def test_a_result_dropped_on_record_is_accounted_for_and_one_of_anothers_request
     made = Talk()
     made.bodies[4]["events"] = [["dropped_result", OPEN, 1]]
     made.requests = []
+    made.seal()
     made.deliver()
     assert says("I34", made).verdict is Verdict.PASS
     made.bodies[4]["events"] = [["dropped_result", OPEN, 0]]

@@ -33,7 +33,7 @@ from oracles_kit import (
 
 from harness.history import Crash, StoreEvent
 from harness.oracles import Judged, Verdict, judge
-from runtime.state import Input, Message, Send
+from runtime.state import INFERENCE, Input, Message, Send
 
 ORACLES = ("I8", "I9", "I11", "I14", "I15", "I34")
 FIRST = envelope(MESSAGE, 0, ONE, 0, b"one")
@@ -221,6 +221,7 @@ def test_two_live_writers_of_one_segment_are_named() -> None:
 def test_a_writer_that_follows_a_reaped_one_is_fine() -> None:
     made = world()
     made.trace.append(record(111, "lost", 1, worker=11, lease=3, cause="exit"))
+    made.deaths[11] = 111
     made.stores.append(StoreEvent(112, 12, 0, 0, 32))
     assert finding("I14", made).verdict is Verdict.PASS
 
@@ -229,7 +230,31 @@ def test_a_worker_that_answers_and_is_sent_more_in_one_moment_holds_its_new_leas
     made = world()
     made.trace.append(record(120, "sent", 2, worker=12, lease=9, orders=1))
     made.stores.append(StoreEvent(130, 12, 0, 0, 32))
+    made.deaths[11] = 125
     assert finding("I14", made).verdict is Verdict.PASS
+
+
+def test_a_segment_taken_over_from_a_worker_that_lives_is_named_whatever_the_trace_says() -> None:
+    made = world()
+    made.trace.append(record(111, "lost", 1, worker=11, lease=3, cause="lease"))
+    made.trace.append(record(112, "sent", 2, worker=12, lease=9, orders=1))
+    made.stores.append(StoreEvent(130, 12, 0, 0, 32))
+    refuses("I14", made, "store 3: segment 0 at worker 12, while worker 11 that had it lives")
+    made.deaths[11] = 131
+    refuses("I14", made, "store 3: segment 0 at worker 12, while worker 11 that had it lives")
+
+
+def test_an_agent_at_two_workers_that_live_is_named() -> None:
+    made = world()
+    at = next(i for i, g in enumerate(made.guests) if g.agent == made.guests[-1].agent)
+    made.guests[at] = replace(made.guests[at], worker=99)
+    refuses("I14", made, "while worker 99 that had it lives")
+
+
+def test_an_incarnation_with_an_old_number_is_named() -> None:
+    made = world()
+    made.trace += [record(300, "started", 2, block=2), record(301, "started", 2, block=2)]
+    refuses("I14", made, "started after incarnation")
 
 
 def test_a_late_store_over_a_newer_writers_is_named() -> None:
@@ -309,6 +334,7 @@ def test_a_refusal_that_never_came_back_is_named() -> None:
     made.guest(2, 0, inbox=())
     refuses("I34", made, "at the end 1 copies of refusal 0")
     made.mailboxes[0] = [Message(FILL, REFUSED, 2, 4, b"full")]
+    made.seal()
     assert finding("I34", made).verdict is Verdict.PASS
 
 
@@ -325,6 +351,7 @@ def name_of(payload: bytes) -> str:
 def test_mail_that_was_dropped_unread_is_accounted_for_and_only_once() -> None:
     made = world()
     made.mailboxes[2] = []
+    made.seal()
     made.bodies[3]["events"].append(["dropped", LEFT, 2])
     for oracle in ("I8", "I9", "I11", "I34"):
         assert finding(oracle, made).verdict is Verdict.PASS
@@ -341,6 +368,33 @@ def test_a_refusal_that_was_dropped_unread_is_accounted_for_and_nothing_else_is(
         assert finding(oracle, made).verdict is Verdict.PASS
     made.bodies[3]["events"].append(["dropped_refusal", FILL, 0])
     refuses("I8", made, f"agent 0 is owed no refusal of {FILL}")
+
+
+def test_a_final_state_that_is_not_the_one_of_the_last_root_is_named() -> None:
+    made = world()
+    made.bodies[3]["root"] = "ab" * 32
+    refuses("I34", made, "block 4: its root is abababababababab, the final state's digest")
+    made = world()
+    made.mailboxes[2][0] = Message(LEFT, MESSAGE, 1, 0, b"felt")
+    refuses("I34", made, "the final state's digest")
+
+
+def test_a_mailbox_beyond_its_bound_or_its_reserved_room_is_named() -> None:
+    made = world()
+    made.mailboxes[2] += [Message(LEFT + n, MESSAGE, 1, 0, b"more") for n in range(1, 9)]
+    refuses("I34", made, "agent 2's mailbox in the final state holds 9 messages, 8 is the most")
+    made = world()
+    made.mailboxes[0] = [Message(FILL, REFUSED, 2, 4, b"full")] * 65
+    refuses("I34", made, "agent 0's mailbox in the final state holds 65 refusals, 64 is the most")
+    made.mailboxes[0] = [Message(FILL, INFERENCE, CLIENT, 0, b"")]
+    refuses("I34", made, "agent 0's mailbox in the final state holds 1 results, 0 is the most")
+
+
+def test_refusals_and_a_wake_in_reserved_room_do_not_count_against_the_bound() -> None:
+    made = world()
+    made.mailboxes[2] += [Message(0, WAKE, CLIENT, 0, b""), Message(FILL, REFUSED, 2, 4, b"full")]
+    made.mailboxes[2] += [Message(LEFT + n, MESSAGE, 1, 0, b"more") for n in range(1, 8)]
+    assert not any("is the most" in line for line in finding("I34", made).evidence)
 
 
 def test_a_refusal_that_was_read_and_then_dropped_is_named() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from msgspec.structs import replace
 from oracles_kit import (
     LEFT,
     MESSAGE,
@@ -15,12 +16,15 @@ from oracles_kit import (
     finding,
     record,
     refuses,
+    step,
     world,
 )
 
 from faults.plan import Fault
-from harness.history import Injection
+from harness.history import History, Injection
 from harness.oracles import Judged, Unjudged, Verdict, judge
+from harness.oracles.supervision import supervised
+from runtime.state import Decree
 
 
 @pytest.mark.parametrize("oracle", ["twin", "I1", "I3", "I19", "I20", "I32", "replay", "scenario"])
@@ -136,6 +140,32 @@ def test_a_tick_whose_block_was_written_before_a_crash_is_closed_by_its_recovery
     refuses("I19", made, "tick 3, opened at 300, never closed")
 
 
+def test_a_loss_or_a_repair_that_no_fault_calls_for_is_named_here_and_in_the_twin() -> None:
+    for kind in ("lost", "stale", "garbled", "repaired", "rewritten", "discarded"):
+        made = world()
+        made.trace.append(record(340, kind, 3, worker=11))
+        refuses("I19", made, f"trace record {len(made.trace) - 1}: {kind} in tick 3, and no fault calls for it")
+        refuses("I19", world(), f"twin's trace record {len(made.trace) - 1}: {kind}", twin=made.history())
+        made.faults = (Fault(kind="worker.kill", at={"tick": 2, "worker": 0}),)
+        assert finding("I19", made).verdict is Verdict.PASS
+    made = world()
+    made.trace.append(record(340, "stale", 3, worker=-1))  # a client that sends again what was seen
+    assert finding("I19", made).verdict is Verdict.PASS
+
+
+def test_more_blocks_than_may_wait_for_the_disk_are_named() -> None:
+    made = world()
+    ahead = next(i for i, r in enumerate(made.trace) if r.kind == "committed" and r.fields["block"] == 2)
+    made.trace.insert(ahead, record(120, "durable", 1, block=1))
+    last = len(made.trace) - 1
+    made.trace[last] = replace(made.trace[last], fields={"block": 5})
+    assert finding("I19", made).verdict is Verdict.PASS
+    made.trace[last] = replace(made.trace[last], fields={"block": 6})
+    refuses("I19", made, f"trace record {last}: block 6 is committed, 1 durable, 4 may be ahead")
+    made.trace.insert(last, record(320, "recovered", 3, block=2, cut=0, folded=2))
+    assert not any("may be ahead" in line for line in finding("I19", made).evidence)
+
+
 # --- containment ------------------------------------------------------------------------------------------------------
 
 TRAP = Fault(kind="agent.trap", at={"tick": 2, "agent": 1, "hostcall": 1})
@@ -151,7 +181,9 @@ def struck(fault: Fault, status: str, guest_status: str, data: bytes | None) -> 
     calls = () if data == b"" else (call("send", 2, data),)
     made.guest(2, 1, status=guest_status, calls=calls)
     made.bodies[2]["events"] = [["failed", 1, status], ["lifecycle", 1, "active", "backoff"]]
+    made.bodies[3]["events"][1] = ["lifecycle", 1, "backoff", "terminated"]
     made.mailboxes[2] = []
+    made.seal()
     made.deliver()
     return made
 
@@ -228,6 +260,144 @@ def test_a_single_byte_of_another_agents_memory_shows_in_its_image() -> None:
 
 def test_visible_faults_without_a_baseline_are_not_judged() -> None:
     assert finding("I32", trapped(), baseline=None).verdict is Verdict.UNKNOWN
+
+
+def _decreed() -> World:
+    """Agent 1's step in tick 2 is ended by decree, after four workers in slot 1 that had it alone."""
+    made = world()
+    made.bodies[2]["decrees"] = [{"agent": 1, "reason": "decree:lost_workers", "tick": 2}]
+    made.step(3, 1).update(status="decree:lost_workers", effects=[])
+    del made.guests[6]
+    made.bodies[2]["events"] = [["failed", 1, "decree:lost_workers"], ["lifecycle", 1, "active", "backoff"]]
+    made.bodies[3]["events"][1] = ["lifecycle", 1, "backoff", "terminated"]
+    made.mailboxes[2] = []
+    made.seal()
+    made.deliver()
+    for number in range(4):
+        worker, at = 20 + number, 202 + 4 * number
+        made.trace += [
+            record(at, "spawned", 2, worker=worker, slot=1),
+            record(at + 1, "sent", 2, worker=worker, lease=90 + number, orders=1),
+            record(at + 3, "lost", 2, worker=worker, lease=90 + number, cause="exit"),
+        ]
+        made.guests.append(crossing(2, 1, worker=worker, at=at + 2, status="died"))
+    return made
+
+
+def _with_decrees(made: World) -> History:
+    history = made.history()
+    history.plan = replace(history.plan, decrees=(Decree(1, "decree:lost_workers", 2),))
+    return history
+
+
+def _unjustified(made: World) -> list[str]:
+    return [line for line in judge(Judged(made.history()), ["I32"])["I32"].evidence if "by decree" in line]
+
+
+def test_a_decree_after_as_many_lost_workers_as_it_needs_is_justified_and_one_after_fewer_is_named() -> None:
+    assert _unjustified(_decreed()) == []
+    made = _decreed()
+    del made.trace[-1]
+    assert _unjustified(made) == ["block 3: agent 1's step was ended by decree after 3 lost workers, not 4"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"orders": 2}, {"lease": 77}],
+    ids=["it had other steps as well", "it is another lease"],
+)
+def test_a_worker_lost_with_other_work_justifies_no_decree(changes: dict[str, int]) -> None:
+    made = _decreed()
+    made.trace[-2] = replace(made.trace[-2], fields={**made.trace[-2].fields, **changes})
+    assert _unjustified(made) == ["block 3: agent 1's step was ended by decree after 3 lost workers, not 4"]
+
+
+def test_workers_lost_in_another_slot_with_another_step_or_to_another_incarnation_justify_no_decree() -> None:
+    elsewhere, other, later = _decreed(), _decreed(), _decreed()
+    elsewhere.trace[-3] = replace(elsewhere.trace[-3], fields={"worker": 23, "slot": 0})
+    other.guests[-1] = replace(other.guests[-1], agent=3)
+    later.trace[-3:] = [replace(each, incarnation=2) for each in later.trace[-3:]]
+    for made in (elsewhere, other, later):
+        assert _unjustified(made) == ["block 3: agent 1's step was ended by decree after 3 lost workers, not 4"]
+
+
+def test_a_module_that_does_not_load_counts_as_a_worker_lost_to_its_step() -> None:
+    made = _decreed()
+    made.trace[-1] = record(217, "unable", 2, worker=23, agent=1)
+    assert _unjustified(made) == []
+    made.trace[-1] = record(217, "unable", 2, worker=23, agent=0)
+    assert len(_unjustified(made)) == 1
+
+
+def test_a_decree_that_the_plan_brings_needs_no_lost_worker() -> None:
+    made = _decreed()
+    made.trace = made.trace[:-12]
+    assert len(_unjustified(made)) == 1
+    assert not any("by decree" in line for line in judge(Judged(_with_decrees(made)), ["I32"])["I32"].evidence)
+
+
+# --- supervision ------------------------------------------------------------------------------------------------------
+
+
+def _configured(made: World, **options: int) -> World:
+    made.bodies[0]["inputs"][0]["action"]["config"].update(options)
+    return made
+
+
+def _restarted() -> World:
+    """Agent 1 fails in tick 2, restarts in tick 3 and ends in tick 4."""
+    made = _configured(trapped(), backoff_ticks=1)
+    again = [["lifecycle", 1, "backoff", "starting"], ["restart", 1, 1], ["lifecycle", 1, "starting", "active"]]
+    middle = {**made.bodies[3], "events": again, "root": "", "steps": [step(1, 4, "init")]}
+    made.bodies.insert(3, middle)
+    made.bodies[4]["tick"] = 4
+    made.bodies[4]["events"][1] = ["lifecycle", 1, "active", "terminated"]
+    made.guests.append(crossing(3, 1, "init"))
+    return made
+
+
+def _supervised(made: World) -> list[str]:
+    return supervised(Judged(made.history()))
+
+
+def test_a_failed_agent_that_restarts_when_it_is_due_is_supervised_well() -> None:
+    assert _supervised(_restarted()) == []
+    assert _supervised(trapped()) == []
+    assert finding("I32", _restarted(), baseline=world().history()).verdict is not Verdict.UNKNOWN
+
+
+UNSUPERVISED: list[tuple[Callable[[World], object], str]] = [
+    (lambda w: w.bodies[3]["events"].clear(), "block 4: agent 1 is due lifecycle 1 backoff starting, restart 1 1"),
+    (lambda w: w.bodies[3]["events"].pop(1), "block 4: agent 1 is due"),
+    (lambda w: w.bodies[3]["steps"].clear(), "block 4: agent 1 starts in tick 3 without an init step"),
+    (lambda w: w.bodies[2]["events"].pop(0), "block 3: agent 1 is due failed 1 trap:injected"),
+    (lambda w: w.bodies[3]["events"].append(["quarantined", 2]), "block 4: agent 2 is due nothing"),
+    (lambda w: w.bodies[3]["events"].append(["quarantined", 9]), "event quarantined of agent 9, which does not exist"),
+    (lambda w: w.bodies[3].update(tick=4), "block 4: agent 1 was to restart in tick 3, which has no block"),
+    (lambda w: w.bodies[3]["steps"].append(step(2, 3, "init")), "agent 2 has an init step, and was not to start"),
+    (lambda w: _configured(w, backoff_ticks=2), "block 4: agent 1 is due nothing; the journal has lifecycle 1 backoff"),
+    (lambda w: _configured(w, max_restarts=0), "active quarantined, quarantined 1; the journal has failed 1"),
+]
+
+
+@pytest.mark.parametrize(("damage", "named"), UNSUPERVISED)
+def test_a_restart_that_is_missing_early_late_or_too_many_is_named(
+    damage: Callable[[World], object], named: str
+) -> None:
+    made = _restarted()
+    damage(made)
+    refuses("I32", made, named)
+
+
+def test_a_quarantined_agent_takes_no_step_until_an_operator_releases_it() -> None:
+    made = _configured(_restarted(), max_restarts=0)
+    made.bodies[2]["events"][1:] = [["lifecycle", 1, "active", "quarantined"], ["quarantined", 1]]
+    release = {"do": "operate", "agent": 1, "action": "release"}
+    made.bodies[3]["inputs"] = [{"source": "operator", "n": 1, "tick": 3, "action": release}]
+    made.bodies[3]["events"] = [["lifecycle", 1, "quarantined", "starting"], ["lifecycle", 1, "starting", "active"]]
+    assert _supervised(made) == []
+    made.bodies[3].update(inputs=[], events=[], steps=[step(1, 4)])
+    assert _supervised(made) == ["block 4 step 0: agent 1 takes a step, and is not active"]
 
 
 # --- replays and the invariant ----------------------------------------------------------------------------------------

@@ -173,7 +173,7 @@ def refused(body: bytes) -> str:
         (b'"tick":3', b'"tick":3,"unknown":1'),
         (b'"tick":3', b'"tick":3.0'),
         (b'"finished"', b'"finis\\u0068ed"'),
-        (b'"root":"cd",', b""),
+        (b'"steps":[],', b""),
         (b'"decrees":[],', b""),
     ],
 )

@@ -73,6 +73,12 @@ def test_what_needs_further_runs_is_judgeable_only_with_them() -> None:
     good = world().history()
     alone = judgeable(Judged(good))
     assert not {"twin", "I1", "I3", "I5", "I19", "I20", "I24", "scenario"} & set(alone)
+    assert {"I14", "I15"} <= set(alone)
+    unshared = world()
+    unshared.stores = []
+    unshared.bodies[0]["inputs"][0]["action"]["config"]["buffers"] = []
+    assert not {"I14", "I15"} & set(judgeable(Judged(unshared.history())))
+    assert {"I14", "I15"} <= set(judgeable(Judged(empty())))  # what cannot be read is judged, and UNKNOWN
     run = Judged(good, good, good, good, {1: good}, (("state-1", good.final_state),), 1000, lambda history: [])
     run.devices = {"cpu": good}
     assert judgeable(run) == tuple(id_ for id_ in ORACLES if id_ != "I24")  # there is no inference in this world
@@ -95,7 +101,9 @@ def ring(agents: int, ticks: int) -> History:
     first["inputs"].append({"source": "bank", "n": 1, "tick": 0, "action": {"do": "send", "agent": 0, "payload": ""}})
     made.sent = [Input(Send(0, b""), 1, "bank", 0)]
     made.bodies, made.guests, made.receipts, made.outputs = [first], [], [], {}
-    first["steps"] = []
+    first["steps"] = [step(agent, 1, "init") for agent in range(agents)]
+    first["events"] = [["lifecycle", agent, "starting", "active"] for agent in range(agents)]
+    made.guests = [crossing(0, agent, "init") for agent in range(agents)]
     for tick in range(1, ticks + 1):
         body: dict[str, Any] = {**first, "tick": tick, "inputs": [], "steps": [], "events": [], "root": ""}
         for agent in range(agents):
@@ -106,11 +114,12 @@ def ring(agents: int, ticks: int) -> History:
                 inbox, got = [1], envelope(3, 0xFFFFFFFF, 1, 0, b"")
             taken = inbox if tick > 1 or agent == 0 else []
             seq = (agent + 1 << 32) + tick
-            body["steps"].append(step(agent, tick, inbox=taken, effects=[["send", target, b64(data)]], seq=seq))
+            body["steps"].append(step(agent, tick + 1, inbox=taken, effects=[["send", target, b64(data)]], seq=seq))
             calls = (call("send", target, data),)
             made.guests.append(crossing(tick, agent, inbox=(got,) if taken else (), calls=calls))
         made.bodies.append(body)
-    made.bodies[-1]["events"] = [["finished"]]
+    ended = [["lifecycle", agent, "active", "terminated"] for agent in range(agents)]
+    made.bodies[-1]["events"] = [*ended, ["finished"]]
     made.deliver()
     history = made.history()
     history.final_state = b""

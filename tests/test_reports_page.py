@@ -170,6 +170,17 @@ def test_a_failure_rate_is_bounded_only_for_runs_that_were_drawn() -> None:
     assert "2.96%" not in chosen and "chosen, not drawn" in chosen
 
 
+def test_more_runs_of_the_same_workloads_do_not_improve_the_bound() -> None:
+    rows = [row(n, seed=n // 8) for n in range(80)]
+    rows[3] = row(3, seed=0, verdict="FAIL", failed_oracles=("twin",))
+    rows[4] = row(4, seed=0, verdict="FAIL", failed_oracles=("twin",))
+    said = "1 of 10 independent workloads failed, in 80 runs of which 2 failed"
+    for text in (Outline(html.render(rows, META)).words, markdown.render(rows, META)):
+        assert "39.5%" in text, "1 in 10: the 0.95 quantile of Beta(2, 9) is 39.42%, rounded up"
+        assert said in text
+    assert said not in markdown.render(rows, Meta(random=False))
+
+
 def test_idle_runs_do_not_improve_the_bound() -> None:
     few = [row(n) for n in range(10)]
     idle = [row(100 + n, verdict="IDLE", faults_fired={}, recoveries_ns=()) for n in range(1000)]
@@ -270,6 +281,7 @@ def test_the_table_shows_all_that_is_asked_of_it() -> None:
         assert word in text
     assert "p50 4.000, p99 8.000, worst 8.000" in text
     assert text.count(REPLAY) == 5
+    assert "evidence: simulated" in text.splitlines()
     assert text.rstrip().splitlines()[-1].startswith("PASSED  9 runs: 8 passed, 0 failed, 0 unknown, 1 idle")
 
 

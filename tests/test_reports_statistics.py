@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reports import RunRow
 from reports.statistics import percentile, spread, upper_bound, wilson
+from reports.summary import sentence, trials
 from reports.words import at_most, milliseconds, percent, plain
 
 
@@ -29,6 +33,32 @@ def test_a_build_that_always_fails_or_never_ran_has_no_better_bound_than_one() -
     assert upper_bound(5, 5) == 1.0
     assert upper_bound(0, 0) == 1.0
     assert wilson(0, 0) == (0.0, 1.0)
+
+
+def result(run: int, seed: int, verdict: Literal["PASS", "FAIL", "UNKNOWN", "IDLE"], scenario: str = "a") -> RunRow:
+    return RunRow(run=run, scenario=scenario, seed=seed, workers=2, verdict=verdict)
+
+
+def test_runs_that_share_a_workload_are_one_trial() -> None:
+    rows = [result(n, n // 8, "PASS") for n in range(24)]
+    assert trials(rows) == (3, 0, 24, 0)
+    assert upper_bound(*reversed(trials(rows)[:2])) == pytest.approx(1 - 0.05 ** (1 / 3), rel=1e-9)
+    assert trials(rows + [result(n, n // 8, "PASS", "b") for n in range(24)]) == (6, 0, 48, 0)
+    assert trials([]) == (0, 0, 0, 0)
+
+
+def test_a_workload_has_failed_when_any_of_its_runs_has() -> None:
+    rows = [result(n, n // 8, "FAIL" if n in (8, 9, 15, 20) else "PASS") for n in range(32)]
+    assert trials(rows) == trials(rows[::-1]) == (4, 2, 32, 4)
+    assert sentence(trials(rows)) == (
+        "2 of 4 independent workloads failed, in 32 runs of which 4 failed; "
+        "runs that share a workload count as one trial."
+    )
+
+
+def test_a_workload_without_a_judged_run_is_no_trial() -> None:
+    rows = [result(0, 0, "IDLE"), result(1, 1, "UNKNOWN"), result(2, 2, "PASS"), result(3, 2, "IDLE")]
+    assert trials(rows) == (1, 0, 1, 0)
 
 
 def test_the_wilson_interval_agrees_with_its_formula() -> None:

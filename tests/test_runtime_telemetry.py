@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from adapters_kit import nothing_armed
 from runtime_kit import booted, carry_on, simulation, told, twin
 
+from faults.wrappers.crash import Fuse, mortal
 from harness.simulation import journal_digest, trace_digest
+from runtime import usage
 from runtime.telemetry import Record, Telemetry
 
 
@@ -26,6 +29,39 @@ def test_a_hook_that_asks_for_steps_gets_each_of_them_and_no_other_run_has_any()
     assert len(stepped) == sum(int(r.fields["steps"]) for r in seen if r.kind == "committed") > 0
     assert {fields["status"] for fields in stepped} == {"ok"} and all(int(fields["fuel"]) > 0 for fields in stepped)
     assert journal_digest(history) == journal_digest(twin("hello")) and not told(twin("hello"), "stepped")
+
+
+def test_an_orchestrator_that_can_read_its_own_usage_tells_it_with_each_state_snapshot() -> None:
+    run = simulation("ledger")
+    orchestrator = booted(run)
+    orchestrator.ports = orchestrator.ports._replace(usage=usage.read)
+    history = carry_on(run)
+    told_usage = told(history, "usage")
+    snapshots = [fields for fields in told(history, "snapshot") if fields["agent"] == -1]
+    assert len(told_usage) == len(snapshots) > 0
+    cpu = [int(fields["cpu_ns"]) for fields in told_usage]
+    assert cpu == sorted(cpu) and cpu[0] > 0 and all(int(fields["rss_bytes"]) > 1 << 20 for fields in told_usage)
+    assert journal_digest(history) == journal_digest(twin("ledger"))
+    rest = [record for record in history.trace if record.kind != "usage"]
+    assert trace_digest(rest) == trace_digest(twin("ledger").trace)
+
+
+def test_no_simulated_trace_holds_a_real_reading() -> None:
+    run = simulation("ledger")
+    assert booted(run).ports.usage is None
+    assert told(twin("ledger"), "usage") == []
+
+
+def test_the_reading_passes_through_an_incarnation_that_can_die() -> None:
+    ports = booted(simulation("hello")).ports._replace(usage=usage.read)
+    assert mortal(ports, Fuse(nothing_armed(), lambda: (0, "await"))).usage is usage.read
+
+
+def test_a_reading_is_of_this_process_and_grows_with_its_work() -> None:
+    before = usage.read()
+    held = bytearray(b"x") * (64 << 20)
+    after = usage.read()
+    assert after.cpu_ns > before.cpu_ns and after.rss_bytes >= before.rss_bytes + len(held) // 2
 
 
 def test_every_record_has_its_time_and_they_never_go_back() -> None:

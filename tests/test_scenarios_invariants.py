@@ -223,6 +223,11 @@ def test_one_flipped_bit_in_a_journaled_frame_is_noticed_by_the_reader_that_fold
     assert violations and all("its fold differs" in violation for violation in violations)
 
 
+def test_a_frame_with_another_time_than_its_ticks_is_noticed() -> None:
+    blobs = {name: data[:8] + bytes([data[8] ^ 1]) + data[9:] for name, data in straight("frames").blobs.items()}
+    assert any("the producer's time was 17000000000" in violation for violation in judge("frames", blobs=blobs))
+
+
 def test_a_stale_version_and_one_from_the_future_are_noticed() -> None:
     def earlier(place: int, output: Output) -> Output:
         return payload(output, 24 + 8 * 3, "<I", -1) if output.payload[0] == 1 and output.agent == 3 else output

@@ -12,6 +12,7 @@ from runtime import state
 from runtime.ports import Call
 from runtime.wasm import assemble
 from runtime.wasm.abi import EXPORTS, HOST
+from runtime.wasm.engine import STACK
 
 PAGE = (Path(__file__).parent.parent / "docs" / "abi.md").read_text(encoding="utf-8")
 
@@ -41,6 +42,12 @@ def test_the_page_has_the_codes_and_kinds_of_the_state_tree() -> None:
     kinds = (state.MESSAGE, state.TOPIC, state.INPUT, state.WAKE, state.REFUSED, state.BUFFER, state.INFERENCE)
     assert [f"{kind} " in PAGE.split("Kinds: ")[1].splitlines()[0] for kind in kinds] == [True] * 7
     assert str(state.OUTSIDE) in PAGE
+
+
+def test_the_page_names_each_limit_that_an_agent_declares_and_the_stack_that_it_does_not() -> None:
+    table = PAGE.split("## Limits")[1].split("\n## ")[0]
+    assert set(re.findall(r"`limits\.(\w+)`", table)) == set(state.Limits.__struct_fields__)
+    assert f"| stack | {STACK >> 10} KiB" in table
 
 
 def test_the_example_answers_its_messages() -> None:

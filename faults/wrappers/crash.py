@@ -72,15 +72,15 @@ class Fuse:
 
 
 def mortal(ports: Ports, fuse: Fuse) -> Ports:
-    """The same ports, each call of which may be the incarnation's last."""
-    return Ports(
-        MortalClock(ports.clock, fuse),
-        MortalWorkers(ports.workers, fuse),
-        MortalMemory(ports.memory, fuse),
-        MortalStorage(ports.storage, fuse),
-        MortalGateway(ports.gateway, fuse),
-        _mortal_hazard(ports.hazard, fuse),
-        None if ports.accelerators is None else MortalAccelerators(ports.accelerators, fuse),
+    """The same ports, each call of which may be the incarnation's last; one that only reads passes through as it is."""
+    return ports._replace(
+        clock=MortalClock(ports.clock, fuse),
+        workers=MortalWorkers(ports.workers, fuse),
+        memory=MortalMemory(ports.memory, fuse),
+        storage=MortalStorage(ports.storage, fuse),
+        gateway=MortalGateway(ports.gateway, fuse),
+        hazard=_mortal_hazard(ports.hazard, fuse),
+        accelerators=None if ports.accelerators is None else MortalAccelerators(ports.accelerators, fuse),
     )
 
 

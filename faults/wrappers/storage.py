@@ -15,7 +15,12 @@ SECTOR = 512
 
 
 class CrashPolicy(Protocol):
-    """Asked once for each file with unsynced bytes and for each unsynced change of a name."""
+    """Asked once for each file with unsynced bytes and for each unsynced change of a name.
+
+    `machine_died` is False where the page cache survives: then nothing is asked, and nothing becomes durable by it.
+    """
+
+    machine_died: bool
 
     def __call__(self, name: str, synced: bytes, written: bytes) -> bytes:
         """What the file holds after the crash; `written` is the page cache, `synced` what is surely on the disk."""
@@ -27,7 +32,9 @@ class CrashPolicy(Protocol):
 
 
 class Keep:
-    """Only the process died: the page cache survives."""
+    """Only the process died: the page cache survives, and what was not synced still is not."""
+
+    machine_died = False
 
     def __call__(self, name: str, synced: bytes, written: bytes) -> bytes:
         return written
@@ -39,6 +46,8 @@ class Keep:
 class Lose:
     """The machine died: nothing that was not synced survives."""
 
+    machine_died = True
+
     def __call__(self, name: str, synced: bytes, written: bytes) -> bytes:
         return synced
 
@@ -48,6 +57,8 @@ class Lose:
 
 class Tear:
     """The machine died while it wrote: each unsynced sector survives or not, by a draw of its own."""
+
+    machine_died = True
 
     def __init__(self, seed: int, crash: int) -> None:
         self._seed, self._crash = seed, crash
@@ -81,6 +92,8 @@ class Tear:
 
 class _Counted:
     """A policy that tells what it took away; the fault fires with the first byte or name that is gone."""
+
+    machine_died = True
 
     def __init__(self, inner: CrashPolicy, injector: Injector, fault: int, crash: int) -> None:
         self._inner, self._injector, self._fault, self._crash = inner, injector, fault, crash

@@ -102,9 +102,18 @@ class SimDisk:
         return len(file.durable) if file else 0
 
     def crash(self, policy: CrashPolicy) -> None:
-        """Power off and on: what is not durable is kept as the policy says; syncs under way never complete."""
+        """A death: of the machine, when what is not durable is kept as the policy says, or of the process alone.
+
+        Syncs under way never complete. After a process's death everything is there as it was written, and what was
+        not durable is not durable yet: the successor has to sync it before it counts on it.
+        """
         self._epoch += 1
         self._completed = []
+        if not policy.machine_died:
+            for survivor in self._files.values():
+                if survivor.durable != survivor.written:
+                    survivor.pending = [(0, None), (0, bytes(survivor.written))]
+            return
         kept: dict[str, _File] = {}
         for name in sorted({**self._files, **self._durable_names}):
             file = self._files.get(name)
@@ -118,6 +127,11 @@ class SimDisk:
             kept[name] = _File(content)
         self._files = kept
         self._durable_names = dict(kept)
+
+    def durable_content(self, name: str) -> bytes:
+        """The file as no crash can change it any more; b"" for one that a crash may take."""
+        file = self._durable_names.get(name)
+        return bytes(file.durable) if file else b""
 
     def load(self, files: dict[str, bytes]) -> None:
         """Put durable files there, before anything runs."""

@@ -19,14 +19,14 @@ RESEND_NS = 10_000_000
 
 
 class SimClient:
-    """`sent` and `receipts` are its ledger; `durable` tells how many journal bytes are durable now."""
+    """`sent` and `receipts` are its ledger; `durable` tells what is durable now: journal bytes, the watermark file."""
 
     def __init__(
         self,
         loop: Loop,
         latency_ns: int,
         inputs: Sequence[Input],
-        durable: Callable[[], int],
+        durable: Callable[[], tuple[int, bytes]],
         wake: Callable[[], None],
     ) -> None:
         self._loop, self._latency_ns, self._durable, self._wake = loop, latency_ns, durable, wake
@@ -58,7 +58,7 @@ class SimClient:
 
     # --- the client ---------------------------------------------------------------------------------------------
 
-    def _receive(self, data: bytes, durable: int) -> None:
+    def _receive(self, data: bytes, durable: tuple[int, bytes]) -> None:
         try:
             frame = unpack(data)
         except FrameRefused:
@@ -67,7 +67,16 @@ class SimClient:
             return
         self._early.setdefault(
             frame.block,
-            Receipt(self._loop.now(), frame.block, frame.tick, frame.acknowledged, frame.outputs, durable, frame.final),
+            Receipt(
+                self._loop.now(),
+                frame.block,
+                frame.tick,
+                frame.acknowledged,
+                frame.outputs,
+                durable[0],
+                frame.final,
+                durable[1],
+            ),
         )
         before = self.cursor
         while self.cursor + 1 in self._early:

@@ -54,15 +54,17 @@ class SimWorkers:
         wake: Callable[[], None],
         note: Callable[[str, int], None],
         slowness: Callable[[int], int] = lambda worker: 1,
+        live: Callable[[int, bool], None] = lambda worker, alive: None,
     ) -> None:
         self._loop, self._timing, self._core_of = loop, timing, core_of
-        self._wake, self._note, self._slowness = wake, note, slowness
+        self._wake, self._note, self._slowness, self._live = wake, note, slowness, live
         self._workers: dict[int, _Worker] = {}
         self._arrivals: list[Arrival] = []
-        self._orphaned = False
+        self._strays: Callable[[list[Arrival]], None] | None = None
 
     def spawn(self, worker: int) -> None:
         state = self._workers[worker] = _Worker(self._core_of(worker))
+        self._live(worker, True)
 
         def ready() -> None:
             state.ready = True
@@ -94,15 +96,18 @@ class SimWorkers:
         if state.alive:
             self._die(worker, state)
 
-    def orphan(self) -> None:
-        """The orchestrator died: its workers end, and nothing of theirs reaches a successor."""
-        self._orphaned = True
-        for state in self._workers.values():
-            state.alive = False
-            state.core.close()
+    def orphan(self, strays: Callable[[list[Arrival]], None]) -> None:
+        """The orchestrator died: its workers end; answers that were in a pipe go to whoever reads it next."""
+        self._strays = strays
+        for worker, state in self._workers.items():
+            if state.alive:
+                state.alive, state.died_at = False, self._loop.now()
+                state.core.close()
+                self._live(worker, False)
 
-    def live(self) -> int:
-        return sum(state.alive for state in self._workers.values())
+    def stray(self, arrivals: list[Arrival]) -> None:
+        """Frames of a predecessor's workers."""
+        self._arrive(arrivals)
 
     def _work(self, worker: int, state: _Worker) -> None:
         """Handle the next frame, if the worker is free; a worker that dies before it is done has written nothing."""
@@ -141,9 +146,12 @@ class SimWorkers:
         state.alive = False
         state.died_at = self._loop.now()
         state.core.close()
+        self._live(worker, False)
         self._loop.later(self._timing.reap_ns, lambda: self._arrive([Arrival(worker, None)]))
 
     def _arrive(self, arrivals: list[Arrival]) -> None:
-        if arrivals and not self._orphaned:
+        if self._strays is not None:
+            self._strays([arrival for arrival in arrivals if arrival.frame is not None])
+        elif arrivals:
             self._arrivals += arrivals
             self._wake()

@@ -77,7 +77,7 @@ def enumerate_(
     build: str,
     as_json: bool,
 ) -> int:
-    """Run SCENARIO once per moment at which a worker can die, and see that the journal stays the same.
+    """Run SCENARIO once per moment at a port at which a worker can die, and see that the journal stays the same.
 
     For each step: idle, on entering each host call, within each copy into a shared segment, and after it. A failing
     point becomes a case below DIR/cases. Exit 12 when a point could not be judged, or none had an effect.

@@ -65,7 +65,10 @@ def run(
     build: str,
     as_json: bool,
 ) -> int:
-    """Run SCENARIO once under a virtual clock, with typed faults or a plan's, and judge it against its twin."""
+    """Run SCENARIO once under a virtual clock, with typed faults or a plan's, and judge it against its twin.
+
+    The evidence is simulated: no process, disk or device of this machine fails.
+    """
     code = elsewhere(build)
     if code is not None:
         return code
@@ -121,7 +124,8 @@ def _print(checked: Checked) -> None:
         if not checked.effective[index]:
             print(f"no effect: {fault}")
     _evidence(checked, sys.stdout)
-    print(f"{row.verdict:<8} {len(row.judged)} oracles judged, {row.virtual_ns / 1e6:.1f} ms of virtual time")
+    judged = f"{len(row.judged)} oracles judged"
+    print(f"{row.verdict:<8} {judged}, simulated: {row.virtual_ns / 1e6:.1f} ms of virtual time")
 
 
 def _evidence(checked: Checked, file: IO[str]) -> None:

@@ -19,6 +19,7 @@ from faults.catalogue import usage
 from faults.catalogue_rows import ORACLES as CATALOGUE_ORACLES
 from faults.catalogue_rows import ROWS
 from faults.kinds import KINDS
+from harness.adapters.accelerators import CPU, DEVICE_NAMES, SIM_ACCEL
 from harness.commands.common import examples, json_option, print_json
 from harness.oracles import ORACLES
 from scenarios import SCENARIOS, get
@@ -95,7 +96,7 @@ def oracles(as_json: bool) -> int:
 @json_option
 def doctor(as_json: bool) -> int:
     """Say what this machine offers, and for each missing thing why, and what it would be good for."""
-    checks = [*_machine(), *_libraries(), *_optional()]
+    checks = [*_machine(), *_libraries(), *_devices(), *_optional()]
     if as_json:
         print_json({"checks": [{"what": w, "ok": ok, "found": found} for w, ok, found in checks]})
     else:
@@ -134,17 +135,29 @@ def _libraries() -> list[tuple[str, bool, str]]:
     return found
 
 
+def _devices() -> list[tuple[str, bool, str]]:
+    """The devices that inference can run on, and the one that is not there, with the reason."""
+    try:
+        cpu = (True, f"by ONNX Runtime {version('onnxruntime')}; every result can be computed here")
+    except PackageNotFoundError:
+        cpu = (False, "onnxruntime is not installed, so scenarios with models cannot run; run make setup")
+    accelerator = DEVICE_NAMES[SIM_ACCEL]
+    return [
+        ("device 0", cpu[0], f"{DEVICE_NAMES[CPU]}, {cpu[1]}"),
+        ("device 1", cpu[0], f"{accelerator}, the same kernels on the CPU, with invented times, memory and deaths"),
+        ("GPU", False, _gpu(Path("/proc/driver/nvidia/version").exists())),
+    ]
+
+
+def _gpu(driver: bool) -> str:
+    """Why no NVIDIA device is among the devices."""
+    here = "NVIDIA driver found, but" if driver else "no NVIDIA driver; with one too,"
+    return f"{here} no run uses it: there is no CUDA device yet, only the two above"
+
+
 def _optional() -> list[tuple[str, bool, str]]:
-    runtime = importlib.util.find_spec("onnxruntime") is not None
-    card = Path("/proc/driver/nvidia/version").exists()
     zig = importlib.util.find_spec("ziglang") is not None
     return [
-        (
-            "onnxruntime",
-            runtime,
-            "installed; nothing uses it before inference is there" if runtime else "not installed",
-        ),
-        ("GPU", card, "NVIDIA driver found" if card else "no NVIDIA driver; inference will run on the CPU"),
         ("zig", zig, "found" if zig else "no ziglang; only agents written in C need it, ours are in WAT"),
         ("uv", shutil.which("uv") is not None, shutil.which("uv") or "not found; make setup uses pip instead"),
     ]

@@ -110,6 +110,7 @@ def stress(
     """Run random inputs and fault schedules over each SCENARIO (all built-in ones by default); judge every run.
 
     A failure is shrunk, fewest faults first, and written as a case that replays. The report is in DIR/latest.
+    The evidence is simulated: no process, disk or device of this machine fails.
     """
     code = elsewhere(build)
     if code is not None:
@@ -249,7 +250,7 @@ def _meta(names: list[str]) -> Meta:
         hashes={"runtime": builds.identity(), **{n: _modules_hash(n) for n in names}},
         fault_kinds=tuple(kind.slug for kind in KINDS),
         oracles=tuple(ORACLES),
-        assumptions=(f"{SHARED} runs in a row share a workload, and differ in their faults.",),
+        assumptions=(f"{SHARED} runs in a row share a workload, and differ in their faults: one trial.",),
         meanings={oracle.id: f"{oracle.name}: {oracle.records}" for oracle in ORACLES.values()},
         not_tested=tuple(missing),
     )

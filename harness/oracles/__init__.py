@@ -37,12 +37,12 @@ ORACLES: dict[str, Oracle] = {
         Oracle("I11", "no invention", "receivers' guest log, senders' guest log and client", messages.no_invention),
         Oracle("I14", "single writer", "store log, trace", shared.single_writer),
         Oracle("I15", "no torn read", "readers' guest log, writers' guest log", shared.no_torn_read),
-        Oracle("I19", "recovery liveness", "trace, bound computed from the plan", contained.liveness),
+        Oracle("I19", "recovery liveness", "trace, twin's trace, bounds computed from the plan", contained.liveness),
         Oracle("I20", "snapshot+replay", "final state, final states of recoveries", sameness.recovered),
         Oracle("I24", "fallback equivalence", "device log, journal and guest log, trace, CPU", inference.fallback),
         Oracle("I27", "chain", "journal under the runtime's verify, under the oracle's reader", durable.chained),
         Oracle("I28", "prefix durability", "client's ledger, synced bytes and kept journals", durable.prefix_durable),
-        Oracle("I32", "isolation", "guest log and injections, journal and baseline's journal", contained.isolation),
+        Oracle("I32", "isolation", "guest log, injections, trace; journal, baseline's journal", contained.isolation),
         Oracle("I34", "conservation", "guest log and client, journal and final state", messages.conservation),
         Oracle("replay", "replay comparison", "guest log, itself on repeated steps; checks", contained.replays),
         Oracle("ledger", "client's ledger", "client's ledger, journal", durable.ledger),
@@ -58,12 +58,14 @@ def judge(run: Judged, which: Iterable[str] | None = None) -> dict[str, Finding]
 
 
 def judgeable(run: Judged) -> tuple[str, ...]:
-    """The ids of the oracles for which this run brings the further runs that they need (not every run does)."""
+    """The ids of the oracles for which this run brings what they judge: further runs, inference, shared buffers."""
     missing = {
         "twin": run.twin is None,
         "I1": run.repeat is None,
         "I3": not run.others,
         "I5": not run.devices,
+        "I14": not run.shares,
+        "I15": not run.shares,
         "I19": run.bound_ns <= 0,
         "I20": not run.replays,
         "I24": not run.infers,

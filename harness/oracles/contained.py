@@ -1,28 +1,34 @@
 """Faults with a defined effect: isolation (I32), replays (replay), liveness (I19), the scenario's invariant.
 
 What a module did is compared with what the journal says of its step; steps that cannot depend on a failed agent are
-compared with the run without visible faults. Against: unchecked ranges, failures that spread, restores that differ,
-ticks that never close.
+compared with the run without visible faults; a decree must have its cause in the trace. Against: unchecked ranges,
+failures that spread, steps ended without need, restores that differ, ticks that never close.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import zip_longest
 
 from faults.catalogue import kind_of
-from harness.history import Injection
+from harness.history import History, Injection
 from harness.oracles.flows import place
 from harness.oracles.judged import CUT_SHORT, Judged
 from harness.oracles.reading import Step
 from harness.oracles.shared import published
+from harness.oracles.supervision import supervised
 from harness.oracles.verdict import Unjudged
 from runtime.errors import Refused
+from runtime.telemetry import Record
 
 # What the journal must say of a step that such a fault has hit.
 DEFINED = {"agent.trap": "trap:injected", "agent.bad_pointer": "bad_pointer"}
 
 # Failures that the runtime finds in the calls of a module that itself ended well.
 _OF_CALLS = ("bad_pointer", "bad_length", "not_writer", "second_write")
+
+# What the trace must not show of a run that nothing physical disturbs.
+_DISTURBED = ("lost", "stale", "garbled", "repaired", "rewritten", "discarded")
 
 _NEVER = 1 << 62
 
@@ -36,11 +42,15 @@ def class_of(kind: str) -> str:
 
 
 def isolation(run: Judged) -> list[str]:
-    """I32: a failed step is a failed step in the journal, under its name, and reaches only what depends on it."""
+    """I32: a failed step is a failed step in the journal, under its name, and reaches only what depends on it.
+
+    Its agent is restarted as the configuration says; a step is ended by decree only after it took as many workers as
+    that needs.
+    """
     if not run.crossings:
         raise Unjudged("there is no guest log")
     visible = [i for i in run.history.injections if class_of(run.history.plan.faults[i.fault].kind) == "visible"]
-    found = run.settled(_crossings)
+    found = run.settled(_crossings) + run.settled_by_journal(supervised) + _unjustified(run)
     struck: dict[int, int] = {}
     for injection in visible:
         agent, tick, problem = _effect(run, injection)
@@ -55,6 +65,59 @@ def isolation(run: Judged) -> list[str]:
 
 def _decreed(run: Judged) -> set[tuple[int, int]]:
     return {(b.tick, decree["agent"]) for b in run.journal.blocks for decree in b.decrees}
+
+
+def _unjustified(run: Judged) -> list[str]:
+    """Decrees that the plan did not bring, though the trace does not show the workers that their step took with it."""
+    given = {(decree.tick, decree.agent) for decree in run.history.plan.decrees}
+    own = [(block, d) for block in run.journal.blocks for d in block.decrees if (block.tick, d["agent"]) not in given]
+    if not own:
+        return []
+    if not run.history.trace:
+        raise Unjudged("there is a decree and no trace")
+    physical, found = run.history.plan.physical, list[str]()
+    for block, decree in own:
+        lost = _taken_along(run, block.tick, decree["agent"])
+        if lost < physical.lost_workers_max:
+            found.append(
+                f"block {block.block}: agent {decree['agent']}'s step was ended by decree after {lost} lost workers, "
+                f"not {physical.lost_workers_max}"
+            )
+    return found
+
+
+def _taken_along(run: Judged, tick: int, agent: int) -> int:
+    """How many workers one incarnation lost that had this step alone, by the trace and the guest log.
+
+    The trace has a batch's size and the worker's slot; a worker that crossed into another agent had another's step.
+    """
+    history = run.history
+    mine = agent % history.plan.physical.workers
+    slots: dict[int, int] = {}
+    alone: dict[tuple[int, int, int], Record] = {}  # by incarnation, worker and lease
+    count = Counter[int]()
+    for record in history.trace:
+        fields = record.fields
+        if record.kind == "spawned":
+            slots[int(fields["worker"])] = int(fields["slot"])
+        elif record.kind == "sent" and record.tick == tick and fields["orders"] == 1:
+            alone[record.incarnation, int(fields["worker"]), int(fields["lease"])] = record
+        elif record.kind == "unable" and record.tick == tick and fields["agent"] == agent:
+            count[record.incarnation] += 1
+        elif record.kind == "lost":
+            worker = int(fields["worker"])
+            sent = alone.get((record.incarnation, worker, int(fields["lease"])))
+            if sent and slots.get(worker) == mine and not _crossed_else(run, sent, record, agent):
+                count[record.incarnation] += 1
+    return max(count.values(), default=0)
+
+
+def _crossed_else(run: Judged, sent: Record, lost: Record, agent: int) -> bool:
+    worker = lost.fields["worker"]
+    return any(
+        event.worker == worker and event.agent != agent and sent.at <= event.at <= lost.at and event.tick == sent.tick
+        for event in run.history.guests
+    )
 
 
 def _crossings(run: Judged) -> list[str]:
@@ -188,13 +251,18 @@ def _held(run: Judged) -> list[str]:
 
 
 def liveness(run: Judged) -> list[str]:
-    """I19: after the last fault has healed no tick stays open for longer than the bound; the run finishes."""
+    """I19: after the last fault has healed no tick stays open for longer than the bound; the run finishes.
+
+    Nor do more blocks wait for the disk than the plan allows, and where nothing physical was disturbed nothing is lost.
+    """
     history = run.history
     if not history.trace or run.bound_ns <= 0:
         raise Unjudged("there is no trace" if not history.trace else "there is no bound")
     if history.failure and any(class_of(fault.kind) == "failstop" for fault in history.plan.faults):
         raise Unjudged("a failstop fault ended the run")
-    found: list[str] = []
+    found = _ahead(run) + _undisturbed(history, "trace")
+    if run.twin is not None:
+        found += _undisturbed(run.twin, "twin's trace")
     opened: dict[int, int] = {}
     for index, record in enumerate(history.trace):
         if record.kind == "opened":
@@ -217,6 +285,32 @@ def liveness(run: Judged) -> list[str]:
     if not history.finished:
         found.append(f"the run did not finish; its last trace record is {len(history.trace) - 1}")
     return found
+
+
+def _ahead(run: Judged) -> list[str]:
+    """Commits while more than `sync_ahead` blocks were not yet known to be durable."""
+    found, durable = [], 0
+    most = run.history.plan.physical.sync_ahead
+    for index, record in enumerate(run.history.trace):
+        if record.kind in ("started", "recovered"):  # all that a new incarnation took over is durable
+            durable = int(record.fields["block"])
+        elif record.kind == "durable":
+            durable = max(durable, int(record.fields["block"]))
+        elif record.kind == "committed" and int(record.fields["block"]) - durable > most:
+            block = record.fields["block"]
+            found.append(f"trace record {index}: block {block} is committed, {durable} durable, {most} may be ahead")
+    return found
+
+
+def _undisturbed(history: History, whose: str) -> list[str]:
+    """Losses and repairs in a run without a fault that could have called for them."""
+    if any(class_of(fault.kind) != "visible" for fault in history.plan.faults):
+        return []
+    return [
+        f"{whose} record {index}: {record.kind} in tick {record.tick}, and no fault calls for it"
+        for index, record in enumerate(history.trace)
+        if record.kind in _DISTURBED and not (record.kind == "stale" and int(record.fields["worker"]) < 0)
+    ]
 
 
 def scenario(run: Judged) -> list[str]:

@@ -7,8 +7,10 @@ disk. Against: acknowledgements that leave early, a verifier that overlooks dama
 from __future__ import annotations
 
 import hashlib
+import struct
 from bisect import bisect_right
 
+import google_crc32c
 import msgspec
 
 from harness.history import History, Receipt
@@ -93,8 +95,22 @@ def _end(bounds: list[tuple[int, int]], block: int) -> int:
     return bounds[min(block + BEHIND, len(bounds) - 1)][1]
 
 
+def watermark(data: bytes) -> int:
+    """The block that a watermark file vouches for; 0 when neither of its two slots verifies."""
+    best = (-1, 0)
+    for start in (0, 512):
+        head, body = data[start : start + 8], b""
+        if len(head) == 8:
+            length, checksum = struct.unpack("<II", head)
+            body = data[start + 8 : start + 8 + length]
+        if body and len(body) == length and google_crc32c.value(body) == checksum:
+            serial, _, block, _ = msgspec.msgpack.decode(body)
+            best = max(best, (int(serial), int(block)))
+    return best[1]
+
+
 def prefix_durable(run: Judged) -> list[str]:
-    """I28: a block's receipt comes after its bytes are durable; what was received outlives every crash, unchanged."""
+    """I28: a block's receipt comes after its bytes and a watermark that covers it are durable, and outlives crashes."""
     history = run.history
     if not history.receipts:
         raise Unjudged("the client received nothing")
@@ -103,6 +119,8 @@ def prefix_durable(run: Judged) -> list[str]:
     for index, receipt in enumerate(history.receipts):
         if not 0 < receipt.block <= len(lines):
             found.append(f"receipt {index}: block {receipt.block} is not in the journal")
+        elif receipt.block > (marked := watermark(receipt.watermark)):
+            found.append(f"receipt {index}: block {receipt.block} was received, the synced watermark said {marked}")
         elif lines[receipt.block - 1].end > receipt.durable_bytes:
             found.append(
                 f"receipt {index}: block {receipt.block} ends at byte {lines[receipt.block - 1].end}, "

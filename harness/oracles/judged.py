@@ -42,7 +42,7 @@ class Judged:
     `twin` is the plan without transparent faults, `baseline` also without visible ones, `repeat` the plan once more,
     `others` the plan under other numbers of workers, `devices` on other devices, by their names. `recompute` gives the
     result of a request, by the digest of its model, on the CPU and apart from any run. `replays` are (snapshot, final
-    state's bytes) of recoveries from each snapshot. `bound_ns` bounds the time a tick may stay open after healing; 0
+    state's bytes) of recoveries, by what each began with. `bound_ns` bounds the time a tick stays open after healing; 0
     is: not known. `known` is another run, judged with the same oracles.
     """
 
@@ -228,6 +228,16 @@ class Judged:
         if self.history.inferences or not self.history.journal:
             return bool(self.history.inferences)
         return any(block.inferences for block in self.journal.blocks)
+
+    @property
+    def shares(self) -> bool:
+        """Whether there are shared buffers; a run that does not say so is taken to have some, and is UNKNOWN then."""
+        if self.history.stores:
+            return True
+        try:
+            return bool(self.config["buffers"])
+        except Exception:  # no journal, or one that cannot be read
+            return True
 
     @cached_property
     def conversations(self) -> dict[int, Asked]:

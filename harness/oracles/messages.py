@@ -6,6 +6,7 @@ record, compared with both. Against: redelivery, double application, loss, reord
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
@@ -246,10 +247,41 @@ def _same_inbox(run: Judged) -> list[str]:
 
 
 def conservation(run: Judged) -> list[str]:
-    """I34: per tick and topic, sent = delivered + refused or dropped on record + in flight; at the end exactly."""
+    """I34: per tick and topic, sent = delivered + refused or dropped on record + in flight; at the end exactly.
+
+    The state that this is said of is the one whose root the last block has, its mailboxes within their bounds.
+    """
     if not run.crossings:
         raise Unjudged("there is no guest log")
-    return run.settled(_accounted)
+    return run.settled(_accounted) + run.settled_by_outcome(_bounded) + run.settled_by_outcome(_rooted)
+
+
+def _rooted(run: Judged) -> list[str]:
+    """The last block's root against the final state's bytes, of a run that came to its end."""
+    last = run.journal.blocks[-1:]
+    if not last or not any(event[0] == "finished" for event in last[0].events):
+        return []
+    digest = hashlib.sha256(run.history.final_state).hexdigest()
+    if last[0].root == digest:
+        return []
+    return [f"block {last[0].block}: its root is {last[0].root[:16]}, the final state's digest {digest[:16]}"]
+
+
+def _bounded(run: Judged) -> list[str]:
+    """Mailboxes of the final state that hold more than their bound, or than the room reserved beyond it."""
+    config, found = run.config, []
+    for index, agent in enumerate(run.final.agents):
+        kinds = Counter(message.kind for message in agent.mailbox)
+        wake = any(message.kind == WAKE and not message.payload for message in agent.mailbox)
+        plain = len(agent.mailbox) - kinds[REFUSED] - kinds[INFERENCE] - wake
+        for what, number, most in (
+            ("messages", plain, config["mailbox"]),
+            ("refusals", kinds[REFUSED], config["send_limit"]),
+            ("results", kinds[INFERENCE], len(config["models"])),
+        ):
+            if number > most:
+                found.append(f"agent {index}'s mailbox in the final state holds {number} {what}, {most} is the most")
+    return found
 
 
 def _accounted(run: Judged) -> list[str]:

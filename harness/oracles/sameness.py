@@ -63,7 +63,7 @@ def devices(run: Judged) -> list[str]:
 
 
 def recovered(run: Judged) -> list[str]:
-    """I20: recovery from each snapshot ends in the state of the straight run, byte for byte."""
+    """I20: each recovery from a snapshot ends in the state of the straight run, byte for byte."""
     if not run.replays:
         raise Unjudged("there is no recovery from a snapshot")
     if not run.history.final_state:

@@ -8,7 +8,9 @@ second writers, torn, altered and outdated slots.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 
+from harness.history import History
 from harness.oracles.flows import Execution, place
 from harness.oracles.judged import Judged
 from harness.oracles.verdict import Unjudged
@@ -24,17 +26,18 @@ def single_writer(run: Judged) -> list[str]:
 
     A worker that has answered may repeat its last stores (a repeated frame) while no other has stored there since.
     Stores of the orchestrator itself (worker below 0: repairs of what is published) are not writers' stores.
+    No agent is at two workers that live, by the adapter's own record; each incarnation has a higher number.
     """
     history = run.history
-    if not history.trace:
-        raise Unjudged("there is no trace")
+    if not history.trace or not history.lives:
+        raise Unjudged("there is no trace" if not history.trace else "there is no record of the workers' lives")
+    found = _fenced(history) + _held_once(history)
     if not history.stores:
-        return [] if not run.config["buffers"] else _no_stores(run)
+        return found + ([] if not run.config["buffers"] else _no_stores(run))
     ranked = [(i, r, _RANKS[r.kind]) for i, r in enumerate(history.trace) if r.kind in _RANKS]
     moments = [(r.at, _LOST if rank == _LOST else _SPAWNED, i, rank) for i, r, rank in ranked]
     moments += [(s.at, _STORED, i, _STORED) for i, s in enumerate(history.stores) if s.worker >= 0]
     moments += [(c.at, _CRASHED, i, _CRASHED) for i, c in enumerate(history.crashes)]
-    found: list[str] = []
     pool = _Pool()
     for _, _, index, rank in sorted(moments):
         if rank == _STORED:
@@ -48,6 +51,32 @@ def single_writer(run: Judged) -> list[str]:
             record = history.trace[index]
             lease = int(record.fields.get("lease", 0))
             pool.move(rank, int(record.fields["worker"]), lease, record.incarnation)
+    return found
+
+
+def _fenced(history: History) -> list[str]:
+    started = [(i, r.incarnation) for i, r in enumerate(history.trace) if r.kind == "started"]
+    return [
+        f"trace record {index}: incarnation {number} started after incarnation {before}"
+        for (_, before), (index, number) in pairwise(started)
+        if number <= before
+    ]
+
+
+def _held_once(history: History) -> list[str]:
+    """A worker that takes over an agent, or a segment, from one that is not dead yet."""
+    died = {life.worker: life.at for life in history.lives if not life.alive}
+    found: list[str] = []
+    places = [(e.at, e.worker, ("agent", e.agent), f"guest event {i}") for i, e in enumerate(history.guests)]
+    places += [
+        (s.at, s.worker, ("segment", s.segment), f"store {i}") for i, s in enumerate(history.stores) if s.worker >= 0
+    ]
+    last: dict[tuple[str, int], int] = {}
+    for at, worker, what, where in places:
+        before = last.get(what, worker)
+        last[what] = worker
+        if before != worker and died.get(before, at + 1) > at:
+            found.append(f"{where}: {what[0]} {what[1]} at worker {worker}, while worker {before} that had it lives")
     return found
 
 
