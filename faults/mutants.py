@@ -14,6 +14,8 @@ from msgspec import Struct
 
 from runtime.errors import Refused
 
+MARK = "MUTANT"  # a file beside a planted `runtime`, with the mutant's name: such a build does not last
+
 
 class Edit(Struct, frozen=True):
     """Replace `before`, which stands exactly once in `file` (relative to `runtime`), by `after`."""
@@ -302,6 +304,7 @@ def plant(mutant: Mutant, source: Path, folder: Path) -> Path:
     """A copy of the package `source` with the mutant's edits, as `folder`/runtime; raises Refused when one is stale."""
     target = folder / "runtime"
     shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / MARK).write_text(mutant.name, "utf-8")
     for edit in mutant.edits:
         path = target / edit.file
         text = path.read_text("utf-8") if path.is_file() else ""

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from faults.mutants import MARK
 from faults.plan import Plan, plan_from_json, plan_to_json
 from harness import builds
 from harness.check import DEEP, Checked, Checker, encoded
@@ -88,17 +89,28 @@ def _repro(checked: Checked, place: Path) -> str:
         f"- **{oracle}**: {line}\n" for oracle in row.failed_oracles for line in checked.findings[oracle].evidence
     )
     typed = " ".join(f'--fault "{fault}"' for fault in checked.plan.faults)
-    build = f" --build {builds.current()}" if builds.current() else ""
+    build, planted = _recorded_on()
     return (
         f"# {row.scenario}: {', '.join(row.failed_oracles) or 'unknown'}\n\n"
         f"Replay it (exit 0 FIXED, 1 FAILED, 11 DIVERGED):\n\n    wasm-engine replay {place}{build}\n\n"
-        f"It was recorded on the runtime whose sources hash to `{builds.identity()[:16]}`.\n\n"
+        f"It was recorded on the runtime whose sources hash to `{builds.identity()[:16]}`.{planted}\n\n"
         f"What the oracles found:\n\n{evidence}\n"
         f"The faults of the plan, {len(checked.plan.faults)} in all:\n\n{faults}\n"
         f"The same faults on the default workload (which may or may not fail):\n\n"
         f"    wasm-engine run {row.scenario} --seed {row.seed} {typed}{build}\n\n"
         f"Journal `{row.journal_digest}`, twin `{row.twin_digest}`, trace `{row.trace_digest}`.\n"
     )
+
+
+def _recorded_on() -> tuple[str, str]:
+    """The option that names the build, or the sentence that says which bug was planted: such a build does not last."""
+    if not builds.current():
+        return "", ""
+    mark = Path(builds.current()) / MARK
+    if not mark.is_file():
+        return f" --build {builds.current()}", ""
+    name = mark.read_text("utf-8")
+    return "", f" It has the planted bug `{name}`; `wasm-engine prove --mutant {name}` plants it again."
 
 
 def read(path: Path) -> Case:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, OrderedDict
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -26,6 +26,7 @@ from harness.oracles import Finding, Judged, Verdict, judge, judgeable
 from harness.simulation import simulate, trace_digest
 from reports import RunRow
 from runtime import journal
+from runtime.errors import Refused
 from runtime.frames import InferenceItem
 from runtime.inference import OrtModels
 from runtime.journal import Block
@@ -227,7 +228,14 @@ class Checker:
         outputs = [output for receipt in history.receipts for output in receipt.outputs]
         blocks = self._reading(history.journal).blocks
         boxes = [agent.mailbox for agent in decode(history.final_state).agents]
-        return self.scenario.invariant(Outcome(outputs, blocks, boxes, history.blobs))
+        try:
+            found: Any = self.scenario.invariant(Outcome(outputs, blocks, boxes, history.blobs))  # a user's own code
+        except AssertionError as error:  # the natural way to say it in a test
+            return [f"assertion failed: {error}" if str(error) else "an assertion failed"]
+        if not isinstance(found, list) or not all(isinstance(line, str) for line in found):
+            what = f"the invariant returned {type(found).__name__}"
+            raise Refused(what, f"scenario {self.scenario.name}", "return a list of lines, empty when it holds")
+        return list(found)
 
 
 def verdict_of(plan: Plan, findings: dict[str, Finding], effective: dict[int, bool]) -> str:

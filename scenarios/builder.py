@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from runtime.errors import Refused
+from runtime.errors import ModuleRefused, Refused
 from runtime.state import Action, AgentSpec, BufferSpec, Config, Limits, Send
-from runtime.wasm import assemble
+from runtime.wasm import assemble, check_module
 from scenarios.base import Order, Outcome, Scenario
 
 SOURCE = "user"
@@ -31,7 +31,7 @@ def agent(
     """An agent from WAT text, the bytes of a module, or the path of either (.wat, .wasm).
 
     `capabilities` are the groups of host functions that it may import (docs/abi.md). Raises Refused for a file that
-    cannot be read and for text that is not WAT; whether the module is sound is judged when it is loaded.
+    cannot be read, text that is not WAT, and a module that fails a load check: it would never run.
     """
     where = f"agent {name}"
     if isinstance(module, Path):
@@ -48,7 +48,13 @@ def agent(
         except Refused as error:
             raise Refused(error.what, f"{where}, {error.where}", error.todo) from None
     digest = hashlib.sha256(data).hexdigest()
+    if isinstance(capabilities, str):
+        raise Refused("the capabilities are one text", where, f"give a list: [{capabilities!r}]")
     spec = AgentSpec(name=name, module=digest, capabilities=tuple(capabilities), limits=limits or Limits())
+    try:
+        check_module(spec, data)
+    except ModuleRefused as error:
+        raise Refused(error.what, where, error.todo or "see docs/abi.md") from None
     return Agent(spec, data)
 
 

@@ -19,8 +19,17 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 SEED_MAX = 2**32 - 1
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, nothing else.")
+
+
+def given(context: click.Context, parameter: click.Parameter, value: str | None) -> str:
+    """An empty value is a variable that was not set, not a wish for the default."""
+    if value is not None and not value.strip():
+        raise click.BadParameter("is empty; give a value or leave the option out", context, parameter)
+    return value or ""
+
+
 build_option = click.option(
-    "--build", default="", metavar="PATH", help="A folder with another `runtime` package to put under test."
+    "--build", metavar="PATH", callback=given, help="A folder with another `runtime` package to put under test."
 )
 seed_option = click.option(
     "--seed",

@@ -19,7 +19,7 @@ from faults.plan import Plan, parse_fault, plan_from_json
 from harness import builds, cases, proving
 from harness.campaign import Campaign, Ended, tasks_of
 from harness.check import Checked, Checker
-from harness.commands.common import examples, json_option, print_json
+from harness.commands.common import examples, given, json_option, print_json
 from harness.commands.run import story
 from harness.oracles import ORACLES
 from runtime.errors import Refused
@@ -101,7 +101,9 @@ class Stage:
     short_help="In a minute: faults that leave no mark, and a bug found, reduced and replayed.",
     epilog=examples("wasm-engine demo"),
 )
-@click.option("--store", default="out/demo", show_default=True, metavar="DIR", help="Folder for the bug's case.")
+@click.option(
+    "--store", default="out/demo", callback=given, show_default=True, metavar="DIR", help="Folder for the bug's case."
+)
 @json_option
 def demo(store: str, as_json: bool) -> int:
     """Show a clean run; the same one under faults, with the same journal; and a planted bug found, reduced, replayed.

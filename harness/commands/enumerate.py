@@ -19,6 +19,7 @@ from harness.commands.common import (
     build_option,
     elsewhere,
     examples,
+    given,
     json_option,
     print_json,
     progress,
@@ -61,7 +62,14 @@ SHORT = 16
     show_default=True,
     help="Processes.",
 )
-@click.option("--store", default="out/enumerate", show_default=True, metavar="DIR", help="Folder for failing cases.")
+@click.option(
+    "--store",
+    default="out/enumerate",
+    callback=given,
+    show_default=True,
+    metavar="DIR",
+    help="Folder for failing cases.",
+)
 @build_option
 @json_option
 def enumerate_(

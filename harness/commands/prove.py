@@ -14,7 +14,7 @@ from rich.table import Table
 from faults.mutants import MUTANTS, Mutant
 from harness import proving
 from harness.campaign import Campaign, Ended, tasks_of
-from harness.commands.common import examples, json_option, print_json, progress, seed_option
+from harness.commands.common import examples, given, json_option, print_json, progress, seed_option
 from runtime.errors import Refused
 
 RUNS = 200
@@ -45,7 +45,9 @@ CLEAN_RUNS = 120
     show_default=True,
     help="Processes.",
 )
-@click.option("--store", default="out/prove", show_default=True, metavar="DIR", help="Folder for the cases.")
+@click.option(
+    "--store", default="out/prove", callback=given, show_default=True, metavar="DIR", help="Folder for the cases."
+)
 @seed_option
 @json_option
 def prove(runs: int, clean_runs: int, names: tuple[str, ...], jobs: int, store: str, seed: int, as_json: bool) -> int:

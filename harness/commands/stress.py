@@ -28,6 +28,7 @@ from harness.commands.common import (
     build_option,
     elsewhere,
     examples,
+    given,
     json_option,
     present,
     print_json,
@@ -70,7 +71,11 @@ class Shrinking(NamedTuple):
     "--runs", type=click.IntRange(0, 10_000_000), metavar="N", default=RUNS, show_default=True, help="Runs in all."
 )
 @click.option(
-    "--only", type=click.IntRange(0), metavar="N", default=None, help="Just this run of each scenario's campaign."
+    "--only",
+    type=click.IntRange(0, 10_000_000),
+    metavar="N",
+    default=None,
+    help="Just this run of each scenario's campaign.",
 )
 @seed_option
 @workers_option
@@ -90,8 +95,12 @@ class Shrinking(NamedTuple):
     show_default=True,
     help="Runs that shrinking one failure may take.",
 )
-@click.option("--prefer", default="", metavar="ORACLE", help="Shrink for this oracle, where it is among the failed.")
-@click.option("--store", default="out", show_default=True, help="Folder for the results.", metavar="DIR")
+@click.option(
+    "--prefer", callback=given, metavar="ORACLE", help="Shrink for this oracle, where it is among the failed."
+)
+@click.option(
+    "--store", default="out", callback=given, show_default=True, help="Folder for the results.", metavar="DIR"
+)
 @build_option
 @json_option
 def stress(
