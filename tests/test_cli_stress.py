@@ -146,7 +146,8 @@ def test_a_failure_is_shrunk_to_a_case_that_fails_there_and_is_fixed_here(tmp_pa
     case = Path(told["cases"][0])
     assert {path.name for path in case.iterdir()} == {"case.json", "journal.jsonl", "trace.jsonl", "REPRO.md"}
     text = (case / "REPRO.md").read_text("utf-8")
-    assert f"wasm-engine replay {case} --build {mutant}" in text and "buffer.flip@" in text and "1 in all" in text
+    assert f"wasm-engine replay {case}\n" in text and "buffer.flip@" in text and "1 in all" in text
+    assert "planted bug `torn_buffer_accepted`; `wasm-engine prove --mutant torn_buffer_accepted` plants" in text
     failed, fixed = child("replay", str(case), *common), child("replay", str(case), "--json")
     assert (failed.code, failed.json["outcome"]) == (1, "FAILED")
     assert (fixed.code, fixed.json["outcome"]) == (0, "FIXED")
