@@ -315,6 +315,7 @@ DEVICES: tuple[Recipe, ...] = (
     _batch("gpu.oom"),
     _batch("gpu.slow"),
     _batch("gpu.slow"),
+    _batch("gpu.slow"),
     fail_load,
     fail_load,
     fail_load,

@@ -248,6 +248,14 @@ def test_a_switch_of_devices_that_nothing_tells_of_is_named() -> None:
     names("I24", made, "device 0 serves request 4294967298 after device 1; nothing tells of a switch")
 
 
+def test_an_answer_confirmed_after_its_device_was_missed_needs_no_second_record_of_the_switch() -> None:
+    made = Talk()
+    made.trace = [r for r in made.trace if not r.kind.startswith("device_")]
+    first = next(i for i, r in enumerate(made.trace) if r.kind == "inferred" and r.fields["device"] == 1)
+    made.trace.insert(first, record(made.trace[first].at, "device_missing", 2, device=1))
+    assert "tells of a switch" not in " ".join(says("I24", made).evidence)
+
+
 def test_a_request_that_the_trace_says_nothing_of_is_named() -> None:
     made = Talk()
     del made.trace[4]

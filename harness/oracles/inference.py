@@ -138,17 +138,25 @@ def _served(run: Judged, given: dict[int, list[DeviceEvent]]) -> list[str]:
 
 
 def _switches(trace: Sequence[Record]) -> list[str]:
-    """Between results of two devices the trace tells of a device that came or went."""
+    """Between results of two devices the trace tells of one that came or went, or the one before is known to be gone.
+
+    An answer that waits for the CPU to confirm it may be counted after its device was missed.
+    """
     found = []
     serving, told = None, False
+    gone: set[int | str] = set()
     for index, record in enumerate(trace):
         if record.kind in _TOLD:
             told = True
+            if record.kind == "device_missing":
+                gone.add(record.fields["device"])
+            elif record.kind == "device_listed":
+                gone.discard(record.fields["device"])
         elif record.kind == "inferred":
             device = record.fields["device"]
             if device == serving:
                 continue
-            if serving is not None and not told:
+            if serving is not None and not told and serving not in gone:
                 what = f"device {device} serves request {record.fields['request']} after device {serving}"
                 found.append(f"trace record {index}: {what}; nothing tells of a switch")
             serving, told = device, False
