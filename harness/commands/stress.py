@@ -44,7 +44,7 @@ from reports.tables import show
 from runtime.errors import Refused
 from scenarios import SCENARIOS, get
 
-RUNS = 300
+RUNS = 800
 CASES_MAX = 5
 EXIT = {"PASSED": 0, "FAILED": 1, "INCONCLUSIVE": 12, "NOTHING RAN": 5}
 LIBRARIES = ("wasmtime", "simpy", "hypothesis", "msgspec", "pandas")
