@@ -17,6 +17,7 @@ from faults.mutants import MARK
 from faults.plan import Plan, plan_from_json, plan_to_json
 from harness import builds
 from harness.check import DEEP, Checked, Checker, encoded
+from harness.oracles import ORACLES
 from harness.plans import accept
 from runtime.errors import Refused
 from runtime.versions import ALL
@@ -130,6 +131,8 @@ def read(path: Path) -> Case:
         raise Refused(f"cannot be read: {error.strerror}", where, "give a case's folder") from None
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise Refused(f"damaged case: {error}", where, "get the case anew") from None
+    if unknown := sorted(set(case.failed_oracles) - {*ORACLES, "process"}):
+        raise Refused(f"unknown oracle {unknown[0]!r}", where, f"there is {', '.join(ORACLES)}")
     if hashlib.sha256(case.plan.encode("utf-8", "replace")).hexdigest() != case.plan_digest:
         raise Refused("the plan is not the one that was recorded", where, "get the case anew")
     return case

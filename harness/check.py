@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, OrderedDict
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -25,6 +26,7 @@ from harness.history import History
 from harness.oracles import Finding, Judged, Verdict, judge, judgeable
 from harness.simulation import simulate, trace_digest
 from reports import RunRow
+from reports.frames import Verdict as RowVerdict
 from runtime import journal
 from runtime.errors import Refused
 from runtime.frames import InferenceItem
@@ -238,7 +240,7 @@ class Checker:
         return list(found)
 
 
-def verdict_of(plan: Plan, findings: dict[str, Finding], effective: dict[int, bool]) -> str:
+def verdict_of(plan: Plan, findings: dict[str, Finding], effective: dict[int, bool]) -> RowVerdict:
     verdicts = {finding.verdict for finding in findings.values()}
     if Verdict.FAIL in verdicts:
         return "FAIL"
@@ -280,7 +282,7 @@ def _row(
         scenario=plan.scenario,
         seed=plan.seed,
         workers=plan.physical.workers,
-        verdict=verdict_of(plan, findings, effective),  # type: ignore[arg-type]
+        verdict=verdict_of(plan, findings, effective),
         failed_oracles=failed,
         unknown_oracles=unknown,
         judged=judged_ids,
@@ -304,8 +306,8 @@ def _row(
     )
 
 
-def _counted(kinds: object) -> dict[str, int]:
-    counts = Counter(kinds)  # type: ignore[call-overload]
+def _counted(kinds: Iterable[str]) -> dict[str, int]:
+    counts = Counter(kinds)
     return {kind: counts[kind] for kind in sorted(counts)}
 
 

@@ -17,6 +17,7 @@ from runtime.state import AgentSpec, BufferSpec, Config, Configure, Input, Model
 
 ID_MAX = 0xFFFFFFFE  # of an agent; the last number is the outside's
 TICK_MAX = (1 << 32) - 1
+FUEL_MAX = 1 << 62  # what the module layer can grant for one step
 TIME_MAX = (1 << 63) - 1  # ms
 PAYLOAD_MAX = MAX_FRAME // 4
 MEMORY_MAX = MAX_FRAME // 2
@@ -60,7 +61,7 @@ def problems(config: Config) -> list[str]:
 
 def agent_problems(spec: AgentSpec, buffers: int) -> list[str]:
     """Everything wrong with an agent's declaration in a run with this many buffers."""
-    found = _numbers(spec.limits, "limits.", fuel=(1, TIME_MAX), memory=(1, MEMORY_MAX), table=(0, COUNT_MAX))
+    found = _numbers(spec.limits, "limits.", fuel=(1, FUEL_MAX), memory=(1, MEMORY_MAX), table=(0, COUNT_MAX))
     found += _numbers(spec, "", priority=(-(1 << 63), TIME_MAX))
     found += [f"reads: there is no buffer {buffer}" for buffer in spec.reads if not 0 <= buffer < buffers]
     return found + _unique("reads", spec.reads)

@@ -50,6 +50,13 @@ def test_the_journal_and_the_trace_in_the_case_are_those_of_the_run(recorded: Pa
     assert hashlib.sha256((recorded / "trace.jsonl").read_bytes()).hexdigest() == case.trace_digest
 
 
+def test_a_case_of_an_oracle_that_there_is_not_is_refused(
+    recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = here(capsys, "replay", altered(recorded, tmp_path, failed_oracles=["I99"]), "--json")
+    assert ended.code == 4 and "unknown oracle 'I99'" in ended.err and ended.err.count("\n") == 1
+
+
 @pytest.mark.parametrize("field", ["trace_digest", "journal_digest", "twin_digest"])
 def test_another_digest_on_the_recorded_build_is_divergence(
     field: str, recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -129,6 +129,7 @@ def test_a_fold_whose_first_input_does_not_configure_it_stops_by_name() -> None:
     "changes",
     [
         {"limits": Limits(fuel=0)},
+        {"limits": Limits(fuel=(1 << 62) + 1)},
         {"limits": Limits(memory=0)},
         {"limits": Limits(memory=MEMORY_MAX + 1)},
         {"limits": Limits(table=-1)},
