@@ -36,6 +36,7 @@ from harness.commands.common import (
     seed_option,
     workers_option,
 )
+from harness.fingerprint import primary
 from harness.oracles import ORACLES
 from harness.runner import SHARED
 from harness.shrinking import RUNS_MAX, Shrinker
@@ -228,7 +229,7 @@ def _case(plan: Plan, row: RunRow, folder: Path, shrinking: Shrinking) -> Path:
     scenario = get(plan.scenario)
     checker = Checker(scenario)
     deep = not set(row.failed_oracles).isdisjoint(DEEP)
-    wanted = {shrinking.prefer} & set(row.failed_oracles) or set(row.failed_oracles[:1])
+    wanted = {shrinking.prefer} & set(row.failed_oracles) or {primary(row.failed_oracles)} - {""}
 
     def check(candidate: Plan) -> Checked:
         return checker.check(candidate, row.run, deep=deep)
