@@ -17,9 +17,11 @@ from faults.mutants import MARK
 from faults.plan import Plan, plan_from_json, plan_to_json
 from harness import builds
 from harness.check import DEEP, Checked, Checker, encoded
+from harness.history import History
 from harness.oracles import ORACLES
 from harness.plans import accept
 from runtime.errors import Refused
+from runtime.journal import blob_bytes
 from runtime.versions import ALL
 from scenarios import get
 from scenarios.base import Scenario
@@ -73,8 +75,14 @@ def write(checked: Checked, scenario: Scenario, folder: Path) -> Path:
     _put(place / "case.json", msgspec.json.format(msgspec.json.encode(case, order="sorted"), indent=1) + b"\n")
     _put(place / "journal.jsonl", checked.history.journal)
     _put(place / "trace.jsonl", encoded(checked.history))
+    _put(place / "blobs.bin", blobs_of(checked.history))
     _put(place / "REPRO.md", _repro(checked, place).encode())
     return place
+
+
+def blobs_of(history: History) -> bytes:
+    """The payloads that stand beside the journal, framed as the runtime frames them, in order of their sha256."""
+    return b"".join(blob_bytes(digest, history.blobs[digest]) for digest in sorted(history.blobs))
 
 
 def _put(path: Path, data: bytes) -> None:

@@ -11,6 +11,7 @@ from click.core import ParameterSource
 from msgspec.structs import replace
 
 from faults.plan import Plan, parse_fault, plan_from_json
+from harness import kept
 from harness.check import DEEP, Checked, Checker, summary, transparent
 from harness.commands.common import (
     build_option,
@@ -38,6 +39,7 @@ STDIN = Path("-")
         'wasm-engine run ledger --fault "worker.kill@tick:41,agent:3,hostcall:2"',
         'wasm-engine run ledger --fault "orchestrator.kill@tick:60,phase:sync" --workers 7 --json',
         "wasm-engine run frames --plan plan.json --no-faults",
+        "wasm-engine run ledger --keep out/kept",
     ),
 )
 @click.argument("scenario")
@@ -52,6 +54,7 @@ STDIN = Path("-")
     help="Run the plan in this JSON file; - reads it from stdin.",
 )
 @click.option("--deep", is_flag=True, help=f"Also judge by the oracles that need further runs ({', '.join(DEEP)}).")
+@click.option("--keep", default="", metavar="DIR", help="Write plan, journal, trace and blobs there.")
 @build_option
 @json_option
 def run(
@@ -62,6 +65,7 @@ def run(
     workers: int,
     plan_file: Path | None,
     deep: bool,
+    keep: str,
     build: str,
     as_json: bool,
 ) -> int:
@@ -74,6 +78,8 @@ def run(
         return code
     plan = _plan(scenario, seed, faults, no_faults, workers, plan_file)
     checked = Checker(get(plan.scenario)).check(plan, deep=deep)
+    if keep:
+        kept.keep(checked.history, Path(keep))
     if as_json:
         print_json(summary(checked))
         _evidence(checked, sys.stderr)
