@@ -7,34 +7,16 @@ no such record, and did not take effect.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
 
-from faults.injector import Fields, Step
+from faults.evidence import Performed, Rule, Trace, seen
+from faults.injector import Step
 from faults.plan import Fault, Plan
 from faults.wrappers.guests import POINTER_REASON, TRAP_REASON
 from faults.wrappers.models import CPU
-from runtime.telemetry import Record
 
 CLIENTS = -1  # the `worker` of a trace record about a client's frame
 MET_NS = 1_000_000  # a frame that has arrived is handled within this time
-
-
-class Performed(Protocol):
-    """One injection: when (ns), which fault of the plan, what it touched."""
-
-    @property
-    def at(self) -> int: ...
-
-    @property
-    def fault(self) -> int: ...
-
-    @property
-    def fields(self) -> Fields: ...
-
-
-Trace = Sequence[Record]
-Rule = Callable[[Fault, Sequence[Performed], Trace], bool]
 
 
 def effective(
@@ -60,28 +42,14 @@ def effective(
 _REASONS = {"agent.trap": TRAP_REASON, "agent.bad_pointer": POINTER_REASON}
 
 
-def _seen(
-    trace: Trace, kind: str, match: Mapping[str, int | str], since: int, until: int | None = None
-) -> list[Record]:
-    """Records of a kind in [since, until] whose fields are equal to those of `match`."""
-    return [
-        record
-        for record in trace
-        if record.kind == kind
-        and since <= record.at
-        and (until is None or record.at <= until)
-        and all(record.fields.get(name) == value for name, value in match.items())
-    ]
-
-
 def _worker_killed(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
-    return bool(_seen(trace, "lost", {"worker": mine[0].fields["worker"]}, mine[0].at))
+    return bool(seen(trace, "lost", {"worker": mine[0].fields["worker"]}, mine[0].at))
 
 
 def _worker_stalled(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
     lease = _lease(mine[0])
-    lost = _seen(trace, "lost", {**lease, "cause": "lease"}, mine[0].at)
-    return bool(lost and _seen(trace, "stale", lease, lost[0].at))
+    lost = seen(trace, "lost", {**lease, "cause": "lease"}, mine[0].at)
+    return bool(lost and seen(trace, "stale", lease, lost[0].at))
 
 
 def _frame_lost(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
@@ -95,8 +63,8 @@ def _frame_duplicated(fault: Fault, mine: Sequence[Performed], trace: Trace) -> 
     if fault.get("direction") == "inputs":
         # Clients repeat by themselves what is not acknowledged, so only what is met at once is this copy.
         second = mine[0].at + int(mine[0].fields["for"])
-        return bool(_seen(trace, "stale", {"worker": CLIENTS}, second, second + MET_NS))
-    answers = [_seen(trace, kind, _lease(mine[0]), mine[0].at) for kind in ("stale", "received")]
+        return bool(seen(trace, "stale", {"worker": CLIENTS}, second, second + MET_NS))
+    answers = [seen(trace, kind, _lease(mine[0]), mine[0].at) for kind in ("stale", "received")]
     return bool(answers[0]) or len(answers[1]) > 1
 
 
@@ -105,25 +73,25 @@ def _frame_delayed(fault: Fault, mine: Sequence[Performed], trace: Trace) -> boo
     until = mine[0].at + int(mine[0].fields["for"])
     if _is_client(fault):
         return _client_again(fault, mine, trace, until)
-    return _sent_again(mine[0], trace, until) or bool(_seen(trace, "stale", _lease(mine[0]), until))
+    return _sent_again(mine[0], trace, until) or bool(seen(trace, "stale", _lease(mine[0]), until))
 
 
 def _frame_corrupted(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
     """Who receives it says that it is garbled, or it is sent again."""
     about = mine[0].fields.get("worker", CLIENTS)
-    if fault.get("direction") != "release" and _seen(trace, "garbled", {"worker": about}, mine[0].at):
+    if fault.get("direction") != "release" and seen(trace, "garbled", {"worker": about}, mine[0].at):
         return True
     return _client_again(fault, mine, trace) if _is_client(fault) else _sent_again(mine[0], trace)
 
 
 def _buffer_flipped(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
     version = {"buffer": fault.number("buffer"), "version": fault.number("version")}
-    return bool(_seen(trace, "repaired", version, mine[0].at) or _seen(trace, "rewritten", version, mine[0].at))
+    return bool(seen(trace, "repaired", version, mine[0].at) or seen(trace, "rewritten", version, mine[0].at))
 
 
 def _succeeded(trace: Trace, death: int) -> bool:
     """A successor has started. The dead one speaks no more; what it said in its last instant does not count."""
-    return bool(_seen(trace, "recovered", {}, death + 1) or _seen(trace, "started", {}, death + 1))
+    return bool(seen(trace, "recovered", {}, death + 1) or seen(trace, "started", {}, death + 1))
 
 
 def _orchestrator_killed(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
@@ -138,38 +106,38 @@ def _disk_damaged(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool
 def _device_removed(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
     """Its process is lost, and if it answered late, that answer is thrown away after it."""
     process = {"process": mine[0].fields["process"]}
-    lost = _seen(trace, "device_lost", process, mine[0].at)
+    lost = seen(trace, "device_lost", process, mine[0].at)
     if fault.get("how") != "late":
         return bool(lost)
-    return bool(lost and _seen(trace, "infer_stale", _infer_lease(mine[0]), lost[0].at))
+    return bool(lost and seen(trace, "infer_stale", _infer_lease(mine[0]), lost[0].at))
 
 
 def _device_absent(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
     until = mine[0].at + int(mine[0].fields["for"])
-    return bool(_seen(trace, "infer_sent", {"device": CPU}, mine[0].at, until))
+    return bool(seen(trace, "infer_sent", {"device": CPU}, mine[0].at, until))
 
 
 def _device_short_of_memory(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
     about = {"process": mine[0].fields["process"], "cause": "memory"}
-    return bool(_seen(trace, "device_lost", about, mine[0].at))
+    return bool(seen(trace, "device_lost", about, mine[0].at))
 
 
 def _device_slowed(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
     """The answer came no sooner than the slowed work was over, or its lease ran out first."""
     until = mine[0].at + int(mine[0].fields["takes"])
     lost = {"process": mine[0].fields["process"], "cause": "lease"}
-    answered = _seen(trace, "infer_received", _infer_lease(mine[0]), until)
-    return bool(answered or _seen(trace, "device_lost", lost, mine[0].at, until))
+    answered = seen(trace, "infer_received", _infer_lease(mine[0]), until)
+    return bool(answered or seen(trace, "device_lost", lost, mine[0].at, until))
 
 
 def _device_wrong(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
     about = {"request": mine[0].fields["request"], "device": mine[0].fields["device"]}
-    return bool(_seen(trace, "infer_disagreed", about, mine[0].at))
+    return bool(seen(trace, "infer_disagreed", about, mine[0].at))
 
 
 def _load_failed(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
     about = {"process": mine[0].fields["process"], "cause": "load"}
-    return bool(_seen(trace, "device_lost", about, mine[0].at))
+    return bool(seen(trace, "device_lost", about, mine[0].at))
 
 
 def _infer_lease(injection: Performed) -> dict[str, int | str]:
@@ -179,7 +147,7 @@ def _infer_lease(injection: Performed) -> dict[str, int | str]:
 def _sent_again(first: Performed, trace: Trace, until: int | None = None) -> bool:
     """Its lease was resent or lost. A resend in the same instant is the frame that was hit, not the answer to it."""
     lease = _lease(first)
-    return bool(_seen(trace, "resent", lease, first.at + 1, until) or _seen(trace, "lost", lease, first.at, until))
+    return bool(seen(trace, "resent", lease, first.at + 1, until) or seen(trace, "lost", lease, first.at, until))
 
 
 def _is_client(fault: Fault) -> bool:
@@ -193,7 +161,7 @@ def _lease(injection: Performed) -> dict[str, int | str]:
 def _client_again(fault: Fault, mine: Sequence[Performed], trace: Trace, until: int | None = None) -> bool:
     """The client sent the same inputs again, or the runtime released the same block again, while it was missed."""
     if fault.get("direction") == "release":
-        return bool(_seen(trace, "released", {"block": fault.number("block")}, mine[0].at + 1, until))
+        return bool(seen(trace, "released", {"block": fault.number("block")}, mine[0].at + 1, until))
     return any("again" in injection.fields and (until is None or injection.at <= until) for injection in mine[1:])
 
 

@@ -6,18 +6,14 @@ is the list from which addresses are taken. A recipe is one way to hit something
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
-
 from faults.budget import check
 from faults.plan import Fault, Plan, canonical
-from harness.history import History
-from runtime import journal
+from harness.events import Chooser, Events, Recipe, RequestEvent, StepEvent, at_step, events_of, step_of
 from runtime.errors import Refused
-from runtime.journal import Block
 from runtime.physical import MS, Physical
 from scenarios.strategies import Draft
+
+__all__ = ["Chooser", "Events", "Recipe", "RequestEvent", "StepEvent", "events_of", "expand"]
 
 PHASES = ("admit", "dispatch", "await", "commit", "sync", "release", "snapshot")
 POINTS = ("before", "within", "after")
@@ -29,130 +25,44 @@ WRONG = ("token", "logits", "kv")
 MODES = ("flip", "flip", "flip", "truncate", "length")
 
 
-class StepEvent(NamedTuple):
-    """A step of the twin: host calls with an effect, and the bytes it stored into shared segments."""
-
-    tick: int
-    agent: int
-    kind: str
-    calls: int
-    stored: int
-
-
-class RequestEvent(NamedTuple):
-    """An inference request of the twin that got a result, in order of admission."""
-
-    tick: int
-    agent: int
-    request: int
-
-
-@dataclass(frozen=True)
-class Events:
-    """What happened in a twin, in logical order."""
-
-    steps: tuple[StepEvent, ...]
-    calling: tuple[StepEvent, ...]
-    writing: tuple[StepEvent, ...]
-    read: tuple[tuple[int, int], ...]
-    blocks: int
-    ticks: tuple[int, ...]
-    requests: tuple[RequestEvent, ...] = ()
-
-
-def events_of(twin: History) -> Events:
-    """The addressable events of a run without faults."""
-    seen: dict[tuple[int, int, str], StepEvent] = {}
-    for event in twin.guests:
-        stored = sum(call.length for call in event.calls if call.op == "buffer")
-        seen[event.tick, event.agent, event.kind] = StepEvent(
-            event.tick, event.agent, event.kind, len(event.calls), stored
-        )
-    steps = tuple(seen[key] for key in sorted(seen))
-    blocks = [line.block for line in journal.read(twin.journal).lines]
-    read = sorted({view for block in blocks for step in block.steps for view in step.views})
-    return Events(
-        steps=steps,
-        calling=tuple(s for s in steps if s.calls and s.kind == "step"),
-        writing=tuple(s for s in steps if s.stored),
-        read=tuple(read),
-        blocks=len(blocks),
-        ticks=tuple(block.tick for block in blocks),
-        requests=_requests(blocks),
-    )
-
-
-def _requests(blocks: Sequence[Block]) -> tuple[RequestEvent, ...]:
-    answered = {entry.request for block in blocks for entry in block.inferences}
-    found = []
-    for block in blocks:
-        for step in block.steps:
-            numbered = [effect.op for effect in step.effects if effect.op in ("send", "publish", "infer")]
-            for number, op in enumerate(numbered, step.seq):
-                if op == "infer" and number in answered:
-                    found.append(RequestEvent(block.tick, step.agent, number))
-    return tuple(found)
-
-
-class Chooser:
-    """One pick's integers, taken one after the other."""
-
-    def __init__(self, integers: Sequence[int]) -> None:
-        self._integers = list(integers)
-
-    def below(self, bound: int) -> int:
-        return self._integers.pop(0) % bound if self._integers else 0
-
-
-Recipe = Callable[[Events, Chooser, list[Fault]], Fault | None]
-
-
-def _step(events: Sequence[StepEvent], chooser: Chooser) -> StepEvent | None:
-    return events[chooser.below(len(events))] if events else None
-
-
-def _at(step: StepEvent) -> dict[str, int | str]:
-    return {"tick": step.tick, "agent": step.agent}
-
-
 def kill_worker(events: Events, chooser: Chooser, so_far: list[Fault]) -> Fault | None:
-    step = _step(events.steps, chooser)
+    step = step_of(events.steps, chooser)
     if step is None:
         return None
     point = chooser.below(4)
     if point == 0:
-        return Fault(kind="worker.kill", at=_at(step))
+        return Fault(kind="worker.kill", at=at_step(step))
     if point == 1:
-        return Fault(kind="worker.kill", at={**_at(step), "point": "after"})
-    step = _step(events.calling, chooser) or step
-    return Fault(kind="worker.kill", at={**_at(step), "hostcall": 1 + chooser.below(max(1, step.calls))})
+        return Fault(kind="worker.kill", at={**at_step(step), "point": "after"})
+    step = step_of(events.calling, chooser) or step
+    return Fault(kind="worker.kill", at={**at_step(step), "hostcall": 1 + chooser.below(max(1, step.calls))})
 
 
 def tear_copy(events: Events, chooser: Chooser, so_far: list[Fault]) -> Fault | None:
-    step = _step(events.writing, chooser)
+    step = step_of(events.writing, chooser)
     if step is None:
         return None
-    return Fault(kind="worker.kill", at={**_at(step), "byte": chooser.below(step.stored + 64)})
+    return Fault(kind="worker.kill", at={**at_step(step), "byte": chooser.below(step.stored + 64)})
 
 
 def stall_worker(events: Events, chooser: Chooser, so_far: list[Fault]) -> Fault | None:
-    step = _step(events.steps, chooser)
+    step = step_of(events.steps, chooser)
     if step is None:
         return None
     held = 0 if chooser.below(2) else (25 + chooser.below(100)) * MS
-    return Fault(kind="worker.stall", at=_at(step), with_={"for": held} if held else {})
+    return Fault(kind="worker.stall", at=at_step(step), with_={"for": held} if held else {})
 
 
 def _frame(verb: str) -> Recipe:
     def recipe(events: Events, chooser: Chooser, so_far: list[Fault]) -> Fault | None:
-        step = _step(events.steps, chooser)
+        step = step_of(events.steps, chooser)
         if step is None:
             return None
         directions = WORKER_FRAMES if verb == "duplicate" else DIRECTIONS
         direction = directions[chooser.below(len(directions))]
         at: dict[str, int | str] = {"direction": direction}
         if direction in ("work", "done"):
-            at |= _at(step)
+            at |= at_step(step)
         elif direction == "release":
             at["block"] = 1 + chooser.below(events.blocks)
         else:
@@ -197,17 +107,17 @@ def crash_disk(events: Events, chooser: Chooser, so_far: list[Fault]) -> Fault |
 
 
 def trap_agent(events: Events, chooser: Chooser, so_far: list[Fault]) -> Fault | None:
-    step = _step(events.calling, chooser)
+    step = step_of(events.calling, chooser)
     if step is None:
         return None
-    return Fault(kind="agent.trap", at={**_at(step), "hostcall": 1 + chooser.below(step.calls)})
+    return Fault(kind="agent.trap", at={**at_step(step), "hostcall": 1 + chooser.below(step.calls)})
 
 
 def pass_bad_pointer(events: Events, chooser: Chooser, so_far: list[Fault]) -> Fault | None:
-    step = _step(events.calling, chooser)
+    step = step_of(events.calling, chooser)
     if step is None:
         return None
-    return Fault(kind="agent.bad_pointer", at=_at(step), with_={"hostcall": 1 + chooser.below(step.calls)})
+    return Fault(kind="agent.bad_pointer", at=at_step(step), with_={"hostcall": 1 + chooser.below(step.calls)})
 
 
 def _request(events: Events, chooser: Chooser) -> RequestEvent | None:

@@ -1,0 +1,98 @@
+"""The events of a twin at which faults can strike, and the integers of a pick that choose among them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from faults.plan import Fault
+from harness.history import History
+from runtime import journal
+from runtime.journal import Block
+
+
+class StepEvent(NamedTuple):
+    """A step of the twin: host calls with an effect, and the bytes it stored into shared segments."""
+
+    tick: int
+    agent: int
+    kind: str
+    calls: int
+    stored: int
+
+
+class RequestEvent(NamedTuple):
+    """An inference request of the twin that got a result, in order of admission."""
+
+    tick: int
+    agent: int
+    request: int
+
+
+@dataclass(frozen=True)
+class Events:
+    """What happened in a twin, in logical order."""
+
+    steps: tuple[StepEvent, ...]
+    calling: tuple[StepEvent, ...]
+    writing: tuple[StepEvent, ...]
+    read: tuple[tuple[int, int], ...]
+    blocks: int
+    ticks: tuple[int, ...]
+    requests: tuple[RequestEvent, ...] = ()
+
+
+def events_of(twin: History) -> Events:
+    """The addressable events of a run without faults."""
+    seen: dict[tuple[int, int, str], StepEvent] = {}
+    for event in twin.guests:
+        stored = sum(call.length for call in event.calls if call.op == "buffer")
+        seen[event.tick, event.agent, event.kind] = StepEvent(
+            event.tick, event.agent, event.kind, len(event.calls), stored
+        )
+    steps = tuple(seen[key] for key in sorted(seen))
+    blocks = [line.block for line in journal.read(twin.journal).lines]
+    read = sorted({view for block in blocks for step in block.steps for view in step.views})
+    return Events(
+        steps=steps,
+        calling=tuple(s for s in steps if s.calls and s.kind == "step"),
+        writing=tuple(s for s in steps if s.stored),
+        read=tuple(read),
+        blocks=len(blocks),
+        ticks=tuple(block.tick for block in blocks),
+        requests=_requests(blocks),
+    )
+
+
+def _requests(blocks: Sequence[Block]) -> tuple[RequestEvent, ...]:
+    answered = {entry.request for block in blocks for entry in block.inferences}
+    found = []
+    for block in blocks:
+        for step in block.steps:
+            numbered = [effect.op for effect in step.effects if effect.op in ("send", "publish", "infer")]
+            for number, op in enumerate(numbered, step.seq):
+                if op == "infer" and number in answered:
+                    found.append(RequestEvent(block.tick, step.agent, number))
+    return tuple(found)
+
+
+class Chooser:
+    """One pick's integers, taken one after the other."""
+
+    def __init__(self, integers: Sequence[int]) -> None:
+        self._integers = list(integers)
+
+    def below(self, bound: int) -> int:
+        return self._integers.pop(0) % bound if self._integers else 0
+
+
+Recipe = Callable[[Events, Chooser, list[Fault]], Fault | None]
+
+
+def step_of(events: Sequence[StepEvent], chooser: Chooser) -> StepEvent | None:
+    return events[chooser.below(len(events))] if events else None
+
+
+def at_step(step: StepEvent) -> dict[str, int | str]:
+    return {"tick": step.tick, "agent": step.agent}
