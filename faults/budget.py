@@ -55,7 +55,7 @@ def check(plan: Plan) -> None:
 def _check_physical(physical: Physical) -> None:
     """At least one of everything that is counted, and times that pass."""
     bounds = {"workers": (1, 1024), "lost_workers_max": (1, 64), "sync_ahead": (1, 1 << 16), "keep_snapshots": (1, 64)}
-    bounds["batch_max"] = (1, 1024)
+    bounds |= {"batch_max": (1, 1024), "check_ppm": (0, 1_000_000)}
     times = ("lease_ns", "step_ns", "worst_ns_per_fuel", "resend_ns", "respawn_ns", "inference_lease_ns", "probe_ns")
     bounds |= dict.fromkeys(times, (1, 3600 * 10**9))
     for name, (low, high) in bounds.items():

@@ -175,7 +175,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 "        self._ports.workers.kill(slot.worker)\n",
                 "        self._by_worker.pop(slot.worker, None)\n"
                 "        slot.worker, slot.dying = -1, False\n"
-                "        slot.respawn_at = self._ports.clock.now() + self._physical.respawn_ns\n",
+                "        self._back_off(slot)\n",
             ),
         ),
     ),

@@ -72,6 +72,7 @@ def physical_problems(physical: Physical) -> list[str]:
     times = ("lease_ns", "step_ns", "worst_ns_per_fuel", "resend_ns", "respawn_ns", "inference_lease_ns", "probe_ns")
     counts = {"workers": 4096, "lost_workers_max": COUNT_MAX, "sync_ahead": COUNT_MAX, "keep_snapshots": COUNT_MAX}
     bounds = {name: (1, high) for name, high in (counts | {"batch_max": COUNT_MAX}).items()}
+    bounds["check_ppm"] = (0, 1_000_000)
     lowest = {"step_ns": 0, "worst_ns_per_fuel": 0, "respawn_ns": 0}
     return _numbers(physical, "", **bounds, **{name: (lowest.get(name, 1), TIME_MAX) for name in times})
 

@@ -38,6 +38,13 @@ class ModelFailed(EngineError):
         super().__init__(f"inference failed [{failure}]: {what}", where, "the request runs on another device")
 
 
+class SpawnFailed(EngineError):
+    """No worker could be started (no process, descriptor or memory was left); nothing of it exists."""
+
+    def __init__(self, what: str, where: str = "") -> None:
+        super().__init__(what, where, "it is tried again after a while")
+
+
 class FrameRefused(EngineError):
     """A frame whose length, checksum or content is not what its sender wrote."""
 

@@ -17,6 +17,7 @@ from runtime.state import AgentSpec, Effect, Inference, Input, StepRecord
 
 _HEAD = struct.Struct("<II")
 MAX_FRAME = 1 << 26  # bytes of a body
+TOLD, APART = 1, 2  # of an order: what its answer is compared with
 
 
 class Image(Struct, frozen=True, array_like=True, gc=False):
@@ -60,18 +61,24 @@ class Base(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Order(Struct, frozen=True, array_like=True, gc=False):
-    """One step to run; `base` is there when the worker is not known to hold the agent at step n - 1."""
+    """One step to run; `base` is there when the worker is not known to hold the agent at step n - 1.
+
+    `check` is 0, TOLD (the answer tells the digest of the state too) or APART (that as well, and the step runs in an
+    instance of its own, of which nothing is kept).
+    """
 
     record: StepRecord
     fuel: int
     base: Base | None
+    check: int = 0
 
 
 class Result(Struct, frozen=True, array_like=True, gc=False):
     """One step's outcome, or why there is none: `unserved` is "", "behind", "corrupt", "diverged" or "refused".
 
     `fuel` (trace only) covers the replay as well. `detail` names the step or (buffer, version) concerned.
-    `effects` of op buffer carry (crc u32, length u32) little-endian as payload; the bytes lie in the slot.
+    `effects` of op buffer carry (crc u32, length u32) little-endian as payload; the bytes lie in the slot. `state` is
+    the digest of memory and globals after the step, where the order asked for it and the step did not fail.
     """
 
     agent: int
@@ -83,6 +90,7 @@ class Result(Struct, frozen=True, array_like=True, gc=False):
     replayed: int
     unserved: str = ""
     detail: tuple[int, int] = (0, 0)
+    state: str = ""
 
 
 class Work(Struct, frozen=True, array_like=True, tag="work", gc=False):

@@ -349,9 +349,13 @@ class Orchestrator(Calls):
         return Effect("buffer", effect.target, data)
 
     def _decree(self) -> None:
-        """End what repair cannot: a step that takes every worker with it. Synced before it has any effect."""
+        """End what repair cannot: a step that takes every worker with it, or ends none of its leases.
+
+        Synced before it has any effect.
+        """
         for agent in self._pool.poisonous():
-            decree = Decree(agent, "decree:lost_workers", self.tick)
+            late = self._pool.cause(agent) == "lease"
+            decree = Decree(agent, "decree:deadline" if late else "decree:lost_workers", self.tick)
             self._pool.done(agent)
             data = recovery.decree_line(decree)
             self.ports.storage.write(recovery.DECREES, self._decree_end, data)

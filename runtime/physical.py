@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 MS = 1_000_000
+RESPAWN_DOUBLINGS = 6
 
 
 class Physical(Struct, frozen=True, kw_only=True):
@@ -14,6 +15,9 @@ class Physical(Struct, frozen=True, kw_only=True):
     doubles with every expiry of the same task. An unanswered work frame is sent again after `resend_ns`, doubling.
     A batch of at most `batch_max` inference requests has `inference_lease_ns`, doubling likewise; a device that failed
     is tried again after `probe_ns`, doubling; with `check_answers` every result is computed a second time, on the CPU.
+    A place in the pool that loses its worker, or fails to start one, waits `respawn_ns`, doubling up to
+    `RESPAWN_DOUBLINGS` times until one of its workers has answered. Of a million steps `check_ppm` are executed a
+    second time, by another worker where there is one (`runtime.second`).
     """
 
     workers: int = 2
@@ -29,3 +33,4 @@ class Physical(Struct, frozen=True, kw_only=True):
     probe_ns: int = 20 * MS
     batch_max: int = 16
     check_answers: bool = False
+    check_ppm: int = 0

@@ -3,31 +3,44 @@
 A worker that closes its end, or lets its lease run out, is killed and reaped before its agents run elsewhere. An
 answer counts only under the incarnation, worker and lease that are waited for; a late one is discarded. A lease
 doubles with each expiry of the same task. After a loss a batch's steps are sent one by one, so that a step that takes
-its worker with it is found out.
+its worker with it is found out. A place that loses its worker, or gets none, waits longer each time (`respawn_ns`,
+doubling) until a worker of it has answered; nothing of that is counted against an agent. Steps that are sampled run a
+second time elsewhere before their answer counts (`runtime.second`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from runtime.errors import FrameRefused
+from runtime.errors import FrameRefused, SpawnFailed
 from runtime.frames import Done, Order, Result, Work, pack, unpack
-from runtime.physical import Physical
+from runtime.physical import RESPAWN_DOUBLINGS, Physical
 from runtime.ports import Ports
+from runtime.second import Checks
 from runtime.state import StepRecord
 from runtime.telemetry import Telemetry
 
 MAX_DOUBLINGS = 20
 
 
+def step_of(key: int) -> int:
+    """The agent whose step a key of a queue is, for its first execution (agent) or its second (~agent)."""
+    return key if key >= 0 else ~key
+
+
 class Slot:
-    """One place in the pool; the worker in it changes with every loss. `worker` is -1 when there is none."""
+    """One place in the pool; the worker in it changes with every loss. `worker` is -1 when there is none.
+
+    `queue` and `sent` hold agents, or ~agent for a step's second execution, which is always alone. `failures` are the
+    losses and failed starts in a row.
+    """
 
     def __init__(self, index: int) -> None:
         self.index = index
         self.worker = -1
         self.dying = False
         self.respawn_at = 0
+        self.failures = 0
         self.hosted: set[int] = set()  # membership only, never iterated
         self.queue: list[list[int]] = []
         self.sent: list[int] = []
@@ -57,6 +70,8 @@ class Pool:
         self._pending: dict[int, StepRecord] = {}
         self._expiries: dict[int, int] = {}
         self._losses: dict[int, int] = {}
+        self._causes: dict[int, str] = {}
+        self._checks = Checks(physical.check_ppm)
         self._spawned = 0
         self._leases = 0
 
@@ -68,6 +83,8 @@ class Pool:
         """Take a tick's steps and send each worker its batch."""
         self._pending = {record.agent: record for record in records}
         self._expiries, self._losses = {}, {}
+        if self._checks.ppm:
+            self._checks.open(records)
         batches: list[list[int]] = [[] for _ in self._slots]
         for record in records:
             batches[record.agent % len(batches)].append(record.agent)
@@ -80,6 +97,7 @@ class Pool:
     def done(self, agent: int) -> None:
         """The step's outcome is settled (by its result or by decree)."""
         self._pending.pop(agent, None)
+        self._checks.drop(agent)
 
     def poisonous(self) -> list[int]:
         """Pending steps that, sent alone, have taken `lost_workers_max` workers with them."""
@@ -88,10 +106,19 @@ class Pool:
         limit = self._physical.lost_workers_max
         return [a for a in sorted(self._losses) if self._losses[a] >= limit and a in self._pending]
 
+    def cause(self, agent: int) -> str:
+        """Why the last worker that was lost to this step was: "exit", "lease", or "unable"."""
+        return self._causes[agent]
+
     def again(self, agent: int) -> None:
-        """Ask for a step once more under a new lease: what it read has been repaired, or its slot was altered."""
-        slot = self._slots[agent % len(self._slots)]
-        slot.queue.insert(0, [agent])
+        """Ask for a step once more under a new lease: what it read has been repaired, or its slot was altered.
+
+        Where its answer is there and waits for a second one, it is the second execution that is asked for.
+        """
+        if self._checks.waiting(agent):
+            self._slots[(agent + 1) % len(self._slots)].queue.insert(0, [~agent])
+        else:
+            self._slots[agent % len(self._slots)].queue.insert(0, [agent])
 
     def forget(self, agent: int) -> None:
         """The worker does not hold the agent as it should: send its base with the next order."""
@@ -101,7 +128,7 @@ class Pool:
         """The agent's module does not load where it must be restored: counts as a worker lost to its step."""
         slot = self._slots[agent % len(self._slots)]
         self._telemetry.emit("unable", worker=slot.worker, agent=agent)
-        self._losses[agent] = self._losses.get(agent, 0) + 1
+        self._blame(agent, "unable")
         self.forget(agent)
         self.again(agent)
 
@@ -131,15 +158,33 @@ class Pool:
     def _answers(self, slot: Slot, frame: Done) -> list[Result]:
         """The answers to the slot's batch, each step's once; a step without one is asked for again."""
         answers: dict[int, Result] = {}
+        sent = [step_of(key) for key in slot.sent]
         for result in frame.results:
-            if result.agent in slot.sent and self._awaited(result):
+            if result.agent in sent and self._awaited(result):
                 answers.setdefault(result.agent, result)
-        for agent in slot.sent:
+        for agent in sent:
             if agent in self._pending and agent not in answers:
                 self._telemetry.emit("unanswered", worker=slot.worker, lease=slot.lease, agent=agent)
                 self.again(agent)
-        slot.sent, slot.frame = [], b""
+        slot.sent, slot.frame, slot.failures = [], b"", 0
+        if self._checks.ppm:
+            return [settled for result in answers.values() for settled in self._second(slot.worker, result)]
         return list(answers.values())
+
+    def _second(self, worker: int, result: Result) -> list[Result]:
+        """The result, if nothing is open about it any more; else whoever must answer next is asked."""
+        if result.unserved:
+            return [result]
+        ruling = self._checks.take(result, worker)
+        for one in (*ruling.wrong, ruling.suspect):
+            slot = self._by_worker.get(one)
+            if one in ruling.wrong:
+                self._telemetry.emit("disagreed", worker=one, agent=result.agent)
+            if slot is not None and slot.worker == one and not slot.dying:
+                self._lost(slot, "wrong" if one in ruling.wrong else "suspect")
+        if ruling.ask:
+            self.again(result.agent)
+        return [ruling.settled] if ruling.settled else []
 
     def advance(self) -> None:
         """Timers, respawns, and the next batch of every worker that waits for none."""
@@ -177,35 +222,51 @@ class Pool:
     def _next(self, slot: Slot) -> None:
         """Send the next batch, if the slot is free; spawn its worker first, if there is none."""
         while slot.queue and not slot.sent and not slot.dying:
-            records = [self._pending[a] for a in slot.queue[0] if a in self._pending]
+            records = [self._pending[a] for a in map(step_of, slot.queue[0]) if a in self._pending]
             if not records:
                 slot.queue.pop(0)
                 continue
             now = self._ports.clock.now()
-            if slot.worker < 0:
-                if now < slot.respawn_at:
-                    return
-                self._spawn(slot)
-            slot.queue.pop(0)
-            self._send(slot, records, now)
+            if slot.worker < 0 and (now < slot.respawn_at or not self._spawn(slot)):
+                return
+            apart = slot.queue.pop(0)[0] < 0
+            self._send(slot, records, now, apart)
 
-    def _spawn(self, slot: Slot) -> None:
+    def _spawn(self, slot: Slot) -> bool:
+        """Whether the place has a worker now; when it could not be started, it is tried again later."""
         self._spawned += 1
-        slot.worker = self._incarnation * 1_000_000 + self._spawned
-        slot.hosted = set()
-        self._by_worker[slot.worker] = slot
-        self._ports.workers.spawn(slot.worker)
-        self._telemetry.emit("spawned", worker=slot.worker, slot=slot.index)
+        worker = self._incarnation * 1_000_000 + self._spawned
+        try:
+            self._ports.workers.spawn(worker)
+        except SpawnFailed:
+            self._telemetry.emit("spawn_failed", worker=worker, slot=slot.index)
+            self._back_off(slot)
+            return False
+        slot.worker, slot.hosted = worker, set()
+        self._by_worker[worker] = slot
+        self._telemetry.emit("spawned", worker=worker, slot=slot.index)
+        return True
 
-    def _send(self, slot: Slot, records: list[StepRecord], now: int) -> None:
+    def _back_off(self, slot: Slot) -> None:
+        """Keep away from the place for a while: longer with each failure in a row, or a crash loop is a storm."""
+        wait = self._physical.respawn_ns << min(slot.failures, RESPAWN_DOUBLINGS)
+        slot.respawn_at = self._ports.clock.now() + wait
+        slot.failures += 1
+
+    def _send(self, slot: Slot, records: list[StepRecord], now: int, apart: bool) -> None:
         orders = []
         budget = self._physical.lease_ns
         again = self._ports.hazard("pool.resend_base", records[0].tick, records[0].agent)
         for record in records:
-            order = self._order_of(record, again or record.agent not in slot.hosted)
-            slot.hosted.add(record.agent)
+            order = self._order_of(record, again or apart or record.agent not in slot.hosted)
+            if self._checks.ppm:
+                order = self._checks.marked(order, apart)
             replayed = len(order.base.replay) if order.base else 0
-            if order.base and record.kind != "init":
+            if apart:
+                self._telemetry.emit("checked", worker=slot.worker, agent=record.agent, replayed=replayed)
+            else:
+                slot.hosted.add(record.agent)
+            if order.base and record.kind != "init" and not apart:
                 self._telemetry.emit("restored", worker=slot.worker, agent=record.agent, replayed=replayed)
             step_ns = self._physical.step_ns + order.fuel * self._physical.worst_ns_per_fuel
             budget += (1 + replayed) * step_ns
@@ -221,7 +282,7 @@ class Pool:
             slot.hosted.difference_update(record.agent for record in records)
             slot.queue = [[record.agent] for record in records] + slot.queue
             return
-        slot.sent = [record.agent for record in records]
+        slot.sent = [~record.agent if apart else record.agent for record in records]
         slot.deadline = now + (budget << min(doublings, MAX_DOUBLINGS))
         slot.resend_ns = self._physical.resend_ns
         slot.resend_at = now + slot.resend_ns
@@ -235,18 +296,23 @@ class Pool:
             self._lost(slot, "exit")
         self._by_worker.pop(worker, None)
         slot.worker, slot.dying = -1, False
-        slot.respawn_at = self._ports.clock.now() + self._physical.respawn_ns
+        self._back_off(slot)
 
     def _lost(self, slot: Slot, cause: str) -> None:
         self._telemetry.emit("lost", worker=slot.worker, lease=slot.lease if slot.sent else 0, cause=cause)
         self.retire(slot)
-        for agent in slot.sent:
+        for agent in map(step_of, slot.sent):
             if cause == "lease":
                 self._expiries[agent] = self._expiries.get(agent, 0) + 1
-            if len(slot.sent) == 1:
-                self._losses[agent] = self._losses.get(agent, 0) + 1
-        slot.queue = [[agent] for batch in [slot.sent, *slot.queue] for agent in batch]
+            if len(slot.sent) == 1 and cause in ("exit", "lease"):
+                self._blame(agent, cause)
+        slot.queue = [[key] for batch in [slot.sent, *slot.queue] for key in batch]
         slot.sent, slot.frame = [], b""
+
+    def _blame(self, agent: int, cause: str) -> None:
+        """The step was alone when its worker was lost."""
+        self._losses[agent] = self._losses.get(agent, 0) + 1
+        self._causes[agent] = cause
 
     def retire(self, slot: Slot) -> None:
         """Kill; nothing of the worker is used again, and its end closes when it is reaped."""

@@ -30,7 +30,10 @@ class Arrival(NamedTuple):
 
 class Workers(Protocol):
     def spawn(self, worker: int) -> None:
-        """Start a worker under a number never used before. Its death, at once or later, arrives as a closed end."""
+        """Start a worker under a number never used before. Its death, at once or later, arrives as a closed end.
+
+        Raises SpawnFailed when there is none to be had; nothing arrives of it then, and its number is spent.
+        """
         ...
 
     def send(self, worker: int, frame: bytes) -> None:

@@ -10,9 +10,12 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 
+import google_crc32c
+from msgspec.structs import replace
+
 from runtime import buffers
 from runtime.errors import FrameRefused, ModuleRefused
-from runtime.frames import Base, Done, Order, Result, Work, pack, unpack
+from runtime.frames import APART, Base, Done, Order, Result, Work, pack, unpack
 from runtime.ports import Artifacts, Call, Guest, Guests, Memory, StepArguments
 from runtime.snapshot import HeldImage, memory_of
 from runtime.state import BUFFER, AgentSpec, Effect, StepRecord, outcome_digest
@@ -55,7 +58,7 @@ class WorkerCore:
         if not isinstance(frame, Work) or frame.worker != self.worker:
             self.garbled += 1
             return []
-        results = tuple(self._serve(order) for order in frame.orders)
+        results = tuple([self._apart(o) if o.check == APART else self._serve(o) for o in frame.orders])
         try:
             return [pack(Done(frame.incarnation, self.worker, frame.lease, results))]
         except FrameRefused:  # together too large: the others are asked for again, one by one
@@ -66,6 +69,17 @@ class WorkerCore:
             if hosted.guest:
                 hosted.guest.close()
         self._hosted.clear()
+
+    def _apart(self, order: Order) -> Result:
+        """The step in an instance of its own, from what the order brings alone; the hosted agent stays as it is."""
+        agent = order.record.agent
+        kept = self._hosted.pop(agent, None)
+        try:
+            return self._serve(order)
+        finally:
+            self._discard(agent)
+            if kept:
+                self._hosted[agent] = kept
 
     def _serve(self, order: Order) -> Result:
         record = order.record
@@ -98,12 +112,15 @@ class WorkerCore:
         if isinstance(payloads, tuple):
             return Result(record.agent, record.n, "", (), None, 0, 0, "corrupt", payloads)
         status, effects = self._run(hosted, record, order.fuel, payloads)
-        return self._answer(hosted, record, status, effects, self.fuel_spent - before, replayed)
+        return self._answer(hosted, order, status, effects, self.fuel_spent - before, replayed)
 
-    def _fresh(self, agent: int, spec: AgentSpec, n: int) -> Hosted:
+    def _discard(self, agent: int) -> None:
         old = self._hosted.pop(agent, None)
         if old and old.guest:
             old.guest.close()
+
+    def _fresh(self, agent: int, spec: AgentSpec, n: int) -> Hosted:
+        self._discard(agent)
         try:
             wasm = self._artifacts.get(spec.module)
         except KeyError:
@@ -127,7 +144,7 @@ class WorkerCore:
             guest.restore(memory_of(base.image), base.image.globals)
             hosted.image.take(base.image.n, guest.memory(), guest.globals())
             if hosted.image.digest != base.image.digest:
-                del self._hosted[agent]
+                self._discard(agent)
                 return base.image.n
         for replay in base.replay:
             record = replay.record
@@ -137,7 +154,7 @@ class WorkerCore:
             if same and replay.image and guest is hosted.guest:
                 same = _digest_now(guest) == replay.image
             if not same or hosted.guest is None:
-                del self._hosted[agent]
+                self._discard(agent)
                 return record.n
             hosted.n = record.n
         return hosted
@@ -191,17 +208,22 @@ class WorkerCore:
         return status, effects
 
     def _answer(
-        self, hosted: Hosted, record: StepRecord, status: str, effects: tuple[Effect, ...], fuel: int, replayed: int
+        self, hosted: Hosted, order: Order, status: str, effects: tuple[Effect, ...], fuel: int, replayed: int
     ) -> Result:
-        image = None
+        record, image = order.record, None
         if record.snapshot and hosted.guest:
             image = hosted.image.take(record.n, hosted.guest.memory(), hosted.guest.globals())
         hosted.n = record.n
-        sent = self._publish(hosted, record, effects) if record.grants else effects
+        sent = self._publish(hosted, record, effects, order.check != APART) if record.grants else effects
         hosted.answer = Result(record.agent, record.n, status, sent, image, fuel, replayed)
+        if order.check:
+            state = _digest_now(hosted.guest) if hosted.guest else ""
+            hosted.answer = replace(hosted.answer, state=state)
         return hosted.answer
 
-    def _publish(self, hosted: Hosted, record: StepRecord, effects: tuple[Effect, ...]) -> tuple[Effect, ...]:
+    def _publish(
+        self, hosted: Hosted, record: StepRecord, effects: tuple[Effect, ...], store: bool
+    ) -> tuple[Effect, ...]:
         """Fill the slots that the step was granted; the effects with a summary in place of the bytes."""
         grants = {grant.buffer: grant for grant in record.grants}
         hosted.written = {
@@ -209,7 +231,7 @@ class WorkerCore:
             for e in effects
             if e.op == "buffer"
         }
-        crcs = self._store(hosted)
+        crcs = self._store(hosted) if store else {b: google_crc32c.value(w[2]) for b, w in hosted.written.items()}
         return tuple(
             Effect(e.op, e.target, BUFFER_SUMMARY.pack(crcs[e.target], len(e.payload))) if e.op == "buffer" else e
             for e in effects

@@ -64,10 +64,18 @@ def _fenced(history: History) -> list[str]:
 
 
 def _held_once(history: History) -> list[str]:
-    """A worker that takes over an agent, or a segment, from one that is not dead yet."""
+    """A worker that takes over an agent, or a segment, from one that is not dead yet.
+
+    A second execution of a step, which the trace announces, takes nothing over.
+    """
+    apart = {(r.fields["worker"], r.fields["agent"]) for r in history.trace if r.kind == "checked"}
     died = {life.worker: life.at for life in history.lives if not life.alive}
     found: list[str] = []
-    places = [(e.at, e.worker, ("agent", e.agent), f"guest event {i}") for i, e in enumerate(history.guests)]
+    places = [
+        (e.at, e.worker, ("agent", e.agent), f"guest event {i}")
+        for i, e in enumerate(history.guests)
+        if not apart or (e.worker, e.agent) not in apart
+    ]
     places += [
         (s.at, s.worker, ("segment", s.segment), f"store {i}") for i, s in enumerate(history.stores) if s.worker >= 0
     ]
