@@ -15,8 +15,9 @@ from hypothesis import Phase, currently_in_test_context, note, settings
 from msgspec.structs import replace
 
 from faults.plan import Fault, Plan, canonical, parse_fault
+from faults.profiles import everything, find
 from harness.check import Checked, Checker, twin_plan
-from harness.expand import STRESS, TRANSPARENT, events_of, expand
+from harness.expand import events_of, expand
 from harness.history import History
 from harness.oracles import Finding
 from harness.plans import accept
@@ -29,7 +30,6 @@ from scenarios import get
 from scenarios.base import Scenario
 from scenarios.strategies import Draft
 
-PROFILES = {"stress": STRESS, "transparent": TRANSPARENT}
 CHECKERS_MAX = 8
 
 # Settings for tests that draw plans: a run takes longer than Hypothesis's deadline, and its phase "explain" makes
@@ -129,23 +129,23 @@ def simulate(
     """Run a plan of a scenario under the virtual clock and judge it against its twin.
 
     `plan` is one that was drawn (`scenarios.plans`), one read from JSON, or None for the scenario's own workload of
-    `seed`. `faults`, typed or as `Fault`, come after the plan's. What is drawn takes its faults from `profile`:
-    "stress", or "transparent" for those that must leave no mark in the journal. `deep` adds the oracles that need
-    further runs. Within a Hypothesis test the repro is noted, and so printed for the smallest failing plan.
+    `seed`. `faults`, typed or as `Fault`, come after the plan's. What is drawn takes its faults from `profile`, a
+    built-in one ("transparent": those that must leave no mark in the journal) or a TOML file. `deep` adds the oracles
+    that need further runs. Within a Hypothesis test the repro is noted, and so printed for the smallest failing plan.
 
     Raises Refused for a plan that no correct runtime could carry out; whatever the runtime does is in the run.
     """
     found = get(scenario) if isinstance(scenario, str) else scenario
     checker = _checker_of(found)
-    if profile not in PROFILES:
-        raise Refused(f"unknown profile {profile!r}", "simulate", f"there is {', '.join(PROFILES)}")
+    mix = everything(find(profile))
     if plan is not None and plan.scenario != found.name:
         raise Refused(f"a plan for {plan.scenario!r}, not for {found.name!r}", "simulate", "give that scenario")
     if isinstance(plan, Plan):
         whole = plan
     elif isinstance(plan, Draft):
         bare = Plan(scenario=found.name, seed=plan.seed, inputs=plan.inputs)
-        whole = expand(plan, events_of(checker.clean(bare)), bare.physical, PROFILES[profile])
+        physical = replace(bare.physical, check_answers=mix.measured)
+        whole = expand(plan, events_of(checker.clean(bare)), physical, mix)
     else:
         whole = Plan(scenario=found.name, seed=seed, inputs=found.workload(seed))
     if workers is not None:

@@ -33,7 +33,10 @@ class Ended(NamedTuple):
 
 
 class Task(NamedTuple):
-    """Runs for one child: of a random campaign, or of the kill points of `who` from tick `first` to `last`."""
+    """Runs for one child: of a random campaign, or of the kill points of `who` from tick `first` to `last`.
+
+    `profile` is the campaign's as JSON; "" is the default one.
+    """
 
     scenario: str
     seed: int
@@ -42,6 +45,7 @@ class Task(NamedTuple):
     who: tuple[str, ...] = ()
     first: int = 0
     last: int = 0
+    profile: str = ""
 
 
 class _Child:
@@ -84,14 +88,14 @@ class _Child:
         self.process.wait()
 
 
-def tasks_of(scenarios: Sequence[str], runs: int, seed: int, workers: int) -> list[Task]:
+def tasks_of(scenarios: Sequence[str], runs: int, seed: int, workers: int, profile: str = "") -> list[Task]:
     """`runs` spread evenly over the scenarios, in ranges; the scenarios take turns."""
     shares = [runs // len(scenarios) + (i < runs % len(scenarios)) for i in range(len(scenarios))]
     ranges = []
     for order, (name, share) in enumerate(zip(scenarios, shares, strict=True)):
         for first in range(0, share, RANGE):
             numbers = tuple(range(first, min(first + RANGE, share)))
-            ranges.append((first, order, Task(name, seed, numbers, workers)))
+            ranges.append((first, order, Task(name, seed, numbers, workers, profile=profile)))
     return [task for _, _, task in sorted(ranges, key=lambda item: item[:2])]
 
 

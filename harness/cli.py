@@ -41,6 +41,7 @@ for _command in (
     demo.demo,
     show.scenarios,
     show.faults,
+    show.profiles,
     show.oracles,
     show.doctor,
 ):

@@ -87,7 +87,7 @@ class Chooser:
         return self._integers.pop(0) % bound if self._integers else 0
 
 
-Recipe = Callable[[Events, Chooser, list[Fault]], Fault | None]
+Recipe = Callable[[Events, Chooser, list[Fault]], Fault | tuple[Fault, ...] | None]
 
 
 def step_of(events: Sequence[StepEvent], chooser: Chooser) -> StepEvent | None:

@@ -1,19 +1,41 @@
 """From picks to addresses: a draft's integers become faults at events that exist in the twin.
 
 The twin runs once per workload; what happened in it (steps with their host calls, published and read versions, blocks)
-is the list from which addresses are taken. A recipe is one way to hit something; a profile is a weighted list of them.
+is the list from which addresses are taken. A recipe is one way to hit something with a kind of fault; which kinds a
+run draws from is its mix (`faults.profiles`).
 """
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from faults.budget import check
-from faults.plan import Fault, Plan, canonical
+from faults.catalogue import kind_of
+from faults.kinds import KINDS
+from faults.plan import Fault, Plan
+from faults.profiles import Mix, everything, find
+from harness import aims
 from harness.events import Chooser, Events, Recipe, RequestEvent, StepEvent, at_step, events_of, step_of
 from runtime.errors import Refused
 from runtime.physical import MS, Physical
-from scenarios.strategies import Draft
+from scenarios.strategies import PICK_KINDS, Draft
 
-__all__ = ["Chooser", "Events", "Recipe", "RequestEvent", "StepEvent", "events_of", "expand"]
+__all__ = [
+    "AIMS",
+    "CHECKED",
+    "STRESS",
+    "TRANSPARENT",
+    "Chooser",
+    "Events",
+    "Recipe",
+    "RequestEvent",
+    "StepEvent",
+    "aimed",
+    "events_of",
+    "expand",
+    "possible",
+    "within_budget",
+]
 
 PHASES = ("admit", "dispatch", "await", "commit", "sync", "release", "snapshot")
 POINTS = ("before", "within", "after")
@@ -94,16 +116,6 @@ def kill_orchestrator(events: Events, chooser: Chooser, so_far: list[Fault]) -> 
         tick = events.ticks[chooser.below(len(events.ticks))]
         at = {"tick": tick, "phase": PHASES[chooser.below(len(PHASES))]}
     return Fault(kind="orchestrator.kill", at={**at, "point": POINTS[chooser.below(3)]})
-
-
-def crash_disk(events: Events, chooser: Chooser, so_far: list[Fault]) -> Fault | None:
-    """The disk's part of a crash: of one that the plan has already, else None (the caller adds a kill first)."""
-    kills = sum(f.kind == "orchestrator.kill" for f in so_far)
-    taken = [f.at.get("crash") for f in so_far if f.kind.startswith("disk.")]
-    free = [crash for crash in range(1, kills + 1) if crash not in taken]
-    if not free:
-        return None
-    return Fault(kind=("disk.lose", "disk.tear")[chooser.below(2)], at={"crash": free[0]})
 
 
 def trap_agent(events: Events, chooser: Chooser, so_far: list[Fault]) -> Fault | None:
@@ -187,85 +199,75 @@ def fail_load(events: Events, chooser: Chooser, so_far: list[Fault]) -> Fault | 
     return Fault(kind="model.load_fail", at={"device": device}, with_={"attempts": 1 + chooser.below(5)})
 
 
-# The default profile: each entry is drawn with equal probability, so an entry's weight is how often it stands here.
-STRESS: tuple[Recipe, ...] = (
-    kill_worker,
-    kill_worker,
-    kill_worker,
-    tear_copy,
-    stall_worker,
-    stall_worker,
-    _frame("lose"),
-    _frame("duplicate"),
-    _frame("delay"),
-    _frame("corrupt"),
-    flip_buffer,
-    kill_orchestrator,
-    kill_orchestrator,
-    crash_disk,
-    crash_disk,
-    trap_agent,
-    pass_bad_pointer,
-)
+# How each kind is aimed at events that exist, one of these at random; a kind that is not here is aimed by its address
+# forms alone (`harness.aims`), so that one that is added to the catalogue is drawn without a line here.
+AIMS: dict[str, tuple[Recipe, ...]] = {
+    "worker.kill": (kill_worker, kill_worker, kill_worker, tear_copy),
+    "worker.stall": (stall_worker,),
+    "frame.lose": (_frame("lose"),),
+    "frame.duplicate": (_frame("duplicate"),),
+    "frame.delay": (_frame("delay"),),
+    "frame.corrupt": (_frame("corrupt"),),
+    "buffer.flip": (flip_buffer,),
+    "orchestrator.kill": (kill_orchestrator,),
+    "agent.trap": (trap_agent,),
+    "agent.bad_pointer": (pass_bad_pointer,),
+    "gpu.remove": (remove_device, remove_device, flap_device),
+    "gpu.absent": (miss_device,),
+    "gpu.oom": (_batch("gpu.oom"),),
+    "gpu.slow": (_batch("gpu.slow"),),
+    "gpu.wrong": (_batch("gpu.wrong"),),
+    "model.load_fail": (fail_load,),
+}
 
-TRANSPARENT: tuple[Recipe, ...] = tuple(recipe for recipe in STRESS if recipe not in (trap_agent, pass_bad_pointer))
-
-# What is added where there is inference, in every profile.
-DEVICES: tuple[Recipe, ...] = (
-    remove_device,
-    remove_device,
-    remove_device,
-    remove_device,
-    flap_device,
-    flap_device,
-    miss_device,
-    miss_device,
-    _batch("gpu.oom"),
-    _batch("gpu.oom"),
-    _batch("gpu.oom"),
-    _batch("gpu.slow"),
-    _batch("gpu.slow"),
-    _batch("gpu.slow"),
-    fail_load,
-    fail_load,
-    fail_load,
-)
-
-# Devices that compute wrong: only where every answer is checked (`Physical.check_answers`).
-CHECKED: tuple[Recipe, ...] = (_batch("gpu.wrong"), _batch("gpu.wrong"), remove_device, kill_worker)
+STRESS = everything(find("stress"), "transparent", "visible")
+TRANSPARENT = everything(find("transparent"))
+CHECKED = everything(find("measured"))  # only where every answer is checked (`Physical.check_answers`)
 
 
-def with_devices(profile: tuple[Recipe, ...], events: Events) -> tuple[Recipe, ...]:
-    """The profile for a scenario's events: with faults of devices where it uses any."""
-    return profile + DEVICES if events.requests and profile is not CHECKED else profile
+def aimed(slug: str, events: Events, chooser: Chooser, so_far: list[Fault]) -> tuple[Fault, ...]:
+    """Faults of this kind at an event that exists; none where there is no such event.
+
+    One that belongs to a crash brings a crash with it where the plan has none to spare.
+    """
+    recipes = AIMS.get(slug)
+    if recipes:
+        found = recipes[chooser.below(len(recipes))](events, chooser, so_far)
+        return (found,) if isinstance(found, Fault) else found or ()
+    fault = aims.by_form(kind_of(slug), events, chooser, so_far)
+    if fault is None and aims.is_of_crash(kind_of(slug)):
+        kill = kill_orchestrator(events, chooser, so_far)
+        fault = aims.by_form(kind_of(slug), events, chooser, [*so_far, kill]) if kill else None
+        return (kill, fault) if kill and fault else ()
+    return (fault,) if fault else ()
 
 
-def expand(draft: Draft, events: Events, physical: Physical, profile: tuple[Recipe, ...] = STRESS) -> Plan:
+def possible(events: Events) -> tuple[str, ...]:
+    """The kinds that can be aimed at something in a run with these events, in the catalogue's order."""
+    there = [kind.slug for kind in KINDS if events.requests or not aims.needs_requests(kind)]
+    return tuple(slug for slug in there if aimed(slug, events, Chooser(()), []))
+
+
+def expand(draft: Draft, events: Events, physical: Physical, mix: Mix = STRESS) -> Plan:
     """The draft as a plan, within the fault budget: a fault that would exceed it is left out."""
     plan = Plan(scenario=draft.scenario, seed=draft.seed, inputs=draft.inputs, physical=physical)
     faults: list[Fault] = []
-    profile = with_devices(profile, events)
+    mix = mix.only(possible(events))
     for pick in draft.picks:
         chooser = Chooser(pick[1:])
-        recipe = profile[pick[0] % len(profile)]
-        wanted = [recipe(events, chooser, faults)]
-        if wanted[0] is None and recipe is crash_disk:
-            kill = kill_orchestrator(events, chooser, faults)
-            wanted = [kill, crash_disk(events, chooser, [*faults, kill] if kill else faults)]
-        elif wanted[0] is None:
-            wanted = [kill_worker(events, chooser, faults)]
-        for fault in wanted:
-            if fault is not None:
-                faults = _within_budget(plan, faults, canonical(fault))
-    return Plan(scenario=plan.scenario, seed=plan.seed, inputs=plan.inputs, faults=tuple(faults), physical=physical)
+        slug = mix.pick(pick[0], PICK_KINDS)
+        for fault in aimed(slug, events, chooser, faults) if slug else ():
+            faults = within_budget(plan, faults, aims.narrowed(fault, mix, chooser))
+    return replace(plan, faults=tuple(faults))
 
 
-def _within_budget(plan: Plan, faults: list[Fault], fault: Fault) -> list[Fault]:
+def within_budget(plan: Plan, faults: list[Fault], fault: Fault) -> list[Fault]:
+    """The faults and this one, if it is new and a correct runtime can survive all of them together."""
     if fault in faults:
         return faults
     wider = [*faults, fault]
     try:
-        check(Plan(scenario=plan.scenario, seed=plan.seed, inputs=(), faults=tuple(wider), physical=plan.physical))
+        check(replace(plan, inputs=(), faults=tuple(wider)))
     except Refused:
         return faults
     return wider

@@ -19,6 +19,7 @@ import msgspec
 from msgspec.structs import replace
 
 from faults.plan import Fault, Plan, plan_to_json
+from faults.profiles import Profile, find, from_json, mix_of
 from harness import expand
 from harness.check import Checked, Checker
 from harness.enumeration import Target, check_point, kill_points
@@ -27,28 +28,28 @@ from scenarios import get
 from scenarios.strategies import draft_from_seed
 
 SHARED = 8
-VISIBLE_EVERY = 4
-CHECKED_EVERY = 6  # where there is inference: devices that compute wrong, and every answer checked
+DEFAULT_PROFILE = "stress"
 DEEP_EVERY = 10
 PROBE_NS = 2 * MS  # runs last some 50 ms: a device that failed must be tried again within them
 
 
-def campaign_plan(checker: Checker, seed: int, n: int, workers: int = 2) -> Plan:
-    """The n-th plan of the campaign with this seed."""
+def campaign_plan(checker: Checker, seed: int, n: int, workers: int = 2, profile: Profile | None = None) -> Plan:
+    """The n-th plan of the campaign with this seed; the profile is `stress` where none is given."""
     name = checker.scenario.name
+    profile = profile or find(DEFAULT_PROFILE)
     draft = draft_from_seed(name, seed, n - n % SHARED)
-    picks = draft_from_seed(name, seed, n).picks
+    picks = draft_from_seed(name, seed, n, *profile.faults).picks
     physical = Physical(workers=workers, probe_ns=PROBE_NS)
     bare = Plan(scenario=name, seed=draft.seed, inputs=draft.inputs, physical=physical)
     events = expand.events_of(checker.clean(bare))
-    profile = expand.STRESS if n % VISIBLE_EVERY == 0 else expand.TRANSPARENT
-    if events.requests and n % CHECKED_EVERY == CHECKED_EVERY - 1:
-        profile, physical = expand.CHECKED, replace(physical, check_answers=True)
-    return expand.expand(replace(draft, picks=picks), events, physical, profile)
+    mix = mix_of(profile, seed, name, n, expand.possible(events))
+    if mix.measured:
+        physical = replace(physical, check_answers=True)
+    return expand.expand(replace(draft, picks=picks), events, physical, mix)
 
 
-def campaign_run(checker: Checker, seed: int, n: int, workers: int = 2) -> Checked:
-    plan = campaign_plan(checker, seed, n, workers)
+def campaign_run(checker: Checker, seed: int, n: int, workers: int = 2, profile: Profile | None = None) -> Checked:
+    plan = campaign_plan(checker, seed, n, workers, profile)
     return checker.check(plan, n, deep=n % DEEP_EVERY == 0)
 
 
@@ -63,7 +64,8 @@ class _Source:
         name, seed, workers = task["scenario"], task["seed"], task["workers"]
         checker = self._checkers.setdefault(name, Checker(get(name)))
         if not task["who"]:
-            return lambda n: campaign_run(checker, seed, n, workers)
+            profile = from_json(task["profile"]) if task["profile"] else None
+            return lambda n: campaign_run(checker, seed, n, workers, profile)
         target = Target(name, seed, workers, tuple(task["who"]), task["first"], task["last"])
         if target not in self._points:
             self._points[target] = kill_points(checker, target)

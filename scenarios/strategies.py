@@ -29,7 +29,8 @@ PICK_INTEGERS = 6  # and so many more, each below 2**32, for its address and par
 EDITS_MAX = 12
 ADD, DROP, RETIME, REPLACE = range(4)
 
-_BYTES = 4096  # more than the largest draft uses
+_BYTES = 4096  # more than a draft uses beside its picks
+_PICK_BYTES = 80
 _ATTEMPTS = 64
 
 
@@ -121,8 +122,9 @@ def draft_from_seed(name: str, seed: int, n: int, picks_min: int = 3, picks_max:
     unknown scenario, and when no attempt gives a draft.
     """
     draw = _drawer(name, picks_min, picks_max)
+    length = _BYTES + _PICK_BYTES * picks_max
     for attempt in range(_ATTEMPTS):
-        data = hashlib.shake_256(b"%d/plans/%b/%d/%d" % (seed, name.encode(), n, attempt)).digest(_BYTES)
+        data = hashlib.shake_256(b"%d/plans/%b/%d/%d" % (seed, name.encode(), n, attempt)).digest(length)
         draft = draw(data)
         if draft is not None:
             return draft

@@ -24,6 +24,7 @@ RUN_KEYS = {
     "oracles",
 }
 STRESS_KEYS = {
+    "profile",
     "runs",
     "passed",
     "failed",

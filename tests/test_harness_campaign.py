@@ -38,10 +38,10 @@ def test_each_plan_is_acceptable_and_a_function_of_seed_and_number(name: str) ->
     assert campaign_plan(checker, 4, 0) != plans[0]
 
 
-def test_visible_faults_are_in_one_plan_of_four_at_most() -> None:
+def test_visible_faults_are_in_about_one_plan_of_four() -> None:
     checker = Checker(get("ledger"))
     with_visible = [n for n in range(32) if any(f.kind in VISIBLE for f in campaign_plan(checker, 1, n).faults)]
-    assert with_visible and all(n % 4 == 0 for n in with_visible)
+    assert 3 <= len(with_visible) <= 13
 
 
 def test_faults_are_addressed_at_events_of_the_twin() -> None:

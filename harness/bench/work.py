@@ -12,6 +12,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from faults.plan import Plan
+from faults.profiles import Mix
 from harness import expand
 from harness.bench.floor import cross
 from harness.bench.naive import Kill, naive
@@ -26,6 +27,7 @@ from scenarios.strategies import draft_from_seed
 
 SEED = 1
 FAULTS = 12
+KILLS = Mix((("worker.kill", 1),))
 PICKS = 40  # drawn for one plan; those beyond the fault budget are left out, and the first `FAULTS` of the rest stay
 
 
@@ -64,7 +66,7 @@ def prepare(agents: int, ticks: int, plans: int) -> Work:
     return Work(
         scenario,
         clean,
-        tuple(_drawn(clean, events, n, (expand.kill_worker,)) for n in range(plans)),
+        tuple(_drawn(clean, events, n, KILLS) for n in range(plans)),
         tuple(_drawn(clean, events, n, expand.TRANSPARENT) for n in range(plans)),
         end_of(history),
         len(events.steps),
@@ -72,10 +74,10 @@ def prepare(agents: int, ticks: int, plans: int) -> Work:
     )
 
 
-def _drawn(clean: Plan, events: expand.Events, n: int, profile: tuple[expand.Recipe, ...]) -> Plan:
+def _drawn(clean: Plan, events: expand.Events, n: int, mix: Mix) -> Plan:
     """The n-th plan: the whole workload, and the first faults that the budget allows."""
     draft = draft_from_seed("bench", SEED, n, PICKS, PICKS)
-    full = expand.expand(replace(draft, seed=clean.seed, inputs=clean.inputs), events, clean.physical, profile)
+    full = expand.expand(replace(draft, seed=clean.seed, inputs=clean.inputs), events, clean.physical, mix)
     return replace(clean, faults=full.faults[:FAULTS])
 
 

@@ -9,6 +9,7 @@ import shutil
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import click
 import psutil
@@ -19,6 +20,7 @@ from faults.catalogue import usage
 from faults.catalogue_rows import ORACLES as CATALOGUE_ORACLES
 from faults.catalogue_rows import ROWS
 from faults.kinds import KINDS
+from faults.profiles import BUILT_IN, describe, find
 from harness.adapters.accelerators import CPU, DEVICE_NAMES, SIM_ACCEL
 from harness.commands.common import examples, json_option, print_json
 from harness.oracles import ORACLES
@@ -73,6 +75,54 @@ def faults(as_json: bool) -> int:
         print(f"    {usage(kind)}")
     print(f"\n{len(missing)} of {len(ROWS)} rows of the catalogue are not available yet; --json names them")
     return 0
+
+
+@click.command(
+    short_help="List the profiles, or show one.",
+    epilog=examples("wasm-engine profiles", "wasm-engine profiles field", "wasm-engine profiles my-rack.toml --json"),
+)
+@click.argument("name", required=False, default="", metavar="[NAME|FILE]")
+@json_option
+def profiles(name: str, as_json: bool) -> int:
+    """List the profiles that faults are drawn from, or show what one decides, kind by kind."""
+    if not name:
+        told = [describe(find(one)) for one in BUILT_IN]
+        if as_json:
+            print_json({"profiles": told})
+        else:
+            _print_profiles(told)
+        return 0
+    one = describe(find(name))
+    if as_json:
+        print_json(one)
+    else:
+        _print_profile(one)
+    return 0
+
+
+def _print_profiles(told: list[dict[str, Any]]) -> None:
+    table = _table("profile", "faults in a plan", "what it is")
+    for one in told:
+        low, high = one["faults"]
+        table.add_row(one["name"], f"{low} to {high}" if high else "none", one["title"])
+    Console().print(table)
+    print("\nwasm-engine profiles NAME shows one; write your own as a TOML file (docs/profiles.md)")
+
+
+def _print_profile(one: dict[str, Any]) -> None:
+    low, high = one["faults"]
+    print(f"{one['name']}: {one['title']}")
+    print(f"{low} to {high} faults in a plan{', a random subset of the kinds in each run' if one['swarm'] else ''}")
+    for class_, runs in one["classes"].items():
+        if runs:
+            print(f"  {class_} kinds in {'every run' if runs == 1 else f'one run of {runs}'}")
+    if one["hours_per_fault"]:
+        print(f"a fault stands for {one['hours_per_fault']} hours of one machine")
+    table = _table("kind", "weight", "parameters", "source")
+    for kind in one["kinds"]:
+        narrowed = [f"{name}={'|'.join(values)}" if values else name for name, values in kind["ranges"].items()]
+        table.add_row(kind["kind"], str(kind["weight"]), ", ".join(narrowed), kind.get("source", ""))
+    Console().print(table)
 
 
 @click.command(short_help="List the oracles and what each compares.", epilog=examples("wasm-engine oracles"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -19,8 +20,8 @@ import click
 import msgspec
 
 from faults import catalogue_rows
-from faults.kinds import KINDS
 from faults.plan import Plan, plan_from_json
+from faults.profiles import Profile, find
 from harness import builds, cases
 from harness.campaign import Campaign, Ended, Task, tasks_of
 from harness.check import DEEP, Checked, Checker
@@ -38,7 +39,7 @@ from harness.commands.common import (
 )
 from harness.fingerprint import primary
 from harness.oracles import ORACLES
-from harness.runner import SHARED
+from harness.runner import DEFAULT_PROFILE, SHARED
 from harness.shrinking import RUNS_MAX, Shrinker
 from reports import Meta, NotTested, RunRow, count, verdict, write
 from reports.tables import show
@@ -64,6 +65,8 @@ class Shrinking(NamedTuple):
         "wasm-engine stress",
         "wasm-engine stress ledger --runs 1000 --seed 7 --jobs 4",
         "wasm-engine stress ledger --seed 7 --only 23",
+        "wasm-engine stress --profile field",
+        "wasm-engine stress --profile my-rack.toml --runs 200",
         "wasm-engine stress --build ../other-checkout --json",
     ),
 )
@@ -77,6 +80,15 @@ class Shrinking(NamedTuple):
     metavar="N",
     default=None,
     help="Just this run of each scenario's campaign.",
+)
+@click.option(
+    "--profile",
+    "profile_name",
+    default=DEFAULT_PROFILE,
+    callback=given,
+    show_default=True,
+    metavar="NAME|FILE",
+    help="Which faults are drawn; see `wasm-engine profiles`.",
 )
 @seed_option
 @workers_option
@@ -108,6 +120,7 @@ def stress(
     names: tuple[str, ...],
     runs: int,
     only: int | None,
+    profile_name: str,
     seed: int,
     workers: int,
     jobs: int,
@@ -128,15 +141,17 @@ def stress(
     chosen = list(dict.fromkeys(get(name).name for name in names or tuple(SCENARIOS)))
     if prefer and prefer not in ORACLES:
         raise Refused(f"unknown oracle {prefer!r}", "--prefer", f"there is {', '.join(ORACLES)}")
-    tasks = tasks_of(chosen, runs, seed, workers)
+    profile = find(profile_name)
+    sent = "" if profile == find(DEFAULT_PROFILE) else profile.model_dump_json()
+    tasks = tasks_of(chosen, runs, seed, workers, sent)
     if only is not None:
-        tasks = [Task(name, seed, (only,), workers) for name in chosen]
-    meta = _meta(chosen)
+        tasks = [Task(name, seed, (only,), workers, profile=sent) for name in chosen]
+    meta = _meta(chosen, profile)
     with _folder(Path(store)) as folder:
         ended = _run(tasks, jobs)
         if any(one.plan for one in ended):  # shrinking runs the build here, which may be the end of this interpreter
             write([one.row for one in ended], meta, folder)
-        rows = _with_cases(ended, folder, Shrinking(shrink_runs, prefer), seed)
+        rows = _with_cases(ended, folder, Shrinking(shrink_runs, prefer), seed, profile_name)
         write(rows, meta, folder)
     counts = count(rows)
     word = verdict(counts)
@@ -144,6 +159,7 @@ def stress(
     if as_json:
         print_json(
             {
+                "profile": profile.name,
                 "runs": counts.runs,
                 "passed": counts.passed,
                 "failed": counts.failed,
@@ -201,13 +217,15 @@ def _folder(store: Path) -> Iterator[Path]:
             folder.rmdir()
 
 
-def _with_cases(ended: list[Ended], folder: Path, shrinking: Shrinking, seed: int) -> list[RunRow]:
+def _with_cases(ended: list[Ended], folder: Path, shrinking: Shrinking, seed: int, profile: str) -> list[RunRow]:
     """The rows with their replay commands; the first failure of each kind is shrunk and becomes a case."""
     rows = []
     known: dict[tuple[str, tuple[str, ...]], str] = {}
     for one in ended:
         row = one.row
         command = f"wasm-engine stress {row.scenario} --seed {seed} --only {row.run}"
+        if profile != DEFAULT_PROFILE:
+            command += f" --profile {shlex.quote(profile)}"
         if row.workers != 2:
             command += f" --workers {row.workers}"
         case = ""
@@ -240,7 +258,7 @@ def _case(plan: Plan, row: RunRow, folder: Path, shrinking: Shrinking) -> Path:
     return cases.write(check(plan), scenario, folder / "cases")
 
 
-def _meta(names: list[str]) -> Meta:
+def _meta(names: list[str], profile: Profile) -> Meta:
     build = builds.current()
     commit, dirty = _commit(Path(build) if build else builds.ROOT)
     missing = [
@@ -251,19 +269,34 @@ def _meta(names: list[str]) -> Meta:
     missing += [NotTested(what=f"{o.id} {o.name}", why=o.state) for o in catalogue_rows.ORACLES if o.id not in ORACLES]
     return Meta(
         title="Stress report",
-        profile="stress",
+        profile=profile.name,
         arguments=present().arguments,
         build=build or "the harness's own runtime",
         commit=commit,
         dirty=dirty,
         versions={name: version(name) for name in ("wasm-engine", *LIBRARIES)},
-        hashes={"runtime": builds.identity(), **{n: _modules_hash(n) for n in names}},
-        fault_kinds=tuple(kind.slug for kind in KINDS),
+        hashes={
+            "profile": hashlib.sha256(profile.model_dump_json().encode()).hexdigest(),
+            "runtime": builds.identity(),
+            **{n: _modules_hash(n) for n in names},
+        },
+        fault_kinds=tuple(kind.slug for kind, weight in profile.kinds() if weight),
         oracles=tuple(ORACLES),
-        assumptions=(f"{SHARED} runs in a row share a workload, and differ in their faults: one trial.",),
+        assumptions=_assumptions(profile),
         meanings={oracle.id: f"{oracle.name}: {oracle.records}" for oracle in ORACLES.values()},
         not_tested=tuple(missing),
     )
+
+
+def _assumptions(profile: Profile) -> tuple[str, ...]:
+    found = [f"{SHARED} runs in a row share a workload, and differ in their faults: one trial."]
+    found.append(f"Profile {profile.name}: {profile.title}.")
+    if profile.rates:
+        found.append(
+            f"By its rates a fault stands for {profile.hours_per_fault()} hours of one machine; "
+            "kinds without a known rate are not drawn."
+        )
+    return tuple(found)
 
 
 def _modules_hash(name: str) -> str:
