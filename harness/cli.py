@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import click
 
 from harness.builds import BuildRefused
-from harness.commands import bench, demo, enumerate, prove, replay, run, show, state, stress
+from harness.commands import bench, compare, demo, enumerate, prove, replay, run, show, state, stress
 from harness.commands.common import Call
 from runtime.errors import EngineError
 
@@ -36,6 +36,7 @@ for _command in (
     replay.replay,
     state.state,
     prove.prove,
+    compare.compare,
     bench.bench,
     enumerate.enumerate_,
     demo.demo,

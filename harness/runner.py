@@ -33,11 +33,16 @@ DEEP_EVERY = 10
 PROBE_NS = 2 * MS  # runs last some 50 ms: a device that failed must be tried again within them
 
 
-def campaign_plan(checker: Checker, seed: int, n: int, workers: int = 2, profile: Profile | None = None) -> Plan:
-    """The n-th plan of the campaign with this seed; the profile is `stress` where none is given."""
+def campaign_plan(
+    checker: Checker, seed: int, n: int, workers: int = 2, profile: Profile | None = None, shared: int = SHARED
+) -> Plan:
+    """The n-th plan of the campaign with this seed; the profile is `stress` where none is given.
+
+    `shared` plans in a row have one workload.
+    """
     name = checker.scenario.name
     profile = profile or find(DEFAULT_PROFILE)
-    draft = draft_from_seed(name, seed, n - n % SHARED)
+    draft = draft_from_seed(name, seed, n - n % shared)
     picks = draft_from_seed(name, seed, n, *profile.faults).picks
     physical = Physical(workers=workers, probe_ns=PROBE_NS)
     bare = Plan(scenario=name, seed=draft.seed, inputs=draft.inputs, physical=physical)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reports import charts, summary
 from reports.frames import Meta, RunRow
@@ -16,21 +16,24 @@ from reports.statistics import CONFIDENCE, spread, upper_bound, wilson
 from reports.summary import Counts, Trials
 from reports.words import COMMAND_MAX, at_most, milliseconds, number, percent, plain, plural
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
 GROUPS_MAX = 40
 EXAMPLES_MAX = 3
 SCENARIOS_MAX = 50
 _CLASSES = {"PASSED": "good", "FAILED": "bad", "INCONCLUSIVE": "doubt", "NOTHING RAN": "doubt"}
 
 
-def render(rows: Sequence[RunRow], meta: Meta) -> str:
-    """The page; the same text for the same rows and metadata."""
+def environment() -> Environment:
+    """The engine with which every page is made: what is not markup of ours is made plain and escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup, escape
 
     def finalize(value: object) -> object:
         return plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
-    environment = Environment(
+    made = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -39,15 +42,22 @@ def render(rows: Sequence[RunRow], meta: Meta) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {
+    made.filters |= {
         "command": lambda text: Markup(escape(plain(text, COMMAND_MAX))),
         "ms": milliseconds,
         "number": number,
         "plural": plural,
     }
+    return made
+
+
+def render(rows: Sequence[RunRow], meta: Meta) -> str:
+    """The page; the same text for the same rows and metadata."""
+    from markupsafe import Markup
+
     drawings = charts.recovery_times({line.scenario: summary.recoveries(line.rows) for line in summary.scenarios(rows)})
     drawn = {size: Markup(svg) for size, svg in drawings.items()}
-    return environment.get_template("report.html").render(_view(rows, meta) | {"drawings": drawn})
+    return environment().get_template("report.html").render(_view(rows, meta) | {"drawings": drawn})
 
 
 def _view(rows: Sequence[RunRow], meta: Meta) -> dict[str, Any]:

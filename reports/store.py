@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 from msgspec import Struct
 
+from reports.files import json_bytes, point, put
 from reports.frames import REPORT_VERSION, Meta, RunRow, check_meta, check_rows
 from reports.summary import Counts, count, verdict
 from runtime.errors import Refused
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RUN_FILE, TABLE_FILE = "run.json", "results.parquet"
-LATEST = "latest"
 _LISTS = ("failed_oracles", "unknown_oracles", "judged", "recoveries_ns")
 _MAPS = ("faults_planned", "faults_fired")
 _INTEGERS = (
@@ -103,14 +101,14 @@ def write(rows: Iterable[RunRow], meta: Meta | Mapping[str, Any], folder: str | 
         "summary.md": markdown.render(checked, known).encode(),
         "junit.xml": junit.render(checked, known),
         "report.html": html.render(checked, known).encode(),
-        RUN_FILE: _json(run_file),
+        RUN_FILE: json_bytes(run_file),
     }
     try:
         target.mkdir(parents=True, exist_ok=True)
         (target / RUN_FILE).unlink(missing_ok=True)  # a write cut short leaves no report, rather than a mixed one
         for name, data in files.items():
-            _replace(target / name, data)
-        _point(target)
+            put(target / name, data)
+        point(target)
     except OSError as error:
         raise Refused(
             f"cannot write the report: {error.strerror}", str(target), "choose another output folder"
@@ -143,11 +141,6 @@ def load(folder: str | Path) -> Results:
         raise Refused(f"{TABLE_FILE} is not the one that {RUN_FILE} was written for", str(folder), again)
     frame: pd.DataFrame = pq.read_table(pa.BufferReader(table)).to_pandas(maps_as_pydicts="strict")
     return Results(path, run_file.meta, run_file.verdict, run_file.counts, frame)
-
-
-def _json(value: object) -> bytes:
-    text = json.dumps(msgspec.to_builtins(value), sort_keys=True, indent=2, ensure_ascii=False)
-    return text.encode() + b"\n"
 
 
 def _parquet(rows: tuple[RunRow, ...]) -> bytes:
@@ -189,31 +182,3 @@ def _csv(rows: tuple[RunRow, ...]) -> bytes:
     }
     text: str = pd.DataFrame(columns, columns=list(names)).to_csv(index=False, lineterminator="\n")
     return text.encode()
-
-
-def _replace(path: Path, data: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _point(target: Path) -> None:
-    """`latest` beside `target` names it, replaced in one step; a reader sees the old report or the new one."""
-    if target.name == LATEST:
-        return
-    parent = target.resolve().parent
-    temporary = Path(tempfile.mkdtemp(prefix=f".{LATEST}.", dir=parent))
-    try:
-        (temporary / LATEST).symlink_to(target.resolve().name)
-        (temporary / LATEST).replace(parent / LATEST)
-    finally:
-        (temporary / LATEST).unlink(missing_ok=True)
-        temporary.rmdir()

@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import os
 import shlex
-import shutil
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -37,6 +31,7 @@ from harness.commands.common import (
     seed_option,
     workers_option,
 )
+from harness.commands.folders import commit_of, fresh
 from harness.fingerprint import primary
 from harness.oracles import ORACLES
 from harness.runner import DEFAULT_PROFILE, SHARED
@@ -147,7 +142,7 @@ def stress(
     if only is not None:
         tasks = [Task(name, seed, (only,), workers, profile=sent) for name in chosen]
     meta = _meta(chosen, profile)
-    with _folder(Path(store)) as folder:
+    with fresh(Path(store), "stress") as folder:
         ended = _run(tasks, jobs)
         if any(one.plan for one in ended):  # shrinking runs the build here, which may be the end of this interpreter
             write([one.row for one in ended], meta, folder)
@@ -190,31 +185,6 @@ def _run(tasks: list[Task], jobs: int) -> list[Ended]:
 
         Campaign(jobs, on_end).run(tasks)
     return sorted(ended, key=lambda e: (e.row.scenario, e.row.run))
-
-
-@contextmanager
-def _folder(store: Path) -> Iterator[Path]:
-    """A new folder for this campaign, made before the first run, so that a bad --store costs none; gone if unused.
-
-    Its name orders by time and says nothing else.
-    """
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-    folder = store / f"{stamp}-stress"
-    for attempt in itertools.count(1):
-        try:
-            folder.mkdir(parents=True)
-        except OSError as error:
-            if isinstance(error, FileExistsError) and folder.exists():
-                folder = store / f"{stamp}-stress-{attempt}"
-                continue
-            what = f"cannot make a folder there: {error.strerror}"
-            raise Refused(what, str(store), "give another --store") from None
-        break
-    try:
-        yield folder
-    finally:
-        with suppress(OSError):  # not empty: it holds what this campaign wrote
-            folder.rmdir()
 
 
 def _with_cases(ended: list[Ended], folder: Path, shrinking: Shrinking, seed: int, profile: str) -> list[RunRow]:
@@ -260,7 +230,7 @@ def _case(plan: Plan, row: RunRow, folder: Path, shrinking: Shrinking) -> Path:
 
 def _meta(names: list[str], profile: Profile) -> Meta:
     build = builds.current()
-    commit, dirty = _commit(Path(build) if build else builds.ROOT)
+    commit, dirty = commit_of(Path(build) if build else builds.ROOT)
     missing = [
         NotTested(what=f"{row.id} {row.title}", why=row.state)
         for row in catalogue_rows.ROWS
@@ -301,16 +271,3 @@ def _assumptions(profile: Profile) -> tuple[str, ...]:
 
 def _modules_hash(name: str) -> str:
     return hashlib.sha256("".join(sorted(get(name).modules)).encode()).hexdigest()
-
-
-def _commit(folder: Path) -> tuple[str, bool | None]:
-    git = shutil.which("git")
-    if git is None:
-        return "", None
-    head = subprocess.run([git, "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    if head.returncode:
-        return "", None
-    status = subprocess.run(
-        [git, "-C", str(folder), "status", "--porcelain", "--", "runtime"], capture_output=True, text=True, check=False
-    )
-    return head.stdout.strip(), bool(status.stdout.strip())
