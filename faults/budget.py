@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from faults.injector import Step
 from faults.kinds import SILENT_ENDS
+from faults.pipe_kinds import NOISY_STEP_MAX
 from faults.plan import Fault, Plan, canonical
 from runtime.errors import Refused
 from runtime.physical import Physical
@@ -20,7 +21,18 @@ SAME_FRAME_MAX = 8
 SAME_VERSION_MAX = 8
 SILENT_DEVICES_MAX = 6
 CPU_LOADS_MAX = 8
-_UNANSWERED = ("frame.lose", "frame.corrupt", "frame.delay")
+CLIENT_STALLS_MAX = 4
+NO_AGENT = -1
+_OF_LINKS = ("link.noise", "link.clog", "link.partition")
+_UNANSWERED = ("frame.lose", "frame.corrupt", "frame.delay", "frame.reorder")
+_ALTERED = (
+    "buffer.flip",
+    "buffer.zero",
+    "buffer.stuck",
+    "buffer.stale_handle",
+    "buffer.second_writer",
+    "buffer.torn_read",
+)
 
 
 def check(plan: Plan) -> None:
@@ -30,6 +42,8 @@ def check(plan: Plan) -> None:
     - One step may lose one worker less than `lost_workers_max`: with one more it is ended by decree, which only
       physical evidence can give. Kills and stalls cost a worker each; frames lost, altered or held back cost one as
       often as all sends within a lease go unanswered.
+      A link that is clogged or cut costs each step on it a worker; noise hits a bounded number of a step's frames.
+    - The client may be stalled or cut off `CLIENT_STALLS_MAX` times: each costs what it lasts.
     - Orchestrator kills are bounded: each costs a recovery, and the liveness bound counts them.
     - A client's frame may be hit `SAME_FRAME_MAX` times: each costs one round of resending.
     - A crash leaves one disk: two disk faults of one crash contradict each other.
@@ -49,7 +63,8 @@ def check(plan: Plan) -> None:
     _check_clients(faults)
     _check_devices(faults, plan.physical)
     _check_same(faults, ("disk.lose", "disk.tear"), ("crash",), 1, "a crash leaves one disk")
-    _check_same(faults, ("buffer.flip",), ("buffer", "version"), SAME_VERSION_MAX, "alter other versions")
+    altered = [fault for fault in faults if fault.kind in _ALTERED for _ in range(max(1, fault.number("stores")))]
+    _check_same(altered, _ALTERED, ("buffer", "version"), SAME_VERSION_MAX, "alter other versions")
 
 
 def _check_physical(physical: Physical) -> None:
@@ -105,25 +120,59 @@ def workers_lost_to_silence(unanswered: int, physical: Physical) -> int:
 
 
 def _check_workers(faults: list[Fault], physical: Physical) -> None:
+    """Each step may lose one worker less than its bound: by faults of its own, of its tick, and of any tick's links."""
     taken: Counter[Step] = Counter()
     unanswered: Counter[Step] = Counter()
     for fault in faults:
         step = (fault.number("tick"), fault.number("agent"))
-        if fault.kind in ("worker.kill", "worker.stall"):
+        if fault.kind in ("worker.kill", "worker.stall", "pipe.errno", "lock.abandon"):
             taken[step] += 1
         elif fault.kind in _UNANSWERED and fault.get("direction") in ("work", "done"):
             # A frame held back longer than the first lease is worth a worker by itself.
-            late = fault.kind == "frame.delay" and fault.number("for") >= physical.lease_ns
+            late = fault.kind in ("frame.delay", "frame.reorder") and fault.number("for") >= physical.lease_ns
             (taken if late else unanswered)[step] += 1
-    for step in sorted(set(taken) | set(unanswered)):
-        cost = taken[step] + workers_lost_to_silence(unanswered[step], physical)
+    links = [fault for fault in faults if fault.kind in _OF_LINKS]
+    ticks = {tick for fault in links for tick in _ticks_of(fault)}
+    steps = set(taken) | set(unanswered) | {(tick, NO_AGENT) for tick in ticks}
+    for step in sorted(steps):
+        lost, silent = _cost_of_links(links, step[0], physical)
+        cost = taken[step] + lost + workers_lost_to_silence(unanswered[step] + silent, physical)
         if cost > physical.lost_workers_max - 1:
-            where = f"fault budget, tick {step[0]}, agent {step[1]}"
+            where = f"fault budget, tick {step[0]}" + (f", agent {step[1]}" if step[1] != NO_AGENT else "")
             todo = f"at most {physical.lost_workers_max - 1} (lost_workers_max - 1), or it ends by decree"
             raise Refused(f"this step would lose {cost} workers", where, todo)
 
 
+def _ticks_of(fault: Fault) -> range:
+    first = fault.number("tick")
+    return range(first, first + (fault.number("ticks") if fault.kind == "link.noise" else 1))
+
+
+def _cost_of_links(links: list[Fault], tick: int, physical: Physical) -> tuple[int, int]:
+    """(workers, unanswered frames) that faults of links can cost any one step of this tick.
+
+    A link that stands still or is cut costs its worker, and the next worker has another link. A clog begins at its
+    tick or later, and may begin on one link after the other.
+    """
+    lost = silent = 0
+    for fault in links:
+        if fault.kind == "link.clog":
+            lost += fault.number("tick") <= tick
+        elif fault.kind == "link.partition":
+            lost += fault.number("tick") == tick and "agent" in fault.at
+        elif tick in _ticks_of(fault) and fault.get("direction") != "release" and fault.get("verb") != "duplicate":
+            late = fault.get("verb") == "delay" and fault.number("for") >= physical.lease_ns
+            lost += NOISY_STEP_MAX if late else 0
+            silent += 0 if late else NOISY_STEP_MAX
+    return lost, silent
+
+
 def _check_clients(faults: list[Fault]) -> None:
+    stalls = [f for f in faults if f.kind == "client.stall" or (f.kind == "link.partition" and "agent" not in f.at)]
+    if len(stalls) > CLIENT_STALLS_MAX:
+        raise Refused(
+            f"the client would be cut off {len(stalls)} times", "fault budget", f"at most {CLIENT_STALLS_MAX}"
+        )
     frames = tuple(kind for kind in {fault.kind for fault in faults} if kind in _UNANSWERED)
     released = [fault for fault in faults if fault.get("direction") == "release"]
     _check_same(released, frames, ("block",), SAME_FRAME_MAX, "let the client see this block")

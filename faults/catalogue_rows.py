@@ -66,10 +66,10 @@ a few times
 F15 | measured | worker | worker.miscompute | - | I1 | comes with the measured profile | one worker computes wrong, \
 rarely and silently
 F16 | visible | wasm | agent.trap | - | I32 I8 | available | a step traps
-F17 | visible | wasm | agent.fuel_out | - | I18 I1 | comes with the fuel kill points | a step runs out of fuel
+F17 | visible | wasm | agent.fuel_out | - | I18 I1 | available | a step runs out of fuel
 F18 | transparent | wasm | wasm.interrupt | - | I33 I19 | comes with the live watchdog | a step is interrupted by \
 the epoch
-F19 | visible | wasm | wasm.grow_refused | - | I18 | comes with the limit scenarios | growing a memory is refused at \
+F19 | visible | wasm | wasm.grow_refused | - | I18 | available | growing a memory is refused at \
 the limit
 F20 | refused | wasm | module.malformed | - | I25 I30 I32 | comes with the module vectors | a module that is \
 malformed or invalid
@@ -81,35 +81,35 @@ F23 | visible | wasm | agent.bad_pointer | - | I17 I32 | available | a host call
 F24 | workload | wasm | wasm.nan | - | I1 I5 | comes with the float scenarios | NaN payloads and float order
 F25 | refused | wasm | module.bomb | - | I18 | comes with the module vectors | a module that is made to be slow to \
 compile
-F26 | transparent | shared memory | buffer.torn_read | - | I15 | comes with the live memory | a reader comes between \
+F26 | transparent | shared memory | buffer.torn_read | - | I15 | available | a reader comes between \
 two halves of a write
 F27 | transparent | shared memory | buffer.torn_write | worker.kill | I15 I19 | available | the writer of a shared \
 buffer dies in the middle
 F28 | transparent | shared memory | buffer.flip | - | I15 | available | bits of a published buffer change
-F29 | transparent | shared memory | lock.abandon | - | I14 I19 | comes with the live memory | the holder of a lock \
+F29 | transparent | shared memory | lock.abandon | - | I14 I19 | available | the holder of a lock \
 or lease dies with it
 F30 | transparent | shared memory | segment.truncate | - | I32 I19 | comes with the live memory | a segment is \
 truncated under its mapping
 F31 | transparent | shared memory | segment.full | - | I30 | comes with the live memory | no shared memory is left
 F32 | transparent | shared memory | segment.unlink | - | I21 I14 | comes with the live memory | a resource tracker \
 unlinks a live segment
-F33 | transparent | shared memory | buffer.stale_handle | - | I14 I16 | comes with the handle forger | a handle is \
+F33 | transparent | shared memory | buffer.stale_handle | - | I14 I16 | available | a handle is \
 used again after its generation has gone
-F34 | transparent | shared memory | buffer.second_writer | - | I14 | comes with the handle forger | a second writer \
+F34 | transparent | shared memory | buffer.second_writer | - | I14 | available | a second writer \
 with a forged lease
 F35 | transparent | messaging | frame.lose | - | I8 I34 | available | a frame is lost
 F36 | transparent | messaging | frame.duplicate | - | I8 I9 | available | a frame arrives twice
-F37 | transparent | messaging | frame.reorder | frame.delay | I9 I10 | available | frames overtake each other
+F37 | transparent | messaging | frame.reorder | - | I9 I10 | available | frames overtake each other
 F38 | transparent | messaging | frame.delay | - | I4 I12 | available | a frame is late
-F39 | transparent | messaging | link.clog | - | I19 | comes with the link wrapper | links are stopped one by one and \
+F39 | transparent | messaging | link.clog | - | I19 | available | links are stopped one by one and \
 released in another order
-F40 | transparent | messaging | link.partition | - | I8 I19 | comes with the link wrapper | links are cut, in one \
+F40 | transparent | messaging | link.partition | - | I8 I19 | available | links are cut, in one \
 direction or both
 F41 | transparent | messaging | frame.corrupt | - | I11 I30 | available | a frame with other bytes, short, or with a \
 wrong length
-F42 | transparent | messaging | pipe.errno | - | I11 I34 | comes with the live workers | EINTR, EAGAIN, EPIPE or a \
-short write on a pipe
-F43 | transparent | messaging | broker.slow_consumer | - | I18 I34 | comes with the live gateway | the broker dies, \
+F42 | transparent | messaging | pipe.errno | - | I11 I34 | available | EPIPE or a short write \
+on a pipe; EINTR and EAGAIN lie below the port and come with the live workers
+F43 | transparent | messaging | broker.slow_consumer | client.stall | I18 I34 | available | the broker dies, \
 or who reads from it stops
 F44 | transparent | inference/GPU | gpu.absent | - | I24 | available | there is no accelerator at the start
 F45 | transparent | inference/GPU | gpu.oom | - | I24 I23 | available | an accelerator has no memory left

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from faults.evidence import Performed, Rule, Trace, seen
+from faults.catalogue import kind_of
+from faults.evidence import Performed, Rule, Trace, lease_of, seen, sent_again
 from faults.injector import Step
+from faults.pipe_rules import PIPE_RULES
 from faults.plan import Fault, Plan
-from faults.wrappers.guests import POINTER_REASON, TRAP_REASON
+from faults.wrappers.guests import endings
 from faults.wrappers.models import CPU
 
 CLIENTS = -1  # the `worker` of a trace record about a client's frame
@@ -31,15 +33,12 @@ def effective(
         mine = performed[index]
         if not mine:
             verdicts[index] = False
-        elif fault.kind in _REASONS:
+        elif kind_of(fault.kind).class_ == "visible":
             step = (fault.number("tick"), fault.number("agent"))
-            verdicts[index] = journal_steps.get(step) == _REASONS[fault.kind]
+            verdicts[index] = journal_steps.get(step) in endings(fault)
         else:
             verdicts[index] = _RULES[fault.kind](fault, mine, trace)
     return verdicts
-
-
-_REASONS = {"agent.trap": TRAP_REASON, "agent.bad_pointer": POINTER_REASON}
 
 
 def _worker_killed(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
@@ -47,13 +46,13 @@ def _worker_killed(fault: Fault, mine: Sequence[Performed], trace: Trace) -> boo
 
 
 def _worker_stalled(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
-    lease = _lease(mine[0])
+    lease = lease_of(mine[0])
     lost = seen(trace, "lost", {**lease, "cause": "lease"}, mine[0].at)
     return bool(lost and seen(trace, "stale", lease, lost[0].at))
 
 
 def _frame_lost(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
-    return _client_again(fault, mine, trace) if _is_client(fault) else _sent_again(mine[0], trace)
+    return _client_again(fault, mine, trace) if _is_client(fault) else sent_again(mine[0], trace)
 
 
 def _frame_duplicated(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
@@ -64,7 +63,7 @@ def _frame_duplicated(fault: Fault, mine: Sequence[Performed], trace: Trace) -> 
         # Clients repeat by themselves what is not acknowledged, so only what is met at once is this copy.
         second = mine[0].at + int(mine[0].fields["for"])
         return bool(seen(trace, "stale", {"worker": CLIENTS}, second, second + MET_NS))
-    answers = [seen(trace, kind, _lease(mine[0]), mine[0].at) for kind in ("stale", "received")]
+    answers = [seen(trace, kind, lease_of(mine[0]), mine[0].at) for kind in ("stale", "received")]
     return bool(answers[0]) or len(answers[1]) > 1
 
 
@@ -73,7 +72,7 @@ def _frame_delayed(fault: Fault, mine: Sequence[Performed], trace: Trace) -> boo
     until = mine[0].at + int(mine[0].fields["for"])
     if _is_client(fault):
         return _client_again(fault, mine, trace, until)
-    return _sent_again(mine[0], trace, until) or bool(seen(trace, "stale", _lease(mine[0]), until))
+    return sent_again(mine[0], trace, until) or bool(seen(trace, "stale", lease_of(mine[0]), until))
 
 
 def _frame_corrupted(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
@@ -81,12 +80,23 @@ def _frame_corrupted(fault: Fault, mine: Sequence[Performed], trace: Trace) -> b
     about = mine[0].fields.get("worker", CLIENTS)
     if fault.get("direction") != "release" and seen(trace, "garbled", {"worker": about}, mine[0].at):
         return True
-    return _client_again(fault, mine, trace) if _is_client(fault) else _sent_again(mine[0], trace)
+    return _client_again(fault, mine, trace) if _is_client(fault) else sent_again(mine[0], trace)
 
 
 def _buffer_flipped(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
     version = {"buffer": fault.number("buffer"), "version": fault.number("version")}
     return bool(seen(trace, "repaired", version, mine[0].at) or seen(trace, "rewritten", version, mine[0].at))
+
+
+def _buffer_stuck(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
+    """It was repaired, and again when the repair had not lasted."""
+    version = {"buffer": fault.number("buffer"), "version": fault.number("version")}
+    repairs = [record for kind in ("repaired", "rewritten") for record in seen(trace, kind, version, mine[0].at)]
+    return len(repairs) > 1
+
+
+def _lock_abandoned(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
+    return bool(seen(trace, "lost", {**lease_of(mine[0]), "cause": "lease"}, mine[0].at))
 
 
 def _succeeded(trace: Trace, death: int) -> bool:
@@ -144,18 +154,8 @@ def _infer_lease(injection: Performed) -> dict[str, int | str]:
     return {"process": injection.fields["process"], "lease": injection.fields["lease"]}
 
 
-def _sent_again(first: Performed, trace: Trace, until: int | None = None) -> bool:
-    """Its lease was resent or lost. A resend in the same instant is the frame that was hit, not the answer to it."""
-    lease = _lease(first)
-    return bool(seen(trace, "resent", lease, first.at + 1, until) or seen(trace, "lost", lease, first.at, until))
-
-
 def _is_client(fault: Fault) -> bool:
     return fault.get("direction") in ("inputs", "release")
-
-
-def _lease(injection: Performed) -> dict[str, int | str]:
-    return {"worker": injection.fields["worker"], "lease": injection.fields["lease"]}
 
 
 def _client_again(fault: Fault, mine: Sequence[Performed], trace: Trace, until: int | None = None) -> bool:
@@ -166,6 +166,7 @@ def _client_again(fault: Fault, mine: Sequence[Performed], trace: Trace, until: 
 
 
 _RULES: dict[str, Rule] = {
+    **PIPE_RULES,
     "worker.kill": _worker_killed,
     "worker.stall": _worker_stalled,
     "frame.lose": _frame_lost,
@@ -173,6 +174,12 @@ _RULES: dict[str, Rule] = {
     "frame.delay": _frame_delayed,
     "frame.corrupt": _frame_corrupted,
     "buffer.flip": _buffer_flipped,
+    "buffer.zero": _buffer_flipped,
+    "buffer.stale_handle": _buffer_flipped,
+    "buffer.second_writer": _buffer_flipped,
+    "buffer.torn_read": _buffer_flipped,
+    "buffer.stuck": _buffer_stuck,
+    "lock.abandon": _lock_abandoned,
     "orchestrator.kill": _orchestrator_killed,
     "disk.lose": _disk_damaged,
     "disk.tear": _disk_damaged,

@@ -37,3 +37,13 @@ def seen(trace: Trace, kind: str, match: Mapping[str, int | str], since: int, un
         and (until is None or record.at <= until)
         and all(record.fields.get(name) == value for name, value in match.items())
     ]
+
+
+def lease_of(injection: Performed) -> dict[str, int | str]:
+    return {"worker": injection.fields["worker"], "lease": injection.fields["lease"]}
+
+
+def sent_again(first: Performed, trace: Trace, until: int | None = None) -> bool:
+    """Its lease was resent or lost. A resend in the same instant is the frame that was hit, not the answer to it."""
+    lease = lease_of(first)
+    return bool(seen(trace, "resent", lease, first.at + 1, until) or seen(trace, "lost", lease, first.at, until))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from faults.kind import AGENT, HOSTCALL, MS, OCCURRENCE, TICK, TOP, UNITS, FaultKind, Form, Key, Value
+from faults.memory_kinds import MEMORY_KINDS
+from faults.pipe_kinds import PIPE_KINDS
+from faults.wasm_kinds import WASM_KINDS
 
 __all__ = ["KINDS", "MS", "TOP", "UNITS", "FaultKind", "Form", "Key", "Value"]
 
@@ -57,6 +60,9 @@ def _frame(verb: str, rows: tuple[str, ...], title: str, counts: str, *params: K
 
 
 KINDS: tuple[FaultKind, ...] = (
+    *PIPE_KINDS,
+    *MEMORY_KINDS,
+    *WASM_KINDS,
     FaultKind(
         slug="orchestrator.kill",
         rows=("F01",),
@@ -174,7 +180,7 @@ KINDS: tuple[FaultKind, ...] = (
     ),
     _frame(
         "delay",
-        ("F37", "F38"),
+        ("F38",),
         "a frame is held back; frames behind it overtake",
         "it is sent again before it arrives, or arrives stale",
         Key(name="for", meaning="how long", unit="ns", low=1, high=60_000 * MS, default=30 * MS),

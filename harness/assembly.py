@@ -14,8 +14,10 @@ from faults.wrappers.accelerators import FaultyAccelerators
 from faults.wrappers.crash import Fuse, mortal
 from faults.wrappers.gateway import FaultyGateway
 from faults.wrappers.guests import FaultyGuests, VisibleFaults, WorkerSite
-from faults.wrappers.memory import BufferFlips, TornMemory
+from faults.wrappers.links import LinkedGateway, LinkedWorkers, Links
+from faults.wrappers.memory import TornMemory
 from faults.wrappers.models import DeviceSite, FaultyModels
+from faults.wrappers.slots import FaultySlots
 from faults.wrappers.workers import FaultyWorkers
 from harness.adapters.accelerators import Made, Meter, MeteredModels, SimAccelerators
 from harness.adapters.disk import SimDisk
@@ -113,7 +115,8 @@ def incarnate(world: World, disk: SimDisk, client: SimClient) -> Incarnation:
     """The ports of the next incarnation; the disk and the client are the same for all."""
     loop, history, injector = world.loop, world.history, world.injector
     incarnation = Incarnation()
-    memory = SimMemory()
+    capacities = tuple(buffer.capacity for buffer in world.scenario.config(world.plan.seed).buffers)
+    memory = FaultySlots(SimMemory(), injector, capacities)
 
     def later(delay_ns: int, action: Callable[[], None]) -> None:
         def act() -> None:
@@ -141,8 +144,10 @@ def incarnate(world: World, disk: SimDisk, client: SimClient) -> Incarnation:
         else:
             world.pools[-1].stray(arrivals)
 
-    faulty_workers = FaultyWorkers(workers, injector, later, BufferFlips(memory, injector))
-    faulty_gateway = FaultyGateway(client, injector, later)
+    links = Links(injector, later)
+    linked = LinkedGateway(client, links, lambda: max(incarnation.where()[0], 0))
+    faulty_workers = FaultyWorkers(LinkedWorkers(workers, links), injector, later, memory)
+    faulty_gateway = FaultyGateway(linked, injector, later)
     incarnation.fuse = Fuse(injector, incarnation.where, len(history.crashes))
     inner = Ports(
         LoopClock(loop),
@@ -154,7 +159,7 @@ def incarnate(world: World, disk: SimDisk, client: SimClient) -> Incarnation:
         _devices(world, incarnation, later, note) if world.scenario.config(world.plan.seed).models else None,
     )
     incarnation.ports = mortal(inner, incarnation.fuse)
-    incarnation.on_close(lambda: workers.orphan(strays), faulty_workers.close, faulty_gateway.close)
+    incarnation.on_close(lambda: workers.orphan(strays), links.close, faulty_workers.close, faulty_gateway.close)
     return incarnation
 
 
@@ -188,7 +193,7 @@ def _hazard(plan: Plan) -> Hazard:
     return Hazards(plan.seed) if faulty else never
 
 
-def _cores(world: World, memory: SimMemory) -> Callable[[int], WorkerCore]:
+def _cores(world: World, memory: FaultySlots) -> Callable[[int], WorkerCore]:
     """Makes a worker's core: the runtime's own, over observed and faulty ports."""
     loop, history, injector = world.loop, world.history, world.injector
     artifacts = ModuleArtifacts(world.scenario)
@@ -199,7 +204,7 @@ def _cores(world: World, memory: SimMemory) -> Callable[[int], WorkerCore]:
         site = WorkerSite(worker)
         faulty = FaultyGuests(guests, injector, site, visible)
         observed = ObservedGuests(faulty, worker, worker // 1_000_000, loop.now, history.guests)
-        shared = TornMemory(WorkerMemory(memory, worker, loop.now, history.stores), injector, site)
+        shared = TornMemory(WorkerMemory(memory, worker, loop.now, history.stores), injector, site, memory)
         return WorkerCore(worker, observed, shared, artifacts)
 
     return core_of

@@ -13,13 +13,14 @@ from runtime.journal import Block
 
 
 class StepEvent(NamedTuple):
-    """A step of the twin: host calls with an effect, and the bytes it stored into shared segments."""
+    """A step of the twin: host calls with an effect, bytes stored into shared segments, fuel used (-1: not known)."""
 
     tick: int
     agent: int
     kind: str
     calls: int
     stored: int
+    fuel: int = -1
 
 
 class RequestEvent(NamedTuple):
@@ -49,7 +50,7 @@ def events_of(twin: History) -> Events:
     for event in twin.guests:
         stored = sum(call.length for call in event.calls if call.op == "buffer")
         seen[event.tick, event.agent, event.kind] = StepEvent(
-            event.tick, event.agent, event.kind, len(event.calls), stored
+            event.tick, event.agent, event.kind, len(event.calls), stored, event.used
         )
     steps = tuple(seen[key] for key in sorted(seen))
     blocks = [line.block for line in journal.read(twin.journal).lines]

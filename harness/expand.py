@@ -16,6 +16,7 @@ from faults.plan import Fault, Plan
 from faults.profiles import Mix, everything, find
 from harness import aims
 from harness.events import Chooser, Events, Recipe, RequestEvent, StepEvent, at_step, events_of, step_of
+from harness.recipes import RECIPES, byte_classes
 from runtime.errors import Refused
 from runtime.physical import MS, Physical
 from scenarios.strategies import PICK_KINDS, Draft
@@ -64,7 +65,10 @@ def tear_copy(events: Events, chooser: Chooser, so_far: list[Fault]) -> Fault | 
     step = step_of(events.writing, chooser)
     if step is None:
         return None
-    return Fault(kind="worker.kill", at={**at_step(step), "byte": chooser.below(step.stored + 64)})
+    if chooser.below(2):
+        return Fault(kind="worker.kill", at={**at_step(step), "byte": chooser.below(step.stored + 64)})
+    classes = byte_classes(step.stored)
+    return Fault(kind="worker.kill", at={**at_step(step), "byte": classes[chooser.below(len(classes))]})
 
 
 def stall_worker(events: Events, chooser: Chooser, so_far: list[Fault]) -> Fault | None:
@@ -218,6 +222,7 @@ AIMS: dict[str, tuple[Recipe, ...]] = {
     "gpu.slow": (_batch("gpu.slow"),),
     "gpu.wrong": (_batch("gpu.wrong"),),
     "model.load_fail": (fail_load,),
+    **RECIPES,
 }
 
 STRESS = everything(find("stress"), "transparent", "visible")

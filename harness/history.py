@@ -44,6 +44,9 @@ class GuestEvent(Struct, frozen=True, gc=False):
     status: str
     calls: tuple[GuestCall, ...]
     fresh: bool  # the first crossing into this instance
+    granted: int = -1  # fuel; -1 in these three is: not on record
+    used: int = -1
+    memory: int = -1  # bytes of its linear memory afterwards
 
 
 class StoreEvent(NamedTuple):

@@ -12,7 +12,7 @@ from adapters_kit import immortal, nothing_armed
 from runtime_kit import ScriptedGuests, agent, config
 
 from faults.wrappers.gateway import FaultyGateway
-from faults.wrappers.memory import BufferFlips
+from faults.wrappers.slots import FaultySlots
 from faults.wrappers.workers import FaultyWorkers
 from harness.adapters.gateway import RESEND_NS, WINDOW, SimClient
 from harness.adapters.loop import Loop
@@ -62,7 +62,7 @@ def pipes(wrapper: str) -> Pipes:
     workers: Workers = SimWorkers(loop, Timing(), core_of, lambda: None, lambda kind, w: notes.append((kind, w)))
     if wrapper == "FaultyWorkers":
         injector = nothing_armed()
-        workers = FaultyWorkers(workers, injector, loop.later, BufferFlips(SimMemory(), injector))  # type: ignore[arg-type]
+        workers = FaultyWorkers(workers, injector, loop.later, FaultySlots(SimMemory(), injector))  # type: ignore[arg-type]
     elif wrapper == "MortalWorkers":
         workers = immortal(workers=workers).workers
     return Pipes(workers, loop, made, notes)

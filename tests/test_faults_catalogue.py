@@ -66,10 +66,10 @@ def test_every_form_of_every_kind_names_keys_that_exist() -> None:
     ("slug", "message"),
     [
         ("worker.kil", "unknown fault 'worker.kil'; did you mean worker.kill"),
-        ("nonsense", "unknown fault 'nonsense'; there is agent.bad_pointer"),
+        ("nonsense", "unknown fault 'nonsense'; there is agent.bad_pointer, agent.fuel_out"),
         ("model.flip", "fault model.flip (F54) is not available; it comes with the model cache"),
         ("gpu.flap", "gpu.flap (F52) is carried out by gpu.remove; write gpu.remove@tick:N"),
-        ("frame.reorder", "frame.reorder (F37) is carried out by frame.delay; write frame.delay@"),
+        ("broker.slow_consumer", "broker.slow_consumer (F43) is carried out by client.stall; write client.stall@"),
     ],
 )
 def test_an_unknown_or_unavailable_fault_is_refused_with_what_is_near(slug: str, message: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 from faults.effect import effective
 from faults.kinds import KINDS
 from faults.plan import Plan, parse_fault
+from faults.wrappers.guests import STEP_KINDS
 from runtime.telemetry import Record
 
 MS = 1_000_000
@@ -38,6 +39,8 @@ def judge(text: str, injections: list[Performed], trace: list[Record], journal: 
     return effective(plan, injections, trace, journal or {})[0]
 
 
+RELEASE = "direction:release,block:4"
+NOISE = "link.noise@tick:3,direction:work"
 BATCH: dict[str, Any] = {"process": 7, "lease": 2, "device": 1, "request": 9}
 GONE = said(30, "device_lost", process=7, device=1, cause="lease")
 LOST = said(30, "lost", cause="lease", **LEASE)
@@ -76,6 +79,30 @@ TAKEN = [
     ("gpu.slow@tick:3", [did(10, takes=90 * MS, **BATCH)], [GONE]),
     ("gpu.wrong@tick:3", [did(10, **BATCH)], [said(12, "infer_disagreed", request=9, device=1)]),
     ("model.load_fail@device:cpu", [did(10, **BATCH)], [said(11, "device_lost", process=7, device=0, cause="load")]),
+    (f"frame.reorder@{WORK}", [did(10, **LEASE), did(16, overtaken=1)], [RESENT]),
+    (f"frame.reorder@{DONE}", [did(10, **LEASE), did(20, overtaken=2)], [said(20, "stale", **LEASE)]),
+    (f"frame.reorder@{RELEASE}", [did(10, block=4), did(30, overtaken=2)], [said(20, "released", block=4)]),
+    (f"{NOISE},verb=lose", [did(10, verb="lose", **{"for": 0}, **LEASE)], [RESENT]),
+    (f"{NOISE},verb=duplicate", [did(10, verb="duplicate", **{"for": 0}, **LEASE)], [said(11, "stale", **LEASE)]),
+    (f"{NOISE},verb=delay", [did(10, verb="delay", **{"for": 6 * MS}, **LEASE)], [RESENT]),
+    (f"{NOISE},verb=corrupt", [did(10, verb="corrupt", **{"for": 0}, **LEASE)], [said(10, "garbled", worker=5)]),
+    ("link.noise@tick:3,direction:release", [did(10, verb="lose", block=4, **{"for": 0})],
+     [said(20, "released", block=4)]),
+    ("link.clog@tick:3", [did(10, **{"for": 9 * MS}), did(11, held=1, **LEASE)], [RESENT]),
+    ("link.clog@tick:3", [did(10, **{"for": 99 * MS}), did(11, held=1, **LEASE)], [LOST]),
+    ("link.clog@tick:3", [did(10, **{"for": 2 * MS}), did(11, held=1, **LEASE)], [STALE]),
+    ("link.partition@tick:3,agent:1", [did(10, **LEASE), did(10, cut=1, **LEASE)], [RESENT]),
+    ("link.partition@tick:3", [did(10, worker=-1), did(11, cut=1, block=4)], [said(20, "released", block=4)]),
+    ("link.partition@tick:3", [did(10, worker=-1), did(11, cut=1, worker=-1), did(20, again=1, n=4)], []),
+    ("client.stall@block:4", [did(10, **{"for": 30 * MS}), did(10, held=1, block=4)], [said(20, "released", block=4)]),
+    ("pipe.errno@tick:3,agent:1", [did(10, **LEASE)], [said(11, "lost", cause="exit", **LEASE)]),
+    ("lock.abandon@tick:3,agent:1", [did(10, **LEASE)], [LOST]),
+    *[
+        (f"{kind}@buffer:0,version:4", [did(10, buffer=0, version=4)], [said(11, "repaired", buffer=0, version=4)])
+        for kind in ("buffer.torn_read", "buffer.zero", "buffer.stale_handle", "buffer.second_writer")
+    ],
+    ("buffer.second_writer@buffer:0,version:4", [did(10)], [said(11, "rewritten", buffer=0, version=4)]),
+    ("buffer.stuck@buffer:0,version:4", [did(10)], [said(at, "repaired", buffer=0, version=4) for at in (11, 12)]),
 ]  # fmt: skip
 
 
@@ -144,6 +171,16 @@ def test_what_was_noticed_earlier_was_something_else(
         ("gpu.slow@tick:3", [did(10, takes=9 * MS, **BATCH)], [GONE]),
         ("gpu.wrong@tick:3", [did(10, **BATCH)], [said(12, "infer_disagreed", request=8, device=1)]),
         ("model.load_fail@device:cpu", [did(10, **BATCH)], [GONE]),
+        # Nothing overtook it; or it went on before anybody missed it.
+        (f"frame.reorder@{WORK}", [did(10, **LEASE), did(40, overtaken=0)], [RESENT]),
+        (f"frame.reorder@{WORK}", [did(10, **LEASE), did(12, overtaken=1)], [RESENT]),
+        (f"{NOISE},verb=delay", [did(10, verb="delay", **{"for": 2 * MS}, **LEASE)], [RESENT]),
+        ("link.clog@tick:3", [did(10, **{"for": 9 * MS})], [RESENT]),
+        ("link.clog@tick:3", [did(10, **{"for": 2 * MS}), did(11, held=1, **LEASE)], [RESENT]),
+        ("link.partition@tick:3,agent:1", [did(10, **LEASE)], [RESENT]),
+        ("client.stall@block:4", [did(10), did(10, held=1, block=4)], [said(20, "released", block=5)]),
+        ("lock.abandon@tick:3,agent:1", [did(10, **LEASE)], [said(11, "lost", cause="exit", **LEASE)]),
+        ("buffer.stuck@buffer:0,version:4", [did(10)], [said(11, "repaired", buffer=0, version=4)]),
     ],
 )
 def test_what_was_noticed_elsewhere_or_for_another_reason_does_not_count(
@@ -154,7 +191,15 @@ def test_what_was_noticed_elsewhere_or_for_another_reason_does_not_count(
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [("agent.trap@tick:3,agent:1,hostcall:2", "trap:injected"), ("agent.bad_pointer@tick:3,agent:1", "bad_pointer")],
+    [
+        ("agent.trap@tick:3,agent:1,hostcall:2", "trap:injected"),
+        ("agent.bad_pointer@tick:3,agent:1", "bad_pointer"),
+        ("wasm.trap@tick:3,agent:1,code=bad_signature", "trap:bad_signature"),
+        ("wasm.trap@tick:3,agent:1,code=out_of_fuel", "fuel"),
+        ("agent.fuel_out@tick:3,agent:1,fuel=17", "fuel"),
+        ("wasm.grow_refused@tick:3,agent:1", "agent_error:82"),
+        ("agent.misuse@tick:3,agent:1,what=flood", "agent_error:65"),
+    ],
 )
 def test_a_visible_fault_counts_when_the_journal_names_it_at_its_step(text: str, reason: str) -> None:
     assert judge(text, [did(10, tick=3, agent=1)], [], {(3, 1): reason})
@@ -169,5 +214,5 @@ def test_faults_are_judged_apart_and_every_kind_has_a_rule() -> None:
     injections = [Performed(10, 1, {"worker": 7})]
     trace = [Record(11, "lost", 1, 4, {"worker": 7, "lease": 1, "cause": "exit"})]
     assert effective(plan, injections, trace, {}) == {0: False, 1: True}
-    judged = {text.partition("@")[0] for text, _, _ in TAKEN} | {"agent.trap", "agent.bad_pointer"}
+    judged = {text.partition("@")[0] for text, _, _ in TAKEN} | set(STEP_KINDS)
     assert judged == {kind.slug for kind in KINDS}

@@ -6,7 +6,7 @@ import pytest
 from faults_kit import Log, Timers, ToyMemory, ToyWorkers, done, injector, work
 
 from faults.wrappers.frames import corrupted
-from faults.wrappers.memory import BufferFlips
+from faults.wrappers.slots import FaultySlots
 from faults.wrappers.workers import FaultyWorkers
 from runtime import buffers, frames
 from runtime.errors import FrameRefused
@@ -257,7 +257,7 @@ def test_flipped_bits_of_a_published_version_are_always_found_by_its_reader(data
     memory, view = published(data)
     assert buffers.read(memory, CAPACITY, view) == data
     inject, log = injector(f"buffer.flip@buffer:0,version:4,bit={bit}")
-    workers = FaultyWorkers(ToyWorkers(), inject, Timers().later, BufferFlips(memory, inject))
+    workers = FaultyWorkers(ToyWorkers(), inject, Timers().later, FaultySlots(memory, inject))
     workers.send(1, work(1, 1, (9, 2), views=(view,)))
     assert buffers.read(memory, CAPACITY, view) is None
     assert log == [(0, {"buffer": 0, "version": 4, "bit": bit, "bits": 1})]
@@ -266,7 +266,7 @@ def test_flipped_bits_of_a_published_version_are_always_found_by_its_reader(data
 def test_only_the_addressed_version_is_flipped_once_and_never_one_that_travels_in_the_frame() -> None:
     memory, view = published(b"data")
     inject, log = injector("buffer.flip@buffer:0,version:4,bits=9", "buffer.flip@buffer:0,version:5")
-    workers = FaultyWorkers(ToyWorkers(), inject, Timers().later, BufferFlips(memory, inject))
+    workers = FaultyWorkers(ToyWorkers(), inject, Timers().later, FaultySlots(memory, inject))
     carried = View(buffer=0, version=4, capacity=CAPACITY, length=4, crc=view.crc, data=b"data")
     workers.send(1, work(1, 1, (8, 2), views=(carried,)))
     assert buffers.read(memory, CAPACITY, view) == b"data"

@@ -12,7 +12,7 @@ from harness.expand import AIMS, Chooser, Events, RequestEvent, StepEvent, aimed
 from runtime.physical import Physical
 from scenarios.strategies import draft_from_seed
 
-STEPS = (StepEvent(3, 1, "step", 4, 0), StepEvent(5, 2, "step", 2, 512), StepEvent(7, 0, "step", 0, 0))
+STEPS = (StepEvent(3, 1, "step", 4, 0, 90), StepEvent(5, 2, "step", 2, 512, 70), StepEvent(7, 0, "step", 0, 0, 20))
 EVENTS = Events(
     steps=STEPS, calling=STEPS[:2], writing=STEPS[1:2], read=((0, 3),), blocks=9, ticks=(3, 5, 7),
     requests=(RequestEvent(5, 2, (3 << 32) + 1),),

@@ -1,4 +1,4 @@
-"""Module instances under fault: a worker that dies in mid-call, a step that traps, a host call with a bad pointer.
+"""Module instances under fault: a worker that dies in mid-call, a step that traps, misuses the host or lacks fuel.
 
 Guards redo after a loss (transparent) and containment (visible). The visible ones depend on the logical step alone, so
 they come out the same when the step is run again, replayed, or placed elsewhere; nothing counts how often they ran.
@@ -13,6 +13,8 @@ from msgspec import Struct
 from faults.deaths import WorkerDied
 from faults.injector import Fields, Injector
 from faults.plan import Fault
+from faults.wrappers import intruders
+from faults.wrappers.intruders import FUEL_REASON, Intruder
 from runtime.ports import Guest, Guests, GuestStep, StepArguments
 from runtime.state import AgentSpec
 
@@ -20,7 +22,14 @@ STOPPED = "stopped"  # the status of a step that was ended by `stop_at`
 TRAP_REASON = "trap:injected"
 POINTER_REASON = "bad_pointer"
 BAD_POINTER = 0xFFFFFFFC
-_IN_STEPS = ("worker.kill", "agent.trap", "agent.bad_pointer")
+STEP_KINDS = ("agent.trap", "agent.bad_pointer", *intruders.KINDS)  # visible ones, each with its endings
+_IN_STEPS = ("worker.kill", *STEP_KINDS)
+
+
+def endings(fault: Fault) -> tuple[str, ...]:
+    """The statuses that a step may have in the journal when a visible fault of these wrappers struck it."""
+    own = {"agent.trap": (TRAP_REASON,), "agent.bad_pointer": (POINTER_REASON,)}
+    return own.get(fault.kind) or intruders.endings(fault)
 
 
 class WorkerSite(Struct):
@@ -38,13 +47,16 @@ class VisibleFaults:
     def __init__(self, faults: Sequence[Fault]) -> None:
         self._traps: dict[tuple[int, int], list[tuple[int, int]]] = {}
         self._pointers: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        self._intruders: dict[tuple[int, int], tuple[int, Fault]] = {}
         # Where a copy may be torn, every step must be followed: the wrapper of the memory knows it from here alone.
         self._all = any("byte" in fault.at for fault in faults)
         self._agents = {fault.number("agent") for fault in faults if fault.kind in _IN_STEPS}
         for index, fault in enumerate(faults):
             table = {"agent.trap": self._traps, "agent.bad_pointer": self._pointers}.get(fault.kind)
+            step = (fault.number("tick"), fault.number("agent"))
+            if fault.kind in intruders.KINDS:
+                self._intruders.setdefault(step, (index, fault))  # one to a step: the first of the plan
             if table is not None:
-                step = (fault.number("tick"), fault.number("agent"))
                 table.setdefault(step, []).append((fault.number("hostcall"), index))
 
     def concerns(self, agent: int) -> bool:
@@ -54,7 +66,11 @@ class VisibleFaults:
     def at(self, tick: int, agent: int) -> bool:
         """Whether any visible fault addresses this step."""
         step = tick, agent
-        return step in self._traps or step in self._pointers
+        return step in self._traps or step in self._pointers or step in self._intruders
+
+    def intruder(self, arguments: StepArguments) -> tuple[int, Fault] | None:
+        """The fault that takes this step over, or its fuel."""
+        return self._intruders.get((arguments.tick, arguments.agent)) if arguments.kind == "step" else None
 
     def trap(self, arguments: StepArguments) -> tuple[int, int]:
         """(host call, fault) of the first trap of this step; (0, -1) for none."""
@@ -80,14 +96,24 @@ class FaultyGuests:
         guest = self._inner.instantiate(agent, spec, wasm)
         if not self._visible.concerns(agent):
             return guest
-        return FaultyGuest(guest, self._injector, self._site, self._visible)
+        intruder = Intruder(self._inner, agent, spec)
+        return FaultyGuest(guest, self._injector, self._site, self._visible, intruder)
 
 
 class FaultyGuest:
-    """One instance with faults."""
+    """One instance with faults; `_hostile` is the one that took its place for its last step."""
 
-    def __init__(self, inner: Guest, injector: Injector, site: WorkerSite, visible: VisibleFaults) -> None:
+    def __init__(
+        self,
+        inner: Guest,
+        injector: Injector,
+        site: WorkerSite,
+        visible: VisibleFaults,
+        intruder: Intruder | None = None,
+    ) -> None:
         self._inner, self._injector, self._site, self._visible = inner, injector, site, visible
+        self._intruder = intruder
+        self._hostile: Guest | None = None
 
     def run(self, arguments: StepArguments) -> GuestStep:
         site = self._site
@@ -99,7 +125,7 @@ class FaultyGuest:
         trapped_at, trap = self._visible.trap(arguments)
         stops = [stop for stop in (arguments.stop_at, killed_at, trapped_at) if stop]
         stop = min(stops, default=0)
-        step = self._inner.run(arguments._replace(stop_at=stop))
+        step = self._run(arguments._replace(stop_at=stop))
         if step.status == STOPPED and stop == killed_at:
             self._injector.fire(kill, self._fields(stop))
             raise WorkerDied(site.worker)
@@ -108,8 +134,34 @@ class FaultyGuest:
             return step._replace(status=TRAP_REASON)
         return self._bad_pointers(arguments, step)
 
+    def _run(self, arguments: StepArguments) -> GuestStep:
+        """The step by the agent's own module, or by what takes its place."""
+        taken = self._visible.intruder(arguments)
+        if taken is None or self._intruder is None:
+            return self._inner.run(arguments)
+        index, fault = taken
+        if fault.kind == "agent.fuel_out":
+            step = self._inner.run(arguments._replace(fuel=min(arguments.fuel, fault.number("fuel"))))
+            if step.status == FUEL_REASON:
+                self._injector.note(index, self._fields(0))
+            return step
+        forged = self._intruder.forged(fault)
+        if forged is not None:
+            step = self._inner.run(arguments)
+            if step.status == "ok":
+                step = step._replace(calls=[*step.calls, forged])
+                self._injector.note(index, self._fields(0))
+            return step
+        done = self._intruder.run(fault, arguments)
+        if done is None:
+            return self._inner.run(arguments)
+        step, self._hostile = done
+        if step.status != STOPPED:
+            self._injector.note(index, self._fields(0))
+        return step
+
     def memory(self) -> memoryview:
-        return self._inner.memory()
+        return (self._hostile or self._inner).memory()
 
     def globals(self) -> list[int]:
         return self._inner.globals()
@@ -119,6 +171,8 @@ class FaultyGuest:
 
     def close(self) -> None:
         self._inner.close()
+        if self._hostile is not None:
+            self._hostile.close()
 
     def _kill_of(self, arguments: StepArguments) -> tuple[int, int]:
         """(host call, fault) of the first death in this step; (0, -1) for none."""

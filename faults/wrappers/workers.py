@@ -6,72 +6,23 @@ frame, never by a worker's number; what is not addressed passes untouched and in
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Iterable
 from functools import partial
 
-import google_crc32c
-import msgspec
 from msgspec import Struct
 
 from faults.injector import Fields, Injector, Later, Step
 from faults.plan import Fault
 from faults.wrappers.frames import KINDS as FRAME_KINDS
 from faults.wrappers.frames import Delivery, applied
+from faults.wrappers.glances import DoneGlance, WorkGlance, glance
+from faults.wrappers.slots import VIEWED
 from runtime.errors import FrameRefused
 from runtime.frames import Done, Work, unpack
 from runtime.ports import Arrival, Workers
 from runtime.state import View
 
-_WATCHED = ("worker.kill", "worker.stall", "buffer.flip", *FRAME_KINDS)
-
-
-class _Record(Struct, array_like=True, gc=False):
-    agent: int
-    n: int
-    kind: str
-    tick: int
-
-
-class _Order(Struct, array_like=True, gc=False):
-    record: _Record
-
-
-class _Result(Struct, array_like=True, gc=False):
-    agent: int
-
-
-class WorkGlance(Struct, array_like=True, tag="work", gc=False):
-    """What faults are addressed by, of a Work: the rest of the frame is skipped, not built."""
-
-    incarnation: int
-    worker: int
-    lease: int
-    orders: tuple[_Order, ...]
-
-
-class DoneGlance(Struct, array_like=True, tag="done", gc=False):
-    """The same of a Done."""
-
-    incarnation: int
-    worker: int
-    lease: int
-    results: tuple[_Result, ...]
-
-
-_glances = msgspec.msgpack.Decoder(WorkGlance | DoneGlance)
-_HEAD = 8
-
-
-def glance(frame: bytes) -> object:
-    """The addresses in a frame between orchestrator and worker; None for what is not one, or does not verify."""
-    body = frame[_HEAD:]
-    if struct.unpack_from("<II", frame.ljust(_HEAD, b"\0")) != (len(body), google_crc32c.value(body)):
-        return None
-    try:
-        return _glances.decode(body)
-    except msgspec.MsgspecError:
-        return None
+_WATCHED = ("worker.kill", "worker.stall", *VIEWED, *FRAME_KINDS)
 
 
 class _Stall(Struct):
@@ -164,7 +115,7 @@ class FaultyWorkers:
         """The frame, or None when no armed fault can concern it or it does not verify."""
         if not self._stalled and not self._injector.is_armed_kind(*_WATCHED):
             return None
-        if self._injector.is_armed_kind("buffer.flip"):
+        if self._injector.is_armed_kind(*VIEWED):
             try:
                 return unpack(frame)
             except FrameRefused:

@@ -26,13 +26,13 @@ class ObservedGuest:
         try:
             step = self._run(arguments)
         except WorkerDied:
-            self._note(arguments, "died", ())
+            self._note(arguments, "died", (), -1, -1)
             raise
-        if not step.calls:
-            self._note(arguments, step.status, ())
-            return step
         memory = self._memory()
         size = len(memory)
+        if not step.calls:
+            self._note(arguments, step.status, (), step.fuel, size)
+            return step
         calls = [
             GuestCall(
                 op,
@@ -43,10 +43,12 @@ class ObservedGuest:
             )
             for op, target, pointer, length in step.calls
         ]
-        self._note(arguments, step.status, tuple(calls))
+        self._note(arguments, step.status, tuple(calls), step.fuel, size)
         return step
 
-    def _note(self, arguments: StepArguments, status: str, calls: tuple[GuestCall, ...]) -> None:
+    def _note(
+        self, arguments: StepArguments, status: str, calls: tuple[GuestCall, ...], used: int, memory: int
+    ) -> None:
         self._log.append(
             GuestEvent(
                 self._now(),
@@ -59,6 +61,9 @@ class ObservedGuest:
                 status,
                 calls,
                 self._fresh,
+                arguments.fuel,
+                used,
+                memory,
             )
         )
         self._fresh = False

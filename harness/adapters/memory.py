@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from harness.history import StoreEvent
 from runtime.errors import FailStop
+from runtime.ports import Memory
 
 
 class SimMemory:
@@ -30,7 +31,7 @@ class SimMemory:
 class WorkerMemory:
     """One worker's side: the same segments, and a record of each store."""
 
-    def __init__(self, shared: SimMemory, worker: int, now: Callable[[], int], log: list[StoreEvent]) -> None:
+    def __init__(self, shared: Memory, worker: int, now: Callable[[], int], log: list[StoreEvent]) -> None:
         self._shared, self._worker, self._now, self._log = shared, worker, now, log
 
     def reserve(self, segment: int, size: int) -> None:

@@ -11,6 +11,8 @@ from collections import Counter
 from itertools import zip_longest
 
 from faults.catalogue import kind_of
+from faults.plan import Fault
+from faults.wrappers.guests import STEP_KINDS, endings
 from harness.history import History, Injection
 from harness.oracles.flows import place
 from harness.oracles.judged import CUT_SHORT, Judged
@@ -20,9 +22,6 @@ from harness.oracles.supervision import supervised
 from harness.oracles.verdict import Unjudged
 from runtime.errors import Refused
 from runtime.telemetry import Record
-
-# What the journal must say of a step that such a fault has hit.
-DEFINED = {"agent.trap": "trap:injected", "agent.bad_pointer": "bad_pointer"}
 
 # Failures that the runtime finds in the calls of a module that itself ended well.
 _OF_CALLS = ("bad_pointer", "bad_length", "not_writer", "second_write")
@@ -143,21 +142,27 @@ def _crossings(run: Judged) -> list[str]:
     return found
 
 
+def _defined(fault: Fault) -> tuple[str, ...]:
+    """What the journal must say of a step that this fault has hit; empty where nothing is defined."""
+    return endings(fault) if class_of(fault.kind) == "visible" and fault.kind in STEP_KINDS else ()
+
+
 def _effect(run: Judged, injection: Injection) -> tuple[int, int, list[str]]:
     """(agent, tick, problem): whether the step that the fault hit ended as the fault's kind defines."""
     fault = run.history.plan.faults[injection.fault]
     agent = int(injection.fields.get("agent", fault.at.get("agent", -1)))
     tick = int(injection.fields.get("tick", fault.at.get("tick", -1)))
-    if fault.kind not in DEFINED or agent < 0 or tick < 0:
+    defined = _defined(fault)
+    if not defined or agent < 0 or tick < 0:
         raise Unjudged(f"the effect of fault {injection.fault} ({fault.kind}) has no definition or address")
     if (tick, agent) in _decreed(run):
         return agent, tick, []
     for step, _ in run.flows.taken:
         if step.tick == tick and step.agent == agent:
-            if step.status == DEFINED[fault.kind]:
+            if step.status in defined:
                 return agent, tick, []
             text = f"{place(step.at)}: {step.status}, fault {injection.fault} ({fault.kind}) defines "
-            return agent, tick, [text + DEFINED[fault.kind]]
+            return agent, tick, [text + " or ".join(defined)]
     return (
         agent,
         tick,
