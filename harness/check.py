@@ -161,7 +161,7 @@ class Checker:
         return found
 
     def check(self, plan: Plan, run: int = 0, deep: bool = False) -> Checked:
-        history = self._simulate(plan)
+        history = self.simulate(plan)
         read = self._reading(history.journal)
         bare = twin_plan(plan, read.decrees)
         known = self._clean(bare)
@@ -177,7 +177,7 @@ class Checker:
             known=known,
         )
         if deep:
-            judged.repeat = self._simulate(plan)
+            judged.repeat = self.simulate(plan)
             judged.others = self._others(plan)
             judged.devices = self._devices(plan, bare, history)
             judged.replays = tuple(restarts.from_snapshots(self.scenario, plan, bare, self.timing))
@@ -187,7 +187,7 @@ class Checker:
         row = _row(plan, judged, findings, effective, read, self._reading(twin.journal).digest, run)
         return Checked(plan, history, twin, findings, effective, row)
 
-    def _simulate(self, plan: Plan) -> History:
+    def simulate(self, plan: Plan) -> History:
         """A run that is given up once nothing that heals could still be under way: its end is then a finding."""
         held = sum(fault.number("for") for fault in plan.faults if fault.number("for") > 0)
         bound = liveness_bound(self.scenario, plan, self.timing)
@@ -195,7 +195,7 @@ class Checker:
 
     def _others(self, plan: Plan) -> dict[int, History]:
         counts = [n for n in OTHER_WORKERS if n != plan.physical.workers]
-        return {n: self._simulate(replace(plan, physical=replace(plan.physical, workers=n))) for n in counts}
+        return {n: self.simulate(replace(plan, physical=replace(plan.physical, workers=n))) for n in counts}
 
     def _devices(self, plan: Plan, bare: Plan, history: History) -> dict[str, History]:
         """The plan on the CPU alone; without its faults on both devices, and with the accelerator gone at a request."""

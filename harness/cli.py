@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import click
 
 from harness.builds import BuildRefused
-from harness.commands import bench, compare, demo, enumerate, prove, replay, run, show, state, stress
+from harness.commands import bench, compare, demo, enumerate, prove, replay, run, show, state, stress, why
 from harness.commands.common import Call
 from runtime.errors import EngineError
 
@@ -34,6 +34,7 @@ for _command in (
     stress.stress,
     run.run,
     replay.replay,
+    why.why,
     state.state,
     prove.prove,
     compare.compare,

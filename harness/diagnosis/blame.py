@@ -1,0 +1,175 @@
+"""The component to blame: votes of independent witnesses, each with its sentence, added up and ranked.
+
+Witnesses are the oracle that failed and what it says, the first record that differs and who writes such records, the
+necessary faults and who guards against them, the place of an exception or of a failed check, what the runtime itself
+believed at that moment, and the lines that only the failing run executes (spectrum-based fault localisation: Jones and
+Harrold 2005 for the idea; here the passing runs differ from the failing one by a single fault). Nothing here reads a
+build's sources, or knows what was planted in it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from faults.plan import Fault
+from harness.check import BROAD, COMPONENTS, Checked
+from harness.diagnosis.coverage import Line, Spectrum
+from harness.diagnosis.difference import Difference
+from harness.diagnosis.knowledge import CARRIERS, CHECKS, GUARDS, LAYERS, ORACLES, SAID, WRITERS, Shares
+from harness.history import History, Receipt
+from runtime import journal, watermark
+
+ORACLE, SENTENCE, WRITER, GUARD, CHECK, RAISED, BELIEF, SPECTRUM = 0.6, 1.0, 0.8, 0.6, 0.9, 1.5, 1.2, 0.9
+SHOWN_MAX = 8
+FEW = 15  # so many lines have half a vote: one or two may be chance, such as a batch of another size
+STOPPED = ("I19", "I34")  # what a run that was stopped cannot keep; they say nothing of why it was
+
+
+class Vote(NamedTuple):
+    """`weight` of one witness for a component, and why."""
+
+    component: str
+    weight: float
+    why: str
+
+
+class Suspect(Struct, frozen=True):
+    """One component (a module of the runtime), its share of all votes in thousandths, and what speaks against it."""
+
+    component: str
+    permille: int
+    because: tuple[str, ...]
+
+
+class Facts(NamedTuple):
+    """What the witnesses see. `only` are lines of the failing run that no passing one executes."""
+
+    checked: Checked
+    oracle: str
+    necessary: Sequence[Fault]
+    difference: Difference
+    failing: Spectrum
+    only: frozenset[Line]
+
+
+def suspects(facts: Facts) -> list[Suspect]:
+    """All components that anything speaks against, the most suspect first; equal ones by name."""
+    witnesses = (_oracle, _sentence, _writer, _guard, _check, _raised, _belief, _executed)
+    votes = [vote for witness in witnesses for vote in witness(facts) if vote.component not in CARRIERS]
+    total = sum(vote.weight for vote in votes)
+    sums: dict[str, float] = {}
+    for vote in votes:
+        sums[vote.component] = sums.get(vote.component, 0.0) + vote.weight
+    ranked = sorted(sums, key=lambda name: (-sums[name], name))
+    return [Suspect(name, round(1000 * sums[name] / total), _because(votes, name)) for name in ranked[:SHOWN_MAX]]
+
+
+def _because(votes: list[Vote], component: str) -> tuple[str, ...]:
+    mine = sorted((vote for vote in votes if vote.component == component), key=lambda vote: -vote.weight)
+    return tuple(dict.fromkeys(vote.why for vote in mine))
+
+
+def _votes(shares: Shares, weight: float, why: str) -> Iterator[Vote]:
+    for component, share in shares.items():
+        yield Vote(component, share * weight, why)
+
+
+def _oracle(facts: Facts) -> Iterator[Vote]:
+    """The guarantee that is broken; where several are, each has its part, and broad ones none."""
+    stopped = STOPPED if facts.checked.history.failure else ()
+    failed = [name for name in facts.checked.failed if name not in BROAD + stopped] or [facts.oracle]
+    for name in failed:
+        part = 0.6 if name == facts.oracle else 0.4 / max(1, len(failed) - 1)
+        shares = ORACLES.get(name) or {COMPONENTS.get(name, "orchestrator"): 0.5}
+        yield from _votes(shares, ORACLE * (1.0 if len(failed) == 1 else part), f"{name} failed, which it keeps")
+
+
+def _sentence(facts: Facts) -> Iterator[Vote]:
+    """What the oracles say beyond their names; each pattern counts once."""
+    for said in SAID:
+        evidence = facts.checked.findings[said.oracle].evidence if said.oracle in facts.checked.failed else ()
+        line = next((line for line in evidence if said.pattern.search(line)), "")
+        if line:
+            yield from _votes(said.shares, SENTENCE, f"{said.oracle}: {line}")
+
+
+def _writer(facts: Facts) -> Iterator[Vote]:
+    """Who writes what is different. Only the journal's records name their writer."""
+    difference = facts.difference
+    if difference.where != "journal":
+        return
+    for field in difference.fields:
+        field = field.split("_")[0]  # refused_task is one of the refusals
+        shares = WRITERS.get((difference.section, field)) or WRITERS.get((difference.section, ""))
+        if shares:
+            why = f"it has a part in {field} of {difference.place}"
+            yield from _votes(shares, WRITER / len(difference.fields), why)
+
+
+def _guard(facts: Facts) -> Iterator[Vote]:
+    """Who stands between the necessary faults and the journal."""
+    kinds = Counter(fault.kind for fault in facts.necessary)
+    for kind in sorted(kinds):
+        shares = GUARDS.get(kind) or LAYERS.get(kind.split(".")[0], {})
+        yield from _votes(shares, GUARD / len(kinds), f"{kind} is necessary, which it guards against")
+
+
+def _check(facts: Facts) -> Iterator[Vote]:
+    failure = facts.checked.history.failure
+    if failure:
+        yield from _votes(CHECKS.get(failure, {}), CHECK, f"check '{failure}' stopped the run: it compares its work")
+
+
+def _raised(facts: Facts) -> Iterator[Vote]:
+    """An exception that nobody meant: the innermost frame of the runtime."""
+    history, raised = facts.checked.history, facts.failing.raised
+    if history.failure == "exception" and raised is not None:
+        yield Vote(raised[0], RAISED, f"{history.failure_detail} arose in it, at line {raised[1]}")
+
+
+def _belief(facts: Facts) -> Iterator[Vote]:
+    """What left too early: had the runtime itself taken the block for durable, or not?
+
+    Its `durable` records say what its durability believed, the adapter's watermark what was true. If it believed more
+    than was true, it was told wrong; if it released beyond its own belief, the release was not asked for.
+    """
+    history = facts.checked.history
+    early = _first_early(history) if "I28" in facts.checked.failed else None
+    if early is None:
+        return
+    before = [record for record in history.trace if record.at <= early.at]
+    incarnation = before[-1].incarnation if before else 0
+    said = [r for r in before if r.kind == "durable" and r.incarnation == incarnation]
+    started = [r for r in before if r.kind == "started" and r.incarnation == incarnation]
+    told = max((int(r.fields["block"]) for r in said), default=0)
+    taken = max((int(r.fields["block"]) for r in started), default=0)
+    if taken >= early.block:
+        yield Vote("boot", BELIEF, f"block {early.block} was taken over as durable at the start, and was not")
+    elif told >= early.block:
+        yield Vote("durability", BELIEF, f"block {early.block} was reported durable before it was")
+    else:
+        yield Vote("orchestrator", BELIEF, f"block {early.block} was released, durable was {max(told, taken)}")
+
+
+def _first_early(history: History) -> Receipt | None:
+    """The first receipt of a block that the disk did not hold: its bytes, or its number in the synced watermark."""
+    ends = {line.number: line.end for line in journal.read(history.journal).lines}
+    for receipt in history.receipts:
+        mark = watermark.newest(receipt.watermark)
+        if mark is None or mark.block < receipt.block or receipt.durable_bytes < ends.get(receipt.block, 0):
+            return receipt
+    return None
+
+
+def _executed(facts: Facts) -> Iterator[Vote]:
+    """Lines that only the failing run executes, by module; what carries does not count."""
+    counts = Counter(module for module, _ in facts.only if module not in CARRIERS)
+    total = sum(counts.values()) + FEW
+    for module in sorted(counts):
+        plural = "line" if counts[module] == 1 else "lines"
+        why = f"{counts[module]} {plural} of it run only when it fails"
+        yield Vote(module, SPECTRUM * counts[module] / total, why)
