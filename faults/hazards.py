@@ -17,11 +17,15 @@ ACTIVE_IN = FIRES_IN = 4
 
 
 class Hazards:
-    """The `Hazard` port of one run."""
+    """The `Hazard` port of one run; `taken` counts how often each site made its rare choice."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, taken: dict[str, int] | None = None) -> None:
         self._seed = seed
+        self._taken = {} if taken is None else taken
         self._active = {name: draw(seed, "hazard active", name) % ACTIVE_IN == 0 for name in sorted(SITES)}
 
     def __call__(self, name: str, *key: int) -> bool:
-        return self._active[name] and draw(self._seed, "hazard fires", name, *key) % FIRES_IN == 0
+        if not self._active[name] or draw(self._seed, "hazard fires", name, *key) % FIRES_IN:
+            return False
+        self._taken[name] = self._taken.get(name, 0) + 1
+        return True

@@ -155,7 +155,7 @@ def incarnate(world: World, disk: SimDisk, client: SimClient) -> Incarnation:
         memory,
         disk,
         faulty_gateway,
-        _hazard(world.plan),
+        _hazard(world),
         _devices(world, incarnation, later, note) if world.scenario.config(world.plan.seed).models else None,
     )
     incarnation.ports = mortal(inner, incarnation.fuse)
@@ -187,10 +187,10 @@ def _devices(world: World, incarnation: Incarnation, later: Later, note: Callabl
     return wrapped
 
 
-def _hazard(plan: Plan) -> Hazard:
+def _hazard(world: World) -> Hazard:
     """Hazards belong to the faults: a plan without transparent ones runs without them."""
-    faulty = any(kind_of(fault.kind).class_ == "transparent" for fault in plan.faults)
-    return Hazards(plan.seed) if faulty else never
+    faulty = any(kind_of(fault.kind).class_ == "transparent" for fault in world.plan.faults)
+    return Hazards(world.plan.seed, world.history.hazards) if faulty else never
 
 
 def _cores(world: World, memory: FaultySlots) -> Callable[[int], WorkerCore]:

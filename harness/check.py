@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from faults import effect
 from faults.catalogue import kind_of
 from faults.plan import Fault, Plan, plan_to_json
-from harness import restarts
+from harness import restarts, sometimes
 from harness.adapters.workers import Timing
 from harness.bounds import liveness_bound
 from harness.history import History
@@ -185,6 +185,7 @@ class Checker:
         known.forget()
         effective = effect.effective(plan, history.injections, history.trace, read.statuses)
         row = _row(plan, judged, findings, effective, read, self._reading(twin.journal).digest, run)
+        row = replace(row, reached=sometimes.reached(sometimes.Seen(history, read.blocks, effective)))
         return Checked(plan, history, twin, findings, effective, row)
 
     def simulate(self, plan: Plan) -> History:

@@ -133,6 +133,7 @@ class History(Struct):
     receipts: list[Receipt] = []
     crashes: list[Crash] = []
     injections: list[Injection] = []
+    hazards: dict[str, int] = {}  # how often each site took its rare choice
     files: dict[str, bytes] = {}  # the disk at the end
     final_state: bytes = b""
     virtual_ns: int = 0

@@ -4,8 +4,8 @@ Way in: `frames.RunRow` (one run) and `frames.Meta` (what they have in common); 
 it back as a pandas frame, `tables.show` prints. Nothing here knows how runs are driven.
 """
 
-from reports.frames import Meta, NotTested, RunRow
+from reports.frames import Meta, NotTested, RunRow, Sometimes
 from reports.store import Results, load, write
 from reports.summary import Counts, count, verdict
 
-__all__ = ["Counts", "Meta", "NotTested", "Results", "RunRow", "count", "load", "verdict", "write"]
+__all__ = ["Counts", "Meta", "NotTested", "Results", "RunRow", "Sometimes", "count", "load", "verdict", "write"]

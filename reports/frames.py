@@ -27,6 +27,7 @@ class RunRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     `recoveries_ns` holds one time per interrupted tick, from the fault to that tick's commit. `bound_ns` is the
     liveness bound of the run, `margin_ns` what the longest recovery left of it (negative when it was exceeded).
+    `reached` names the `sometimes` properties that held.
     `case` is the folder of the case, "" without one; `replay` the command line that runs it again. `component` names
     the part of the runtime that the evidence points at, `detail` the first failing oracle's evidence in one line.
     """
@@ -43,6 +44,7 @@ class RunRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     faults_fired: dict[str, Natural] = {}
     steps_redone: Natural = 0
     workers_lost: Natural = 0
+    reached: tuple[str, ...] = ()
     recoveries_ns: tuple[Natural, ...] = ()
     margin_ns: int = 0
     bound_ns: Natural = 0
@@ -60,6 +62,13 @@ class RunRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     detail: str = ""
 
 
+class Sometimes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A state that some run of the campaign should have reached: its name, and what it is in one sentence."""
+
+    name: str
+    sentence: str
+
+
 class NotTested(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Something that the campaign could not have found: a row of the catalogue, an oracle, a condition; and why."""
 
@@ -73,7 +82,8 @@ class Meta(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `random` says that the workloads, (scenario, seed), were drawn independently, so that a bound on the share of them
     that fails means something.
     `dirty` is None when it is not known whether the build's folder differs from `commit`. `meanings` say in a line what
-    an oracle compares, by its id; `assumptions` are what the figures rest on, a sentence each.
+    an oracle compares, by its id; `sometimes` are the states that could have been reached; `assumptions` are what the
+    figures rest on, a sentence each.
     """
 
     title: str = "Stress report"
@@ -89,6 +99,7 @@ class Meta(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     fault_kinds: tuple[str, ...] = ()
     oracles: tuple[str, ...] = ()
     meanings: dict[str, str] = {}
+    sometimes: tuple[Sometimes, ...] = ()
     assumptions: tuple[str, ...] = ()
     not_tested: tuple[NotTested, ...] = ()
 

@@ -82,6 +82,8 @@ def _view(rows: Sequence[RunRow], meta: Meta) -> dict[str, Any]:
         "fired": sum(line.fired for line in faults),
         "scale": max([1, *(line.planned for line in faults), *(line.fired for line in faults)]),
         "oracles": oracles,
+        "sometimes": summary.sometimes(rows, meta),
+        "never": summary.never_reached(rows, meta) if rows else (),
         "recovery": spread(summary.recoveries(rows)),
         "closest": summary.closest_calls(rows),
         "rate": _rate(summary.trials(rows), meta),

@@ -68,6 +68,14 @@ def render(rows: Sequence[RunRow], meta: Meta) -> str:
             parts.append(_code(group.rows[0].replay))
         if len(groups) > GROUPS_MAX:
             parts.append(f"{plural(len(groups) - GROUPS_MAX, 'more group')} in results.csv.\n")
+    if meta.sometimes:
+        missing = summary.never_reached(rows, meta)
+        total = len(meta.sometimes)
+        parts += ["## Sometimes\n", f"{total - len(missing)} of {total} states were reached.\n"]
+        if missing:
+            parts.append(
+                "\n".join(f"- never reached: {_text(line.name)} ({_text(line.sentence)})" for line in missing) + "\n"
+            )
     kinds = summary.faults(rows, meta)
     if kinds:
         lines = [[_text(line.kind), number(line.planned), number(line.fired), number(line.runs)] for line in kinds]

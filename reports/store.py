@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RUN_FILE, TABLE_FILE = "run.json", "results.parquet"
-_LISTS = ("failed_oracles", "unknown_oracles", "judged", "recoveries_ns")
+_LISTS = ("failed_oracles", "unknown_oracles", "judged", "reached", "recoveries_ns")
 _MAPS = ("faults_planned", "faults_fired")
 _INTEGERS = (
     *("run", "workers", "steps_redone", "workers_lost", "margin_ns", "bound_ns"),

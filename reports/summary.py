@@ -59,6 +59,15 @@ class ScenarioLine(NamedTuple):
     rows: tuple[RunRow, ...]
 
 
+class SometimesLine(NamedTuple):
+    """A property, in how many runs it held, and the first of them (scenario, run); None for none."""
+
+    name: str
+    sentence: str
+    runs: int
+    first: RunRow | None
+
+
 class Group(NamedTuple):
     """Failures with the same fingerprint, in order of run."""
 
@@ -184,6 +193,23 @@ def oracles(rows: Sequence[RunRow], meta: Meta) -> tuple[OracleLine, ...]:
     unknown = Counter(name for row in rows for name in row.unknown_oracles)
     names = sorted({*meta.oracles, *judged, *failed, *unknown}, key=_number_last)
     return tuple(OracleLine(name, judged[name], failed[name], unknown[name]) for name in names)
+
+
+def sometimes(rows: Sequence[RunRow], meta: Meta) -> tuple[SometimesLine, ...]:
+    """One line per property that could be reached, those that never were included."""
+    holding: dict[str, list[RunRow]] = {one.name: [] for one in meta.sometimes}
+    for row in rows:
+        for name in row.reached:
+            if name in holding:
+                holding[name].append(row)
+    return tuple(
+        SometimesLine(one.name, one.sentence, len(mine := holding[one.name]), mine[0] if mine else None)
+        for one in meta.sometimes
+    )
+
+
+def never_reached(rows: Sequence[RunRow], meta: Meta) -> tuple[SometimesLine, ...]:
+    return tuple(line for line in sometimes(rows, meta) if not line.runs)
 
 
 def groups(rows: Sequence[RunRow]) -> tuple[Group, ...]:

@@ -22,6 +22,7 @@ from reports.summary import Counts, Group, ScenarioLine
 from reports.words import COMMAND_MAX, milliseconds, number, plain, plural
 
 GROUPS_MAX = 10
+NEVER_MAX = 12
 _COLOURS = {"PASSED": "bold green", "FAILED": "bold red", "INCONCLUSIVE": "bold yellow", "NOTHING RAN": "bold yellow"}
 
 
@@ -49,6 +50,8 @@ def print_to(console: Console, rows: Sequence[RunRow], meta: Meta) -> None:
         console.print(Text(f"{plural(len(found) - GROUPS_MAX, 'more group')} of failures in the report"))
     counts = summary.count(rows)
     word = summary.verdict(counts)
+    if rows and meta.sometimes:
+        _sometimes(console, rows, meta)
     if rows:
         console.print(Text(f"evidence: {meta.evidence}"))
     console.print(Text.assemble((word, _COLOURS[word]), f"  {_verdicts(counts)}", f"  profile {plain(meta.profile)}"))
@@ -106,6 +109,16 @@ def _faults(console: Console, counts: Counts) -> None:
         planned = Text(number(counts.faults_planned.get(kind, 0)))
         table.add_row(Text(plain(kind, 60)), planned, Text(number(fired), style=style))
     console.print(Padding(table, (0, 0, 0, 2)))
+
+
+def _sometimes(console: Console, rows: Sequence[RunRow], meta: Meta) -> None:
+    missing = summary.never_reached(rows, meta)
+    total = len(meta.sometimes)
+    console.print(Text(f"sometimes: {total - len(missing)} of {total} states were reached"))
+    for line in missing[:NEVER_MAX]:
+        console.print(Text(f"  never reached: {plain(line.name, 60)} ({plain(line.sentence, 200)})", style="yellow"))
+    if len(missing) > NEVER_MAX:
+        console.print(Text(f"  and {plural(len(missing) - NEVER_MAX, 'more state')}, in the report"))
 
 
 def _group(console: Console, group: Group) -> None:

@@ -24,6 +24,8 @@ RUN_KEYS = {
     "oracles",
 }
 STRESS_KEYS = {
+    "sometimes",
+    "never_reached",
     "profile",
     "runs",
     "passed",

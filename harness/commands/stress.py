@@ -12,11 +12,12 @@ from typing import NamedTuple
 
 import click
 import msgspec
+from click.core import ParameterSource
 
 from faults import catalogue_rows
 from faults.plan import Plan, plan_from_json
 from faults.profiles import Profile, find
-from harness import builds, cases
+from harness import builds, cases, sometimes
 from harness.campaign import Campaign, Ended, Task, tasks_of
 from harness.check import DEEP, Checked, Checker
 from harness.commands.common import (
@@ -36,12 +37,13 @@ from harness.fingerprint import primary
 from harness.oracles import ORACLES
 from harness.runner import DEFAULT_PROFILE, SHARED
 from harness.shrinking import RUNS_MAX, Shrinker
-from reports import Meta, NotTested, RunRow, count, verdict, write
+from reports import Meta, NotTested, RunRow, Sometimes, count, summary, verdict, write
 from reports.tables import show
 from runtime.errors import Refused
 from scenarios import SCENARIOS, get
 
 RUNS = 800
+UNTIL_RUNS = 5000  # of a campaign that ends when all states were reached
 CASES_MAX = 5
 EXIT = {"PASSED": 0, "FAILED": 1, "INCONCLUSIVE": 12, "NOTHING RAN": 5}
 LIBRARIES = ("wasmtime", "simpy", "hypothesis", "msgspec", "pandas")
@@ -61,6 +63,7 @@ class Shrinking(NamedTuple):
         "wasm-engine stress ledger --runs 1000 --seed 7 --jobs 4",
         "wasm-engine stress ledger --seed 7 --only 23",
         "wasm-engine stress --profile field",
+        "wasm-engine stress --until-covered",
         "wasm-engine stress --profile my-rack.toml --runs 200",
         "wasm-engine stress --build ../other-checkout --json",
     ),
@@ -68,6 +71,11 @@ class Shrinking(NamedTuple):
 @click.argument("names", nargs=-1, metavar="[SCENARIO]...")
 @click.option(
     "--runs", type=click.IntRange(0, 10_000_000), metavar="N", default=RUNS, show_default=True, help="Runs in all."
+)
+@click.option(
+    "--until-covered",
+    is_flag=True,
+    help=f"Run until every reachable `sometimes` state was reached, at most --runs ({UNTIL_RUNS} unless given).",
 )
 @click.option(
     "--only",
@@ -114,6 +122,7 @@ class Shrinking(NamedTuple):
 def stress(
     names: tuple[str, ...],
     runs: int,
+    until_covered: bool,
     only: int | None,
     profile_name: str,
     seed: int,
@@ -137,19 +146,22 @@ def stress(
     if prefer and prefer not in ORACLES:
         raise Refused(f"unknown oracle {prefer!r}", "--prefer", f"there is {', '.join(ORACLES)}")
     profile = find(profile_name)
+    wanted = sometimes.reachable(chosen, profile)
+    if until_covered and click.get_current_context().get_parameter_source("runs") is ParameterSource.DEFAULT:
+        runs = UNTIL_RUNS
     sent = "" if profile == find(DEFAULT_PROFILE) else profile.model_dump_json()
     tasks = tasks_of(chosen, runs, seed, workers, sent)
     if only is not None:
         tasks = [Task(name, seed, (only,), workers, profile=sent) for name in chosen]
-    meta = _meta(chosen, profile)
+    meta = _meta(chosen, profile, wanted)
     with fresh(Path(store), "stress") as folder:
-        ended = _run(tasks, jobs)
+        ended = _run(tasks, jobs, wanted if until_covered else ())
         if any(one.plan for one in ended):  # shrinking runs the build here, which may be the end of this interpreter
             write([one.row for one in ended], meta, folder)
         rows = _with_cases(ended, folder, Shrinking(shrink_runs, prefer), seed, profile_name)
         write(rows, meta, folder)
     counts = count(rows)
-    word = verdict(counts)
+    word, never = verdict(counts), summary.never_reached(rows, meta)
     report = folder / "report.html"
     if as_json:
         print_json(
@@ -162,26 +174,40 @@ def stress(
                 "idle": counts.idle,
                 "faults_fired": counts.faults_fired,
                 "oracles_judged": counts.oracles_judged,
+                "sometimes": {line.name: line.runs for line in summary.sometimes(rows, meta)},
+                "never_reached": [line.name for line in never],
                 "cases": sorted({row.case for row in rows if row.case}),
                 "report": str(report),
             }
         )
     else:
         show(rows, meta)
+        if until_covered:
+            print(_covered(len(wanted), len(never), counts.runs))
         print(f"report: {report}")
-    return EXIT[word]
+    return EXIT["INCONCLUSIVE"] if until_covered and never and word == "PASSED" else EXIT[word]
 
 
-def _run(tasks: list[Task], jobs: int) -> list[Ended]:
+def _covered(wanted: int, missing: int, runs: int) -> str:
+    if missing:
+        return f"not covered: {missing} of {wanted} states were not reached in {runs} runs"
+    return f"covered: all {wanted} states were reached in {runs} runs"
+
+
+def _run(tasks: list[Task], jobs: int, until: tuple[str, ...] = ()) -> list[Ended]:
+    """All tasks, or as many runs as it takes until each of these properties has held."""
     total = sum(len(task.runs) for task in tasks)
     ended: list[Ended] = []
+    missing = dict.fromkeys(until)
     with progress("runs", total) as step:
 
         def on_end(one: Ended) -> bool:
             ended.append(one)
             failed = sum(e.row.verdict == "FAIL" for e in ended)
-            step(f"{failed} failed")
-            return False
+            for name in one.row.reached:
+                missing.pop(name, None)
+            step(f"{failed} failed" + (f", {len(missing)} states to reach" if until else ""))
+            return bool(until) and not missing
 
         Campaign(jobs, on_end).run(tasks)
     return sorted(ended, key=lambda e: (e.row.scenario, e.row.run))
@@ -228,7 +254,7 @@ def _case(plan: Plan, row: RunRow, folder: Path, shrinking: Shrinking) -> Path:
     return cases.write(check(plan), scenario, folder / "cases")
 
 
-def _meta(names: list[str], profile: Profile) -> Meta:
+def _meta(names: list[str], profile: Profile, wanted: tuple[str, ...]) -> Meta:
     build = builds.current()
     commit, dirty = commit_of(Path(build) if build else builds.ROOT)
     missing = [
@@ -253,6 +279,7 @@ def _meta(names: list[str], profile: Profile) -> Meta:
         fault_kinds=tuple(kind.slug for kind, weight in profile.kinds() if weight),
         oracles=tuple(ORACLES),
         assumptions=_assumptions(profile),
+        sometimes=tuple(Sometimes(name=n, sentence=sometimes.PROPERTIES[n].sentence) for n in wanted),
         meanings={oracle.id: f"{oracle.name}: {oracle.records}" for oracle in ORACLES.values()},
         not_tested=tuple(missing),
     )
