@@ -9,9 +9,10 @@ from collections import Counter
 from collections.abc import Iterable
 
 from faults.injector import Step
-from faults.kinds import SILENT_ENDS
+from faults.kinds import SILENT_ENDS, TOP
 from faults.pipe_kinds import NOISY_STEP_MAX
 from faults.plan import Fault, Plan, canonical
+from faults.worker_budget import anywhere, check_endings, taken_of
 from runtime.errors import Refused
 from runtime.physical import Physical
 
@@ -23,6 +24,7 @@ SILENT_DEVICES_MAX = 6
 CPU_LOADS_MAX = 8
 CLIENT_STALLS_MAX = 4
 NO_AGENT = -1
+ANY_TICK = TOP  # later than what any fault names
 _OF_LINKS = ("link.noise", "link.clog", "link.partition")
 _UNANSWERED = ("frame.lose", "frame.corrupt", "frame.delay", "frame.reorder")
 _ALTERED = (
@@ -41,9 +43,11 @@ def check(plan: Plan) -> None:
     - Physical options out of bounds: a pool without workers, a time that is not positive.
     - One step may lose one worker less than `lost_workers_max`: with one more it is ended by decree, which only
       physical evidence can give. Kills and stalls cost a worker each; frames lost, altered or held back cost one as
-      often as all sends within a lease go unanswered.
+      often as all sends within a lease go unanswered; loops may cost any step some (`faults.worker_budget`).
       A link that is clogged or cut costs each step on it a worker; noise hits a bounded number of a step's frames.
     - The client may be stalled or cut off `CLIENT_STALLS_MAX` times: each costs what it lasts.
+    - Steps that nobody can finish are few, and nothing else strikes them: they end by decree.
+    - A worker may compute wrong only where every step runs a second time; else nothing could tell.
     - Orchestrator kills are bounded: each costs a recovery, and the liveness bound counts them.
     - A client's frame may be hit `SAME_FRAME_MAX` times: each costs one round of resending.
     - A crash leaves one disk: two disk faults of one crash contradict each other.
@@ -57,6 +61,7 @@ def check(plan: Plan) -> None:
     faults = [canonical(fault) for fault in plan.faults]
     _check_physical(plan.physical)
     _check_workers(faults, plan.physical)
+    check_endings(faults, plan.physical)
     kills = sum(fault.kind == "orchestrator.kill" for fault in faults)
     if kills > ORCHESTRATOR_KILLS_MAX:
         raise Refused(f"{kills} kills of the orchestrator", "fault budget", f"at most {ORCHESTRATOR_KILLS_MAX}")
@@ -125,7 +130,7 @@ def _check_workers(faults: list[Fault], physical: Physical) -> None:
     unanswered: Counter[Step] = Counter()
     for fault in faults:
         step = (fault.number("tick"), fault.number("agent"))
-        if fault.kind in ("worker.kill", "worker.stall", "pipe.errno", "lock.abandon"):
+        if taken_of(fault):
             taken[step] += 1
         elif fault.kind in _UNANSWERED and fault.get("direction") in ("work", "done"):
             # A frame held back longer than the first lease is worth a worker by itself.
@@ -134,11 +139,15 @@ def _check_workers(faults: list[Fault], physical: Physical) -> None:
     links = [fault for fault in faults if fault.kind in _OF_LINKS]
     ticks = {tick for fault in links for tick in _ticks_of(fault)}
     steps = set(taken) | set(unanswered) | {(tick, NO_AGENT) for tick in ticks}
+    agents = [fault.number("agent") for fault in faults if anywhere(fault, fault.number("agent"))]
+    steps |= {(tick, agent) for tick in (*ticks, ANY_TICK) for agent in agents}
     for step in sorted(steps):
         lost, silent = _cost_of_links(links, step[0], physical)
+        lost += sum(anywhere(fault, step[1]) for fault in faults)
         cost = taken[step] + lost + workers_lost_to_silence(unanswered[step] + silent, physical)
         if cost > physical.lost_workers_max - 1:
-            where = f"fault budget, tick {step[0]}" + (f", agent {step[1]}" if step[1] != NO_AGENT else "")
+            where = f"fault budget, tick {step[0]}" if step[0] != ANY_TICK else "fault budget, any tick"
+            where += f", agent {step[1]}" if step[1] != NO_AGENT else ""
             todo = f"at most {physical.lost_workers_max - 1} (lost_workers_max - 1), or it ends by decree"
             raise Refused(f"this step would lose {cost} workers", where, todo)
 

@@ -53,17 +53,17 @@ F08 | transparent | worker | worker.kill | - | I8 I14 I15 I21 | available | a wo
 mid-copy or after its step
 F09 | transparent | worker | worker.stall | - | I14 I19 | available | a worker is stopped past its lease and goes on \
 later
-F10 | transparent | worker | worker.oom | - | I19 I32 | comes with the live workers | a worker is ended for lack of \
+F10 | transparent | worker | worker.oom | - | I19 I32 | available | a worker is ended for lack of \
 memory
-F11 | transparent | worker | worker.exhaust | - | I30 I21 | comes with the live workers | no file descriptors, \
-processes or threads are left
-F12 | transparent | worker | worker.crash_loop | - | I31 | comes with the physical restart budget | a worker dies in \
+F11 | transparent | worker | worker.exhaust | - | I30 I21 | comes with the live workers; in simulation it is \
+worker.spawn_fail | no file descriptors, processes or threads are left
+F12 | transparent | worker | worker.crash_loop | - | I31 | available | a worker dies in \
 each of its first calls after a restart
-F13 | transparent | worker | worker.zombie | - | I14 | comes with the live workers | a stopped worker wakes after \
+F13 | transparent | worker | worker.zombie | - | I14 | available | a stopped worker wakes after \
 its replacement started, and writes
-F14 | transparent | worker | worker.spawn_fail | - | I31 I19 | comes with the live workers | starting a worker fails \
+F14 | transparent | worker | worker.spawn_fail | - | I31 I19 | available | starting a worker fails \
 a few times
-F15 | measured | worker | worker.miscompute | - | I1 | comes with the measured profile | one worker computes wrong, \
+F15 | measured | worker | worker.miscompute | worker.wrong | I1 | available | one worker computes wrong, \
 rarely and silently
 F16 | visible | wasm | agent.trap | - | I32 I8 | available | a step traps
 F17 | visible | wasm | agent.fuel_out | - | I18 I1 | available | a step runs out of fuel

@@ -15,6 +15,10 @@ class WorkerDied(BaseException):
         super().__init__(worker)
 
 
+class WorkerHung(WorkerDied):
+    """The worker is in a call that never returns: it lives, answers nothing more, and ends when it is killed."""
+
+
 class DeviceDied(BaseException):
     """The device's process is dead, in the middle of `DeviceCore.handle`; as `WorkerDied`."""
 

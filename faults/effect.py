@@ -14,6 +14,7 @@ from faults.evidence import Performed, Rule, Trace, lease_of, seen, sent_again
 from faults.injector import Step
 from faults.pipe_rules import PIPE_RULES
 from faults.plan import Fault, Plan
+from faults.worker_effect import WORKER_RULES, lost
 from faults.wrappers.guests import endings
 from faults.wrappers.models import CPU
 
@@ -39,10 +40,6 @@ def effective(
         else:
             verdicts[index] = _RULES[fault.kind](fault, mine, trace)
     return verdicts
-
-
-def _worker_killed(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
-    return bool(seen(trace, "lost", {"worker": mine[0].fields["worker"]}, mine[0].at))
 
 
 def _worker_stalled(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
@@ -167,7 +164,8 @@ def _client_again(fault: Fault, mine: Sequence[Performed], trace: Trace, until: 
 
 _RULES: dict[str, Rule] = {
     **PIPE_RULES,
-    "worker.kill": _worker_killed,
+    **WORKER_RULES,
+    "worker.kill": lost,
     "worker.stall": _worker_stalled,
     "frame.lose": _frame_lost,
     "frame.duplicate": _frame_duplicated,

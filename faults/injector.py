@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from msgspec import Struct
+
 from faults.plan import Fault
+from runtime.ports import Arrival
 
 Fields = dict[str, int | str]
 Record = Callable[[int, Fields], None]  # (index of the fault in the plan, what it touched)
@@ -16,16 +19,28 @@ Later = Callable[[int, Callable[[], None]], None]  # run it so many ns from now,
 Step = tuple[int, int]  # (tick, agent)
 
 
+class Undead(Struct):
+    """A worker that is stopped with a step: the fault, the step, what it has written since, whether it has woken."""
+
+    fault: int
+    step: Step
+    held: list[Arrival] = []
+    woken: bool = False
+
+
 class Injector:
     """Faults by kind and by step; `crashes` counts the orchestrator's deaths.
 
-    `absent` says until when (ns) a device is gone: incarnations come and go, the machine stays as it is.
+    `absent` says until when (ns) a device is gone, `undead` which workers are stopped and will wake, `looping` how
+    many workers a crash loop (by its index) has taken: incarnations come and go, the machine stays as it is.
     """
 
     def __init__(self, faults: Sequence[Fault], record: Record, seed: int = 0) -> None:
         self.seed = seed
         self.crashes = 0
         self.absent: dict[int, int] = {}
+        self.undead: dict[int, Undead] = {}
+        self.looping: dict[int, int] = {}
         self._record = record
         self._faults = tuple(faults)
         self._armed: dict[int, Fault] = dict(enumerate(faults))

@@ -6,6 +6,7 @@ from faults.kind import AGENT, HOSTCALL, MS, OCCURRENCE, TICK, TOP, UNITS, Fault
 from faults.memory_kinds import MEMORY_KINDS
 from faults.pipe_kinds import PIPE_KINDS
 from faults.wasm_kinds import WASM_KINDS
+from faults.worker_kinds import WORKER_KINDS
 
 __all__ = ["KINDS", "MS", "TOP", "UNITS", "FaultKind", "Form", "Key", "Value"]
 
@@ -303,4 +304,5 @@ KINDS: tuple[FaultKind, ...] = (
         params=(Key(name="attempts", meaning="how many loads fail", low=1, high=5, default=1),),
         counts_when="its process is lost for a load that failed",
     ),
+    *WORKER_KINDS,
 )

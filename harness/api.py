@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from faults.plan import Fault, Plan, canonical, parse_fault
 from faults.profiles import everything, find
 from harness.check import Checked, Checker, twin_plan
-from harness.expand import events_of, expand
+from harness.expand import checked, events_of, expand
 from harness.history import History
 from harness.oracles import Finding
 from harness.plans import accept
@@ -144,7 +144,7 @@ def simulate(
         whole = plan
     elif isinstance(plan, Draft):
         bare = Plan(scenario=found.name, seed=plan.seed, inputs=plan.inputs)
-        physical = replace(bare.physical, check_answers=mix.measured)
+        physical = checked(bare.physical) if mix.measured else bare.physical
         whole = expand(plan, events_of(checker.clean(bare)), physical, mix)
     else:
         whole = Plan(scenario=found.name, seed=seed, inputs=found.workload(seed))

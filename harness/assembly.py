@@ -12,6 +12,7 @@ from faults.injector import Injector, Later
 from faults.plan import Plan
 from faults.wrappers.accelerators import FaultyAccelerators
 from faults.wrappers.crash import Fuse, mortal
+from faults.wrappers.executions import StruckGuests
 from faults.wrappers.gateway import FaultyGateway
 from faults.wrappers.guests import FaultyGuests, VisibleFaults, WorkerSite
 from faults.wrappers.links import LinkedGateway, LinkedWorkers, Links
@@ -30,7 +31,7 @@ from harness.adapters.workers import SimWorkers, Timing
 from harness.history import History, Life
 from runtime.inference import DeviceCore, OrtModels
 from runtime.orchestrator import Orchestrator
-from runtime.ports import Accelerators, Arrival, Hazard, Ports, never
+from runtime.ports import Accelerators, Arrival, Guests, Hazard, Ports, never
 from runtime.telemetry import Record
 from runtime.wasm import WasmGuests
 from runtime.worker import WorkerCore
@@ -146,7 +147,9 @@ def incarnate(world: World, disk: SimDisk, client: SimClient) -> Incarnation:
 
     links = Links(injector, later)
     linked = LinkedGateway(client, links, lambda: max(incarnation.where()[0], 0))
-    faulty_workers = FaultyWorkers(LinkedWorkers(workers, links), injector, later, memory)
+    faulty_workers = FaultyWorkers(
+        LinkedWorkers(workers, links), injector, later, memory, lambda: max(incarnation.where()[0], 0)
+    )
     faulty_gateway = FaultyGateway(linked, injector, later)
     incarnation.fuse = Fuse(injector, incarnation.where, len(history.crashes))
     inner = Ports(
@@ -199,10 +202,13 @@ def _cores(world: World, memory: FaultySlots) -> Callable[[int], WorkerCore]:
     artifacts = ModuleArtifacts(world.scenario)
     guests = WasmGuests()
     visible = VisibleFaults(world.plan.faults)
+    struck = StruckGuests.strikes(world.plan.faults)
 
     def core_of(worker: int) -> WorkerCore:
         site = WorkerSite(worker)
-        faulty = FaultyGuests(guests, injector, site, visible)
+        faulty: Guests = FaultyGuests(guests, injector, site, visible)
+        if struck:
+            faulty = StruckGuests(faulty, injector, worker)
         observed = ObservedGuests(faulty, worker, worker // 1_000_000, loop.now, history.guests)
         shared = TornMemory(WorkerMemory(memory, worker, loop.now, history.stores), injector, site, memory)
         return WorkerCore(worker, observed, shared, artifacts)

@@ -1,8 +1,9 @@
 """The liveness bound: after healing, no tick stays open longer than this many virtual ns (HAR-6, I19).
 
 Computed from the plan and the scenario, never from a run. A tick that the last fault hit waits, at worst, until the
-lease that is out expires, doubled as often as faults can have made it expire; then its worker is reaped and spawned
-anew, and each of the worker's agents is restored and replayed alone. A crash costs a restart and a recovery on top.
+lease that is out expires, doubled as often as faults can have made it expire; then its worker is reaped and, after the
+longest wait there is, spawned anew, and each of the worker's agents is restored and replayed alone. A crash costs a
+restart and a recovery on top. A step that is checked may be executed three times.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from faults.plan import Plan
 from harness.adapters.gateway import RESEND_NS
 from harness.adapters.workers import Timing
 from harness.simulation import configuration
+from runtime.physical import RESPAWN_DOUBLINGS
 from runtime.state import Config
 from scenarios.base import Scenario
 
@@ -27,13 +29,15 @@ def liveness_bound(scenario: Scenario, plan: Plan, timing: Timing) -> int:
     replayed = 1 + 2 * config.snapshot_every
     lease_step = physical.step_ns + fuel * physical.worst_ns_per_fuel
     per_worker = -(-agents // physical.workers)
-    expiries = max(1, physical.lost_workers_max - 1)
+    endless = any(fault.kind == "task.hang" for fault in plan.faults)
+    expiries = physical.lost_workers_max + 1 if endless else max(1, physical.lost_workers_max - 1)
     lease = physical.lease_ns + per_worker * replayed * lease_step
-    respawn = physical.respawn_ns + timing.reap_ns + timing.spawn_ns + 2 * timing.pipe_ns
+    respawn = (physical.respawn_ns << RESPAWN_DOUBLINGS) + timing.reap_ns + timing.spawn_ns + 2 * timing.pipe_ns
     redo = per_worker * (replayed * (timing.frame_ns + fuel * timing.ns_per_fuel) + 2 * timing.pipe_ns)
     restart = timing.restart_ns + RESTART_SYNCS * timing.sync_ns + 2 * RESEND_NS + 2 * timing.client_ns
     inference = _inference(config, plan, timing, agents) if config.models else 0
-    return (lease << (expiries - 1)) + respawn + redo + restart + 2 * physical.resend_ns + inference
+    once = (lease << (expiries - 1)) + respawn + redo
+    return once * (3 if physical.check_ppm else 1) + restart + 2 * physical.resend_ns + inference
 
 
 def _inference(config: Config, plan: Plan, timing: Timing, agents: int) -> int:

@@ -17,8 +17,10 @@ from faults.profiles import Mix, everything, find
 from harness import aims
 from harness.events import Chooser, Events, Recipe, RequestEvent, StepEvent, at_step, events_of, step_of
 from harness.recipes import RECIPES, byte_classes
+from harness.worker_aims import WORKER_AIMS, kill_together
 from runtime.errors import Refused
 from runtime.physical import MS, Physical
+from runtime.second import MILLION
 from scenarios.strategies import PICK_KINDS, Draft
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "RequestEvent",
     "StepEvent",
     "aimed",
+    "checked",
     "events_of",
     "expand",
     "possible",
@@ -206,7 +209,7 @@ def fail_load(events: Events, chooser: Chooser, so_far: list[Fault]) -> Fault | 
 # How each kind is aimed at events that exist, one of these at random; a kind that is not here is aimed by its address
 # forms alone (`harness.aims`), so that one that is added to the catalogue is drawn without a line here.
 AIMS: dict[str, tuple[Recipe, ...]] = {
-    "worker.kill": (kill_worker, kill_worker, kill_worker, tear_copy),
+    "worker.kill": (kill_worker, kill_worker, kill_worker, tear_copy, kill_together),
     "worker.stall": (stall_worker,),
     "frame.lose": (_frame("lose"),),
     "frame.duplicate": (_frame("duplicate"),),
@@ -225,9 +228,16 @@ AIMS: dict[str, tuple[Recipe, ...]] = {
     **RECIPES,
 }
 
+AIMS |= WORKER_AIMS
+
 STRESS = everything(find("stress"), "transparent", "visible")
 TRANSPARENT = everything(find("transparent"))
-CHECKED = everything(find("measured"))  # only where every answer is checked (`Physical.check_answers`)
+CHECKED = everything(find("measured"))  # only where every answer is checked (`checked`)
+
+
+def checked(physical: Physical) -> Physical:
+    """The options under which everything that is computed is computed a second time."""
+    return replace(physical, check_answers=True, check_ppm=MILLION)
 
 
 def aimed(slug: str, events: Events, chooser: Chooser, so_far: list[Fault]) -> tuple[Fault, ...]:

@@ -18,7 +18,6 @@ from harness.history import History
 from harness.simulation import Simulation
 from runtime import journal, snapshot, watermark
 from runtime.durability import BLOBS, JOURNAL
-from runtime.recovery import DECREES
 from runtime.state import decode
 from runtime.watermark import Watermark
 from scenarios.base import Scenario
@@ -85,7 +84,8 @@ def begun_with(again: History, name: str) -> str:
 def cut(files: dict[str, bytes], line: journal.Line, name: str) -> dict[str, bytes]:
     """The disk as of that block, had `name` been the last state snapshot to be synced.
 
-    Journal and watermark end there; later images are there, but nothing vouches for them.
+    Journal and watermark end there; later images are there, but nothing vouches for them. Decrees are all there: those
+    of later ticks bind a recovery as they bound the run.
     """
     _, data = watermark.slot_bytes(Watermark(1, 1, line.number, line.hash))
     kept = {
@@ -94,4 +94,4 @@ def cut(files: dict[str, bytes], line: journal.Line, name: str) -> dict[str, byt
         if file not in (JOURNAL, watermark.NAME) and not (file.startswith(_STATE) and file > name)
     }
     mark = bytes(watermark.SLOT) + data
-    return {**kept, JOURNAL: files[JOURNAL][: line.end], watermark.NAME: mark, BLOBS: files[BLOBS], DECREES: b""}
+    return {**kept, JOURNAL: files[JOURNAL][: line.end], watermark.NAME: mark, BLOBS: files[BLOBS]}

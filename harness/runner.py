@@ -49,7 +49,7 @@ def campaign_plan(
     events = expand.events_of(checker.clean(bare))
     mix = mix_of(profile, seed, name, n, expand.possible(events))
     if mix.measured:
-        physical = replace(physical, check_answers=True)
+        physical = expand.checked(physical)
     return expand.expand(replace(draft, picks=picks), events, physical, mix)
 
 

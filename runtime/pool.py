@@ -82,7 +82,7 @@ class Pool:
     def open(self, records: list[StepRecord]) -> None:
         """Take a tick's steps and send each worker its batch."""
         self._pending = {record.agent: record for record in records}
-        self._expiries, self._losses = {}, {}
+        self._expiries, self._losses, self._causes = {}, {}, {}
         if self._checks.ppm:
             self._checks.open(records)
         batches: list[list[int]] = [[] for _ in self._slots]
@@ -107,7 +107,7 @@ class Pool:
         return [a for a in sorted(self._losses) if self._losses[a] >= limit and a in self._pending]
 
     def cause(self, agent: int) -> str:
-        """Why the last worker that was lost to this step was: "exit", "lease", or "unable"."""
+        """What took the workers that this step lost: "exit", "lease", "unable", or "several" of them."""
         return self._causes[agent]
 
     def again(self, agent: int) -> None:
@@ -312,7 +312,7 @@ class Pool:
     def _blame(self, agent: int, cause: str) -> None:
         """The step was alone when its worker was lost."""
         self._losses[agent] = self._losses.get(agent, 0) + 1
-        self._causes[agent] = cause
+        self._causes[agent] = cause if self._causes.get(agent, cause) == cause else "several"
 
     def retire(self, slot: Slot) -> None:
         """Kill; nothing of the worker is used again, and its end closes when it is reaped."""

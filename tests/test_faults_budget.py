@@ -16,6 +16,7 @@ from faults.budget import (
     workers_lost_to_silence,
 )
 from faults.plan import Fault, Plan, parse_fault
+from faults.worker_budget import DECREES_MAX
 from runtime.errors import Refused
 from runtime.physical import MS, Physical
 
@@ -47,6 +48,16 @@ KILLS = [f"worker.kill@tick:3,agent:1,hostcall:{number}" for number in range(1, 
         ["gpu.remove@tick:3"] * 40 + ["gpu.remove@tick:3,how=late"] * (SILENT_DEVICES_MAX - 1) + ["gpu.slow@tick:3"],
         ["model.load_fail@device:cpu,attempts=5", "model.load_fail@device:cpu,attempts=3"],
         ["model.load_fail@device:accel,attempts=5"] * 9,
+        ["worker.crash_loop@tick:3,agent:1,times=3"],
+        ["worker.crash_loop@tick:3,agent:1,times=20,calls=2", KILLS[0]],
+        ["worker.oom@agent:1", "worker.oom@agent:1,occurrence:2", KILLS[0], "worker.oom@agent:2"],
+        ["worker.spawn_fail@tick:3,attempts=5"] * 2,
+        [
+            "task.poison@tick:3,agent:1,hostcall:1",
+            "worker.kill@tick:3,agent:2",
+            "worker.crash_loop@tick:9,agent:1,times=2",
+        ],
+        [f"task.hang@tick:3,agent:{agent},hostcall:1" for agent in range(DECREES_MAX)],
     ],
 )
 def test_a_plan_within_the_budget_is_let_through(texts: list[str]) -> None:
@@ -59,6 +70,44 @@ def test_a_plan_within_the_budget_is_let_through(texts: list[str]) -> None:
         (["gpu.remove@tick:3,how=hang", "gpu.slow@tick:3"] * 4, "devices would be silent or slow 8 times"),
         (["model.load_fail@device:cpu,attempts=5"] * 2, "10 loads would fail on the CPU; at most 8"),
         (["gpu.wrong@tick:3"], "a device would compute wrong unseen; set physical.check_answers in the plan"),
+        (["worker.wrong@tick:3"], "a worker would compute wrong unseen; set physical.check_ppm to 1000000 in the plan"),
+        (["worker.crash_loop@tick:3,agent:1,times=4"], "any tick, agent 1: this step would lose 4 workers"),
+        (
+            [
+                "worker.crash_loop@tick:3,agent:1,times=9,calls=2",
+                "worker.kill@tick:7,agent:2",
+                "worker.zombie@tick:7,agent:2",
+            ],
+            "tick 7, agent 2: this step would lose 4 workers",
+        ),
+        (["worker.crash_loop@tick:3,agent:1,calls=2"] * 2, "any tick, agent 1: this step would lose 4 workers"),
+        ([*KILLS[:3], "worker.oom@agent:1"], "tick 3, agent 1: this step would lose 4 workers"),
+        ([*KILLS[:3], "worker.oom@tick:3,agent:1"], "this step would lose 4 workers"),
+        (
+            [f"worker.oom@agent:1,occurrence:{n}" for n in range(1, 5)],
+            "any tick, agent 1: this step would lose 4 workers",
+        ),
+        (["worker.spawn_fail@tick:3,attempts=5"] * 3, "15 starts of workers would fail; at most 10"),
+        (
+            [f"task.hang@tick:{t},agent:1,hostcall:1" for t in range(DECREES_MAX + 1)],
+            "4 steps would be ended by decree",
+        ),
+        (
+            ["task.poison@tick:3,agent:1,hostcall:1", "worker.stall@tick:3,agent:1"],
+            "worker.stall may strike a step with",
+        ),
+        (
+            ["task.poison@tick:3,agent:1,hostcall:1", "task.hang@tick:3,agent:1,hostcall:9"],
+            "task.hang may strike a step",
+        ),
+        (
+            ["task.hang@tick:3,agent:1,hostcall:1", "worker.crash_loop@tick:9,agent:2,times=2"],
+            "worker.crash_loop may strike a step with a task.hang; leave one of them out",
+        ),
+        (
+            ["task.hang@tick:3,agent:1,hostcall:1", "worker.oom@agent:1"],
+            "worker.oom may strike a step with a task.hang",
+        ),
         (KILLS[:4], "tick 3, agent 1: this step would lose 4 workers; at most 3 (lost_workers_max - 1)"),
         ([*KILLS[:3], "worker.stall@tick:3,agent:1"], "this step would lose 4 workers"),
         (

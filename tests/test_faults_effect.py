@@ -47,6 +47,17 @@ LOST = said(30, "lost", cause="lease", **LEASE)
 STALE = said(50, "stale", reason="late", **LEASE)
 RESENT = said(15, "resent", **LEASE)
 
+
+def lost(at: int, worker: int) -> Record:
+    return said(at, "lost", worker=worker, lease=9, cause="exit")
+
+
+WRONG = did(10, worker=5, tick=3, agent=1, what="effect")
+HANG, POISON = (f"task.{verb}@tick:3,agent:1,hostcall:2" for verb in ("hang", "poison"))
+LOOP = [did(10, worker=5, death=1), did(20, worker=6, death=2)]
+NO_START = [did(10, worker=5, attempt=1), did(12, worker=6, attempt=2)]
+WOKEN = did(40, worker=5, woken=6)
+
 TAKEN = [
     ("worker.kill@tick:3,agent:1", [did(10, worker=5)], [said(11, "lost", worker=5, lease=9, cause="exit")]),
     ("worker.stall@tick:3,agent:1", [did(10, **LEASE)], [LOST, STALE]),
@@ -103,6 +114,16 @@ TAKEN = [
     ],
     ("buffer.second_writer@buffer:0,version:4", [did(10)], [said(11, "rewritten", buffer=0, version=4)]),
     ("buffer.stuck@buffer:0,version:4", [did(10)], [said(at, "repaired", buffer=0, version=4) for at in (11, 12)]),
+    ("worker.oom@tick:3,agent:1", [did(10, worker=5)], [lost(11, 5)]),
+    ("worker.crash_loop@tick:3,agent:1,times=2", LOOP, [lost(11, 5), said(15, "spawned", worker=6), lost(21, 6)]),
+    ("worker.crash_loop@tick:3,agent:1,times=1", LOOP[:1], [lost(11, 5)]),
+    ("worker.zombie@tick:3,agent:1", [did(10, **LEASE), WOKEN], [said(41, "stale", 2, reason="late", **LEASE)]),
+    ("worker.spawn_fail@tick:3,attempts=2", NO_START,
+     [said(10, "spawn_failed", worker=5), said(12, "spawn_failed", worker=6), said(20, "spawned", worker=7)]),
+    ("worker.wrong@tick:3,agent:1", [WRONG], [said(12, "disagreed", worker=5, agent=1)]),
+    ("worker.wrong@tick:3", [WRONG, WRONG._replace(at=20 * MS)], [said(12, "disagreed", worker=5, agent=1)]),
+    (HANG, [did(10, worker=5)] * 4, [said(90, "decreed", agent=1, reason="decree:deadline")]),
+    (POISON, [did(10, worker=5)] * 4, [said(30, "decreed", agent=1, reason="decree:lost_workers")]),
 ]  # fmt: skip
 
 
@@ -181,6 +202,37 @@ def test_what_was_noticed_earlier_was_something_else(
         ("client.stall@block:4", [did(10), did(10, held=1, block=4)], [said(20, "released", block=5)]),
         ("lock.abandon@tick:3,agent:1", [did(10, **LEASE)], [said(11, "lost", cause="exit", **LEASE)]),
         ("buffer.stuck@buffer:0,version:4", [did(10)], [said(11, "repaired", buffer=0, version=4)]),
+        ("worker.oom@agent:1", [did(10, worker=5)], [lost(11, 6)]),
+        # One death is no loop; nor are two of workers that were there before it.
+        ("worker.crash_loop@tick:3,agent:1", LOOP[:1], [lost(11, 5)]),
+        ("worker.crash_loop@tick:3,agent:1,times=2", LOOP, [lost(11, 5), lost(21, 6)]),
+        ("worker.crash_loop@tick:3,agent:1,times=2", LOOP, [lost(11, 5), said(15, "spawned", worker=6)]),
+        # It never woke; or what is stale came before it woke, or is another's.
+        ("worker.zombie@tick:3,agent:1", [did(10, **LEASE)], [LOST, STALE]),
+        ("worker.zombie@tick:3,agent:1", [did(10, **LEASE), WOKEN], [said(39, "stale", **LEASE)]),
+        ("worker.zombie@tick:3,agent:1", [did(10, **LEASE), WOKEN], [said(41, "stale", worker=5, lease=8)]),
+        # Nobody was started in the end; or an attempt failed unsaid.
+        (
+            "worker.spawn_fail@tick:3,attempts=2",
+            NO_START,
+            [said(10, "spawn_failed", worker=5), said(12, "spawn_failed", worker=6)],
+        ),
+        (
+            "worker.spawn_fail@tick:3,attempts=2",
+            NO_START,
+            [said(10, "spawn_failed", worker=5), said(20, "spawned", worker=7)],
+        ),
+        ("worker.wrong@tick:3,agent:1", [WRONG], [said(12, "disagreed", worker=6, agent=1)]),
+        ("worker.wrong@tick:3,agent:1", [WRONG], [said(12, "disagreed", worker=5, agent=2)]),
+        # Ended for another reason, in another tick, or another's step.
+        (HANG, [did(10, worker=5)], [said(90, "decreed", agent=1, reason="decree:lost_workers")]),
+        (POISON, [did(10, worker=5)], [said(90, "decreed", agent=1, reason="decree:deadline")]),
+        (POISON, [did(10, worker=5)], [said(90, "decreed", agent=2, reason="decree:lost_workers")]),
+        (
+            POISON,
+            [did(10, worker=5)],
+            [Record(90 * MS, "decreed", 1, 4, {"agent": 1, "reason": "decree:lost_workers"})],
+        ),
     ],
 )
 def test_what_was_noticed_elsewhere_or_for_another_reason_does_not_count(

@@ -12,6 +12,7 @@ from harness.history import History
 from harness.restarts import KEEP_ALL, begun_with, cut, from_snapshots, usable_from
 from harness.simulation import Simulation, simulate
 from runtime import journal
+from runtime.state import Decree
 from runtime.telemetry import Record
 from scenarios import get
 
@@ -42,6 +43,16 @@ def test_a_cut_before_the_images_are_young_enough_begins_with_something_else(lat
     again = Simulation(get("ledger"), plan, Timing(), files).run()
     assert (begun_with(again, name) == name) == begun
     assert again.final_state == history.final_state
+
+
+def test_a_restart_keeps_the_decrees_of_the_ticks_that_it_executes_again() -> None:
+    plan, history = straight()
+    steps = [(e.tick, e.agent) for e in history.guests if e.kind == "step" and e.calls]
+    tick, agent = steps[-20]
+    plan = replace(plan, decrees=(Decree(agent, "decree:deadline", tick),))
+    ended = simulate(get("ledger"), plan)
+    made = list(from_snapshots(get("ledger"), plan, plan, Timing()))
+    assert made and {state for _, state in made} == {ended.final_state} != {history.final_state}
 
 
 def test_a_snapshot_that_is_damaged_or_that_no_image_reaches_is_not_usable() -> None:

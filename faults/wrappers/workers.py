@@ -1,7 +1,7 @@
 """The Workers port under fault: workers killed or stalled, and their frames lost, doubled, late or altered.
 
-Guards the orchestrator's leases, resends and refusal of late results. A fault is found by the logical step in the
-frame, never by a worker's number; what is not addressed passes untouched and in order.
+Guards the orchestrator's leases, resends, refusal of late results, and its patience with starts that fail. A fault is
+found by the logical step in the frame, never by a worker's number; what is not addressed passes untouched and in order.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from faults.wrappers.frames import KINDS as FRAME_KINDS
 from faults.wrappers.frames import Delivery, applied
 from faults.wrappers.glances import DoneGlance, WorkGlance, glance
 from faults.wrappers.slots import VIEWED
-from runtime.errors import FrameRefused
+from faults.wrappers.undead import CrashLoops, Zombies
+from runtime.errors import FrameRefused, SpawnFailed
 from runtime.frames import Done, Work, unpack
 from runtime.ports import Arrival, Workers
 from runtime.state import View
 
-_WATCHED = ("worker.kill", "worker.stall", *VIEWED, *FRAME_KINDS)
+_WATCHED = ("worker.kill", "worker.stall", "worker.crash_loop", "worker.zombie", *VIEWED, *FRAME_KINDS)
+_WAKE_NS = 1_000  # a zombie's frames arrive right behind the frame that gave its step to another
 
 
 class _Stall(Struct):
@@ -34,12 +36,23 @@ class _Stall(Struct):
 
 
 class FaultyWorkers:
-    """Workers with faults; one per incarnation. `on_view` is told of each version a step will load, before it can."""
+    """Workers with faults; one per incarnation. `on_view` is told of each version a step will load, before it can.
+
+    `tick_of` is the orchestrator's open tick.
+    """
 
     def __init__(
-        self, inner: Workers, injector: Injector, later: Later, on_view: Callable[[View], None] | None = None
+        self,
+        inner: Workers,
+        injector: Injector,
+        later: Later,
+        on_view: Callable[[View], None] | None = None,
+        tick_of: Callable[[], int] = lambda: 0,
     ) -> None:
         self._inner, self._injector, self._later, self._on_view = inner, injector, later, on_view
+        self._tick_of = tick_of
+        self._loops = CrashLoops(injector)
+        self._zombies = Zombies(injector)
         self._leases: dict[tuple[int, int], tuple[Step, ...]] = {}  # (worker, lease) -> steps
         self._stalled: dict[int, _Stall] = {}
         self._ready: list[Arrival] = []
@@ -52,6 +65,16 @@ class FaultyWorkers:
         self._ready.clear()
 
     def spawn(self, worker: int) -> None:
+        """Raises SpawnFailed where a fault says so; one fault for an attempt."""
+        for index, fault in self._injector.armed("worker.spawn_fail"):
+            if self._tick_of() < fault.number("tick"):
+                continue
+            attempt = self._injector.count("worker.spawn_fail", index)
+            fields: Fields = {"worker": worker, "tick": self._tick_of(), "attempt": attempt}
+            told = self._injector.fire if attempt == fault.number("attempts") else self._injector.note
+            told(index, fields)
+            raise SpawnFailed("no process is left", f"worker {worker}")
+        self._loops.spawned(worker)
         self._inner.spawn(worker)
 
     def kill(self, worker: int) -> None:
@@ -70,8 +93,13 @@ class FaultyWorkers:
                     if view.data is None:
                         self._on_view(view)
         about: Fields = {"worker": worker, "lease": work.lease, "incarnation": work.incarnation}
+        if self._loops.strikes(worker, work.lease, steps, about):
+            self._inner.kill(worker)
+            return
         if self._kill("idle", worker, steps, about):
             return
+        if self._zombies.sent(worker, steps, about):
+            self._later(_WAKE_NS, lambda: None)
         for delay, copy in self._frame_faults("work", steps, frame, about):
             if delay:
                 self._later(delay, partial(self._send_late, worker, copy))
@@ -80,6 +108,8 @@ class FaultyWorkers:
 
     def poll(self) -> list[Arrival]:
         arrivals, self._ready = self._ready + self._inner.poll(), []
+        if self._injector.undead:
+            arrivals = self._zombies.woken() + [arrival for arrival in arrivals if not self._zombies.holds(arrival)]
         passed: list[Arrival] = []
         for arrival in arrivals:
             if arrival.frame is None:
@@ -113,7 +143,7 @@ class FaultyWorkers:
 
     def _decode(self, frame: bytes) -> object:
         """The frame, or None when no armed fault can concern it or it does not verify."""
-        if not self._stalled and not self._injector.is_armed_kind(*_WATCHED):
+        if not self._stalled and not self._injector.undead and not self._injector.is_armed_kind(*_WATCHED):
             return None
         if self._injector.is_armed_kind(*VIEWED):
             try:

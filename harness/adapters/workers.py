@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from faults.deaths import WorkerDied
+from faults.deaths import WorkerDied, WorkerHung
 from harness.adapters.accelerators import Devices
 from harness.adapters.loop import Loop
 from runtime.ports import Arrival
@@ -120,6 +120,9 @@ class SimWorkers:
         frames: list[bytes] = []
         try:
             frames = state.core.handle(data)
+        except WorkerHung:
+            state.ready = False
+            return
         except (WorkerDied, MemoryError):
             died = True
         if state.core.garbled > state.garbled:

@@ -18,6 +18,8 @@ from itertools import compress
 from operator import attrgetter, eq
 from typing import Any
 
+from msgspec.structs import replace
+
 from harness.history import GuestCall, GuestEvent, History
 from harness.oracles import reading
 from harness.oracles.conversations import Asked, follow
@@ -32,6 +34,7 @@ _Content = tuple[str, tuple[bytes, ...], tuple[GuestCall, ...]]
 _key_of: Callable[[GuestEvent], Key] = attrgetter("tick", "agent", "kind")
 _content_of: Callable[[GuestEvent], _Content] = attrgetter("status", "inbox", "calls")
 
+_MISCOMPUTED = "worker.wrong"
 CUT_SHORT = ("died", "stopped")  # a crossing that a worker's death ended: what it did is a prefix of the step
 
 
@@ -122,7 +125,7 @@ class Judged:
         known = self.known.accepted if self.known is not None else None
         if known is None:
             return None
-        guests = self.history.guests
+        guests = self.guests
         keys = list(map(_key_of, guests))
         same = list(map(eq, map(_content_of, guests), map(known[1].get, keys)))
         if len(set(compress(keys, same))) != len(known[1]):
@@ -160,10 +163,29 @@ class Judged:
         return [output for receipt in self.history.receipts for output in receipt.outputs]
 
     @cached_property
+    def guests(self) -> list[GuestEvent]:
+        """The guest log, in which a crossing that computed wrong, as the fault layer knows, is one that was cut short.
+
+        What it did must count for nothing, as of a worker that died in it.
+        """
+        faults = self.history.plan.faults
+        wrong = {
+            (i.fields["worker"], i.fields["tick"], i.fields["agent"])
+            for i in self.history.injections
+            if faults[i.fault].kind == _MISCOMPUTED
+        }
+        if not wrong:
+            return self.history.guests
+        return [
+            replace(event, status=CUT_SHORT[0], calls=()) if (event.worker, event.tick, event.agent) in wrong else event
+            for event in self.history.guests
+        ]
+
+    @cached_property
     def executions(self) -> dict[Key, Execution]:
         """Per step the first crossing that was not cut short; of a step that only ever died its first one."""
         found: dict[Key, Execution] = {}
-        for index, event in enumerate(self.history.guests):
+        for index, event in enumerate(self.guests):
             key = (event.tick, event.agent, event.kind)
             old = found.get(key)
             if old is None or (old.event.status in CUT_SHORT and event.status not in CUT_SHORT):
@@ -194,7 +216,7 @@ class Judged:
         if self.same_records and self._met is not None:
             return self._met
         found = []
-        for index, event in enumerate(self.history.guests):
+        for index, event in enumerate(self.guests):
             accepted = self.executions[event.tick, event.agent, event.kind].event
             if event is not accepted and _content_of(event) != _content_of(accepted):
                 found.append((index, event, accepted))
@@ -254,4 +276,4 @@ class Judged:
     def crossings(self) -> list[GuestEvent]:
         if not self.history.guests:
             raise Unjudged("there is no guest log")
-        return self.history.guests
+        return self.guests
