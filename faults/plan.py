@@ -56,13 +56,17 @@ class Fault(Struct, frozen=True, kw_only=True):
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """`inputs` are complete: with the scenario's genesis they decide the journal; `decrees` are given to the twin."""
+    """`inputs` are complete: with the scenario's genesis they decide the journal; `decrees` are given to the twin.
+
+    `last_tick` ends the run sooner than the scenario does, after that tick; 0: as the scenario says.
+    """
 
     scenario: str
     seed: int
     inputs: tuple[Input, ...]
     faults: tuple[Fault, ...] = ()
     decrees: tuple[Decree, ...] = ()
+    last_tick: int = 0
     physical: Physical = Physical()
     version: int = PLAN_VERSION
 

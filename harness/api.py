@@ -183,7 +183,11 @@ def _compact(plan: Plan) -> str:
     tree = msgspec.to_builtins(plan)
     usual = msgspec.to_builtins(Physical())
     tree["physical"] = {name: value for name, value in tree["physical"].items() if value != usual[name]}
-    kept = {name: value for name, value in tree.items() if value or name not in ("physical", "decrees", "faults")}
+    kept = {
+        name: value
+        for name, value in tree.items()
+        if value or name not in ("physical", "decrees", "faults", "last_tick")
+    }
     return msgspec.json.encode(kept, order="sorted").decode()
 
 

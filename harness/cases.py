@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import tempfile
 from pathlib import Path
 
 import msgspec
@@ -52,7 +54,7 @@ def modules_of(scenario: Scenario) -> dict[str, str]:
 
 
 def write(checked: Checked, scenario: Scenario, folder: Path) -> Path:
-    """The case's own folder below `folder`, complete; an equal case is written over."""
+    """The case's own folder below `folder`, which appears complete; an equal case is written over, file by file."""
     text = plan_to_json(checked.plan)
     digest = hashlib.sha256(text.encode()).hexdigest()
     row = checked.row
@@ -71,18 +73,32 @@ def write(checked: Checked, scenario: Scenario, folder: Path) -> Path:
     )
     name = "-".join([row.scenario, *row.failed_oracles[:1], digest[:10]])
     place = folder / name
-    place.mkdir(parents=True, exist_ok=True)
-    _put(place / "case.json", msgspec.json.format(msgspec.json.encode(case, order="sorted"), indent=1) + b"\n")
-    _put(place / "journal.jsonl", checked.history.journal)
-    _put(place / "trace.jsonl", encoded(checked.history))
-    _put(place / "blobs.bin", blobs_of(checked.history))
-    _put(place / "REPRO.md", _repro(checked, place).encode())
+    folder.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(prefix=".case-", dir=folder))
+    made.chmod(0o777 & ~_umask())
+    target = place if place.exists() else made
+    _put(target / "journal.jsonl", checked.history.journal)
+    _put(target / "trace.jsonl", encoded(checked.history))
+    _put(target / "blobs.bin", blobs_of(checked.history))
+    _put(target / "REPRO.md", _repro(checked, place).encode())
+    _put(target / "case.json", msgspec.json.format(msgspec.json.encode(case, order="sorted"), indent=1) + b"\n")
+    if target is made:
+        made.replace(place)
+    else:
+        made.rmdir()
     return place
 
 
 def blobs_of(history: History) -> bytes:
     """The payloads that stand beside the journal, framed as the runtime frames them, in order of their sha256."""
     return b"".join(blob_bytes(digest, history.blobs[digest]) for digest in sorted(history.blobs))
+
+
+def _umask() -> int:
+    """What a folder of this process's would not allow; a temporary one allows nothing to others."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _put(path: Path, data: bytes) -> None:

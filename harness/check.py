@@ -139,6 +139,11 @@ class Checker:
         """The history of a plan without transparent faults, from the cache if it has run."""
         return self._clean(plan).history
 
+    def holds_without_faults(self, plan: Plan) -> bool:
+        """Whether the scenario's own rule holds for the plan's workload alone: if not, the workload breaks it."""
+        bare = self._clean(replace(plan, faults=(), decrees=()))
+        return judge(bare, ("scenario",))["scenario"].verdict is Verdict.PASS
+
     def _clean(self, plan: Plan) -> Judged:
         key = hashlib.sha256(plan_to_json(plan).encode()).digest()
         if key in self._twins:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import click
 
 from harness.builds import BuildRefused
-from harness.commands import bench, compare, demo, enumerate, prove, replay, run, show, state, stress, why
+from harness.commands import bench, compare, demo, enumerate, prove, replay, run, show, shrink, state, stress, why
 from harness.commands.common import Call
 from runtime.errors import EngineError
 
@@ -36,6 +36,7 @@ for _command in (
     replay.replay,
     why.why,
     state.state,
+    shrink.shrink,
     prove.prove,
     compare.compare,
     bench.bench,

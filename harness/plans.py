@@ -29,6 +29,7 @@ def accept(plan: Plan, where: str, scenario: Scenario | None = None) -> Plan:
         raise Refused(refused.what, f"{where}, {refused.where}" if where else refused.where, refused.todo) from None
     if len(plan.inputs) > INPUTS_MAX:
         raise Refused(f"{len(plan.inputs)} inputs", where, f"at most {INPUTS_MAX}")
+    _check_end(plan, where or "plan", scenario)
     previous = Input(Configure(scenario.config(plan.seed)), 0, scenario.source, 0)
     for index, item in enumerate(plan.inputs):
         place = f"{where or 'plan'}, input {index}"
@@ -45,6 +46,19 @@ def accept(plan: Plan, where: str, scenario: Scenario | None = None) -> Plan:
             what = f"a decree for agent {decree.agent} at tick {decree.tick}"
             raise Refused(what, f"{where}, decree {index}", f"there are {len(scenario.agents)} agents")
     return plan
+
+
+def _check_end(plan: Plan, where: str, scenario: Scenario) -> None:
+    """A run may be cut short, not made longer; and what is due after its end would never be admitted."""
+    if not plan.last_tick:
+        return
+    last = scenario.config(plan.seed).last_tick
+    if not 1 <= plan.last_tick <= last:
+        raise Refused(f"last_tick is {plan.last_tick}", where, f"give one from 1 to {last}, or 0 for {last}")
+    late = next((item for item in plan.inputs if item.tick > plan.last_tick), None)
+    if late is not None:
+        what = f"input {late.n} is due at tick {late.tick}, after the last tick {plan.last_tick}"
+        raise Refused(what, where, "leave it out, or let the run last longer")
 
 
 def _check_action(item: Input, place: str) -> None:

@@ -27,7 +27,7 @@ from runtime.durability import BLOBS, JOURNAL
 from runtime.errors import FailStop, Refused
 from runtime.orchestrator import Orchestrator
 from runtime.recovery import DECREES, decree_line
-from runtime.state import Config, Configure
+from runtime.state import Config, Configure, Input
 from runtime.telemetry import Record
 from scenarios.base import Scenario
 
@@ -108,7 +108,7 @@ class Simulation:
         orchestrator = Orchestrator(
             self._present.ports,
             self.plan.physical,
-            self.scenario.genesis(self.plan.seed),
+            genesis(self.scenario, self.plan),
             self._due,
             {"scenario": self.scenario.name},
         )
@@ -223,6 +223,16 @@ def journal_digest(history: History) -> str:
 def trace_digest(trace: list[Record]) -> str:
     """sha256 over the trace's canonical lines."""
     return hashlib.sha256(_TRACE.encode_lines(trace)).hexdigest()
+
+
+def genesis(scenario: Scenario, plan: Plan) -> tuple[Input, ...]:
+    """The scenario's first inputs, with the last tick that the plan asks for."""
+    first, *agents = scenario.genesis(plan.seed)
+    assert isinstance(first.action, Configure)
+    if not plan.last_tick:
+        return (first, *agents)
+    config = msgspec.structs.replace(first.action.config, last_tick=plan.last_tick)
+    return (msgspec.structs.replace(first, action=Configure(config)), *agents)
 
 
 def configuration(scenario: Scenario, seed: int) -> Config:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,6 +43,19 @@ seed_option = click.option(
 workers_option = click.option(
     "--workers", type=click.IntRange(1, 64), metavar="N", default=2, show_default=True, help="Simulated workers."
 )
+
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
+_DURATION = re.compile(r"(\d{1,7}(?:\.\d{1,3})?)(ms|s|m|h)?")
+
+
+def duration(context: click.Context, parameter: click.Parameter, value: str) -> float:
+    """Seconds, from `90s`, `1.5m`, `2h`, `500ms` or a plain number of seconds; more than none."""
+    match = _DURATION.fullmatch(value.strip())
+    seconds = float(match[1]) * _UNITS[match[2] or ""] if match else 0.0
+    if seconds <= 0:
+        raise click.BadParameter(f"{value!r} is no time to spend; write 60s, 5m or 1h", context, parameter)
+    return seconds
 
 
 def examples(*lines: str) -> str:

@@ -37,6 +37,7 @@ from harness.fingerprint import primary
 from harness.oracles import ORACLES
 from harness.runner import DEFAULT_PROFILE, SHARED
 from harness.shrinking import RUNS_MAX, Shrinker
+from harness.trial import soundly
 from reports import Meta, NotTested, RunRow, Sometimes, count, summary, verdict, write
 from reports.tables import show
 from runtime.errors import Refused
@@ -243,15 +244,20 @@ def _case(plan: Plan, row: RunRow, folder: Path, shrinking: Shrinking) -> Path:
     scenario = get(plan.scenario)
     checker = Checker(scenario)
     deep = not set(row.failed_oracles).isdisjoint(DEEP)
-    wanted = {shrinking.prefer} & set(row.failed_oracles) or {primary(row.failed_oracles)} - {""}
+    oracle = shrinking.prefer if shrinking.prefer in row.failed_oracles else primary(row.failed_oracles)
 
     def check(candidate: Plan) -> Checked:
         return checker.check(candidate, row.run, deep=deep)
 
-    if wanted:
+    def fails(candidate: Plan) -> bool:
+        found = (candidate.inputs, candidate.last_tick) == (plan.inputs, plan.last_tick)
+        return soundly(checker, check(candidate), oracle, found)
+
+    small = plan
+    if oracle:
         print(f"shrinking run {row.run} of {row.scenario} ({', '.join(row.failed_oracles)})", file=sys.stderr)
-        plan = Shrinker(lambda candidate: wanted <= set(check(candidate).failed), shrinking.runs_max).shrink(plan)
-    return cases.write(check(plan), scenario, folder / "cases")
+        small = Shrinker(fails, shrinking.runs_max).shrink(plan)
+    return cases.write(check(small), scenario, folder / "cases")
 
 
 def _meta(names: list[str], profile: Profile, wanted: tuple[str, ...]) -> Meta:
