@@ -163,7 +163,7 @@ def _parse_json(data: bytes | str, where: str) -> Any:
         raise Refused("not UTF-8", where, "give a plan as `plan_to_json` writes it") from None
     if len(raw) > PLAN_BYTES_MAX:
         raise Refused(f"{len(raw)} bytes", where, f"a plan has at most {PLAN_BYTES_MAX}")
-    if _depth(text) > PLAN_DEPTH_MAX:
+    if depth_of(text) > PLAN_DEPTH_MAX:
         raise Refused("nested too deeply", where, f"a plan nests at most {PLAN_DEPTH_MAX} levels")
 
     def refuse(word: str) -> Any:
@@ -190,13 +190,13 @@ def _parse_json(data: bytes | str, where: str) -> Any:
 _BRACKETS = re.compile(r'"(?:[^"\\]|\\.|\\\Z)*(?:"|\Z)|[\[{]|[\]}]', re.DOTALL)
 
 
-def _depth(text: str) -> int:
+def depth_of(text: str, limit: int = PLAN_DEPTH_MAX) -> int:
     """How deep brackets nest outside strings; the count stops just above the limit."""
     depth = 0
     for match in _BRACKETS.finditer(text):
         if match[0] in ("[", "{"):
             depth += 1
-            if depth > PLAN_DEPTH_MAX:
+            if depth > limit:
                 return depth
         elif match[0] in ("]", "}"):
             depth -= 1

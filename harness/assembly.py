@@ -50,6 +50,7 @@ class World(NamedTuple):
     wake: Callable[[], None]
     pools: list[SimWorkers] = []  # of all incarnations so far, given anew for each run
     strays: list[Arrival] = []  # answers of dead incarnations' workers that nobody has read yet
+    hazards: bool = True  # whether rare but legal choices are made in runs with faults
 
 
 class LoopClock:
@@ -134,7 +135,7 @@ def incarnate(world: World, disk: SimDisk, client: SimClient) -> Incarnation:
     def live(worker: int, alive: bool) -> None:
         history.lives.append(Life(loop.now(), worker, alive))
 
-    workers = SimWorkers(loop, world.timing, core_of, world.wake, note, live=live)
+    workers = SimWorkers(loop, world.timing, core_of, world.wake, note, world.timing.slowness_of, live)
     world.pools.append(workers)
     workers.stray(world.strays)
     world.strays.clear()
@@ -158,7 +159,7 @@ def incarnate(world: World, disk: SimDisk, client: SimClient) -> Incarnation:
         memory,
         disk,
         faulty_gateway,
-        _hazard(world),
+        _hazard(world) if world.hazards else never,
         _devices(world, incarnation, later, note) if world.scenario.config(world.plan.seed).models else None,
     )
     incarnation.ports = mortal(inner, incarnation.fuse)

@@ -14,7 +14,21 @@ from collections.abc import Sequence
 import click
 
 from harness.builds import BuildRefused
-from harness.commands import bench, compare, demo, enumerate, prove, replay, run, show, shrink, state, stress, why
+from harness.commands import (
+    bench,
+    compare,
+    demo,
+    enumerate,
+    prove,
+    replay,
+    run,
+    show,
+    shrink,
+    state,
+    stress,
+    verify,
+    why,
+)
 from harness.commands.common import Call
 from runtime.errors import EngineError
 
@@ -37,6 +51,7 @@ for _command in (
     why.why,
     state.state,
     shrink.shrink,
+    verify.verify,
     prove.prove,
     compare.compare,
     bench.bench,

@@ -17,23 +17,17 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from faults.plan import Plan
 from harness import cli
 from harness.builds import ROOT
+from harness.plans import NAMES, SEED, default_plan
 from harness.simulation import journal_digest, simulate
-from runtime.physical import Physical
-from scenarios import SCENARIOS, get
+from scenarios import get
 
-SEED = 1
-NAMES = (*SCENARIOS, "edges")
+__all__ = ["NAMES", "SEED", "answer", "blocks", "default_plan", "digests", "recorded", "refreshed"]
+
 FILE = ROOT / "tests" / "golden.json"
 README = ROOT / "README.md"
 _BLOCK = re.compile(r"(?<=```console\n)(\$ wasm-engine run [^\n]*\n)(.*?)(?=```\n)", re.DOTALL)
-
-
-def default_plan(name: str, seed: int = SEED, workers: int = 2) -> Plan:
-    """What `wasm-engine run NAME` runs: the seed's workload, no faults."""
-    return Plan(scenario=name, seed=seed, inputs=get(name).workload(seed), physical=Physical(workers=workers))
 
 
 def digests(seed: int = SEED, workers: int = 2) -> dict[str, str]:

@@ -1,7 +1,8 @@
-"""Plans from outside: what must hold before one is run, or its failure would be blamed on the runtime.
+"""Plans: the default one of each scenario; and what must hold of one from outside before it is run.
 
-`faults.budget` judges the faults; this module judges the rest against the scenario: a client numbers its inputs from
-1 without gaps, in order of tick, and asks only for what a client can ask for. Raises Refused, and nothing else.
+What no correct runtime could carry out would be blamed on the runtime. `faults.budget` judges the faults; this module
+judges the rest against the scenario: a client numbers its inputs from 1 without gaps, in order of tick, and asks only
+for what a client can ask for. Raises Refused, and nothing else.
 """
 
 from __future__ import annotations
@@ -9,12 +10,20 @@ from __future__ import annotations
 from faults import budget
 from faults.plan import Plan
 from runtime.errors import Refused
+from runtime.physical import Physical
 from runtime.state import Configure, Input, Spawn
-from scenarios import get
+from scenarios import SCENARIOS, get
 from scenarios.base import Scenario
 
 INPUTS_MAX = 100_000
 NUMBER_MAX = 2**32 - 1
+SEED = 1
+NAMES = (*SCENARIOS, "edges")  # what golden digests, and verification, are for
+
+
+def default_plan(name: str, seed: int = SEED, workers: int = 2) -> Plan:
+    """What `wasm-engine run NAME` runs: the seed's workload, no faults."""
+    return Plan(scenario=name, seed=seed, inputs=get(name).workload(seed), physical=Physical(workers=workers))
 
 
 def accept(plan: Plan, where: str, scenario: Scenario | None = None) -> Plan:

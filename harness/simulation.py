@@ -9,6 +9,8 @@ from __future__ import annotations
 import gc
 import hashlib
 import traceback
+from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 
@@ -37,6 +39,14 @@ MAX_EVENTS = 2_000_000
 MAX_CRASHES = 200
 
 
+class Setting(NamedTuple):
+    """What is around a simulated run and must not matter: the queue of events, the disk, rare legal choices."""
+
+    loop: Callable[[], Loop] = Loop
+    disk: Callable[[Loop, int, Callable[[], None]], SimDisk] = SimDisk
+    hazards: bool = True
+
+
 class Simulation:
     """One run of a plan. `run` may be called once; `orchestrator` is the last incarnation.
 
@@ -50,13 +60,14 @@ class Simulation:
         timing: Timing | None = None,
         files: dict[str, bytes] | None = None,
         horizon_ns: int = HORIZON_NS,
+        setting: Setting = Setting(),  # noqa: B008  # immutable
     ) -> None:
         self.scenario, self.plan = scenario, plan
         self._horizon_ns = horizon_ns
         self.timing = timing or Timing()
         self.history = History(plan=plan)
-        self.loop = Loop()
-        self.disk = SimDisk(self.loop, self.timing.sync_ns, self._wake)
+        self.loop = setting.loop()
+        self.disk = setting.disk(self.loop, self.timing.sync_ns, self._wake)
         if files is not None:
             self.disk.load(files)
         elif plan.decrees:
@@ -69,7 +80,9 @@ class Simulation:
             self._wake,
         )
         self.injector = Injector(plan.faults, self._injected, plan.seed)
-        self.world = World(self.loop, self.timing, self.scenario, plan, self.injector, self.history, self._wake, [], [])
+        self.world = World(
+            self.loop, self.timing, scenario, plan, self.injector, self.history, self._wake, [], [], setting.hazards
+        )
         self.orchestrator: Orchestrator | None = None
         self._present: Incarnation | None = None
         self._timer = 0
@@ -220,9 +233,14 @@ def journal_digest(history: History) -> str:
     return "" if verified.damage or not verified.lines else verified.lines[-1].hash
 
 
+def trace_lines(trace: list[Record]) -> bytes:
+    """The trace as canonical JSON lines."""
+    return _TRACE.encode_lines(trace)
+
+
 def trace_digest(trace: list[Record]) -> str:
     """sha256 over the trace's canonical lines."""
-    return hashlib.sha256(_TRACE.encode_lines(trace)).hexdigest()
+    return hashlib.sha256(trace_lines(trace)).hexdigest()
 
 
 def genesis(scenario: Scenario, plan: Plan) -> tuple[Input, ...]:

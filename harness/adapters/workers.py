@@ -19,7 +19,7 @@ from runtime.worker import WorkerCore
 
 
 class Timing(Struct, frozen=True, kw_only=True):
-    """Virtual costs in ns."""
+    """Virtual costs in ns; worker n takes `slowness[n modulo its length]` times as long as its work costs."""
 
     pipe_ns: int = 20_000
     spawn_ns: int = 800_000
@@ -30,6 +30,10 @@ class Timing(Struct, frozen=True, kw_only=True):
     client_ns: int = 100_000
     restart_ns: int = 2_000_000
     devices: Devices = Devices()
+    slowness: tuple[int, ...] = (1,)
+
+    def slowness_of(self, worker: int) -> int:
+        return self.slowness[worker % len(self.slowness)]
 
 
 class _Worker:

@@ -161,6 +161,14 @@ def _block(line: Chained) -> Block:
     )
 
 
+def problem(body: bytes) -> str:
+    """What is wrong with the body of a line as the body of a block, "" when nothing is."""
+    try:
+        return "" if _encode(_decode(body)) == body else "its body is not canonical"
+    except (ValueError, RecursionError) as error:
+        return " ".join(str(error).split())[:120]
+
+
 def _unframe(line: bytes, number: int, previous: bytes) -> tuple[bytes, bytes]:
     """The body of one line and its hash; raises ValueError naming what does not verify."""
     prefix = b'{"block":%d,"body":' % number
