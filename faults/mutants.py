@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from runtime.errors import Refused
 
+RARE = 1000  # from here on a mutant is scored apart
 MARK = "MUTANT"  # a file beside a planted `runtime`, with the mutant's name: such a build does not last
 
 
@@ -26,7 +27,10 @@ class Edit(Struct, frozen=True):
 
 
 class Mutant(Struct, frozen=True, kw_only=True):
-    """`oracle` is who must name it in runs of `scenario`; `equivalent` is the reason why nothing can, else ""."""
+    """`oracle` is who must name it in runs of `scenario`; `equivalent` is the reason why nothing can, else "".
+
+    `one_in` is in about how many random runs it shows once, as measured; 1 for one that shows in every few.
+    """
 
     name: str
     title: str
@@ -34,6 +38,11 @@ class Mutant(Struct, frozen=True, kw_only=True):
     oracle: str
     edits: tuple[Edit, ...]
     equivalent: str = ""
+    one_in: int = 1
+
+    @property
+    def rare(self) -> bool:
+        return self.one_in >= RARE
 
 
 MUTANTS: tuple[Mutant, ...] = (

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from faults.mutants import Mutant, plant
 from harness import builds
@@ -23,6 +24,8 @@ from harness.campaign import Campaign, Ended, tasks_of
 from runtime.errors import Refused
 
 SHRINK_RUNS = 30
+FILE = "prove.json"
+DETAILS_VERSION = 1
 KILLED, WRONG, SURVIVED, STALE, EQUIVALENT, VISIBLE = (
     "killed",
     "wrong oracle",
@@ -48,6 +51,7 @@ class Found(Struct, frozen=True, kw_only=True):
     on_mutant: str = ""
     on_good: str = ""
     reason: str = ""
+    rare: bool = False
 
 
 def prove(mutant: Mutant, runs: int, seed: int, jobs: int, store: Path, news: Callable[[str], None]) -> Found:
@@ -73,7 +77,7 @@ def prove(mutant: Mutant, runs: int, seed: int, jobs: int, store: Path, news: Ca
         case, on_mutant, on_good = case_of(mutant, first, seed, folder, store)
         found = _found(mutant, KILLED, len(ended), seconds, named)
         outcome = KILLED if (on_mutant, on_good) == ("FAILED", "FIXED") else WRONG
-        return _with(found, outcome, case, on_mutant, on_good)
+        return replace(found, outcome=outcome, case=case, on_mutant=on_mutant, on_good=on_good)
 
 
 def _campaign(
@@ -127,38 +131,33 @@ def _found(
         seconds=seconds,
         oracles=oracles,
         reason=reason,
-    )
-
-
-def _with(found: Found, outcome: str, case: str, on_mutant: str, on_good: str) -> Found:
-    return Found(
-        name=found.name,
-        title=found.title,
-        scenario=found.scenario,
-        oracle=found.oracle,
-        outcome=outcome,
-        runs=found.runs,
-        seconds=found.seconds,
-        oracles=found.oracles,
-        case=case,
-        on_mutant=on_mutant,
-        on_good=on_good,
+        rare=mutant.rare,
     )
 
 
 def summary(found: list[Found], clean: list[Ended]) -> dict[str, object]:
-    """What `prove --json` prints."""
-    killed = [f for f in found if f.outcome == KILLED]
+    """What `prove --json` prints; rare mutants are counted apart, as they take many more runs."""
     counted = [f for f in found if f.outcome not in (EQUIVALENT, VISIBLE)]
+    return {
+        **_score([f for f in counted if not f.rare]),
+        "false_alarms": sum(e.row.verdict in ("FAIL", "UNKNOWN") for e in clean),
+        "clean_runs": len(clean),
+        "rare": _score([f for f in counted if f.rare]),
+        "runs": sum(f.runs for f in found),
+    }
+
+
+def _score(counted: list[Found]) -> dict[str, object]:
+    """How many were found by the oracle named for them, who was not, and after how long the median one was."""
+    killed = [f for f in counted if f.outcome == KILLED]
     return {
         "mutants": len(counted),
         "killed": len(killed),
         "survivors": [f.name for f in counted if f.outcome == SURVIVED],
         "wrong_oracle": [f.name for f in counted if f.outcome == WRONG],
+        "stale": [f.name for f in counted if f.outcome == STALE],
         "median_runs": statistics.median(f.runs for f in killed) if killed else None,
         "median_seconds": statistics.median(f.seconds for f in killed) if killed else None,
-        "false_alarms": sum(e.row.verdict in ("FAIL", "UNKNOWN") for e in clean),
-        "clean_runs": len(clean),
     }
 
 
@@ -168,12 +167,13 @@ def good(found: list[Found], clean: list[Ended]) -> bool:
     return not alarms and all(f.outcome in (KILLED, EQUIVALENT) for f in found)
 
 
-def write_details(found: list[Found], folder: Path) -> Path:
-    """prove.json: what became of each mutant, with its case. Raises Refused for a folder that cannot be written."""
-    path = folder / "prove.json"
+def write_details(found: list[Found], told: dict[str, object], folder: Path) -> Path:
+    """prove.json: the summary, and what became of each mutant. Raises Refused for a folder that cannot be written."""
+    path = folder / FILE
+    details = {"version": DETAILS_VERSION, "summary": told, "mutants": found}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(details), indent=1) + b"\n")
     except OSError as error:
         raise Refused(f"cannot be written: {error.strerror}", str(path), "give another --store") from None
     return path

@@ -72,6 +72,15 @@ class Diverging(Struct, frozen=True, kw_only=True):
     difference: Difference
 
 
+class Failed(Struct, frozen=True, kw_only=True):
+    """A failing run, by its fingerprint."""
+
+    scenario: str
+    n: int
+    side: Side
+    fingerprint: str
+
+
 class Comparison(Struct, frozen=True, kw_only=True):
     """The file compare.json. `needed` pairs are the fewest in which a regression could have been seen."""
 
@@ -92,6 +101,7 @@ class Comparison(Struct, frozen=True, kw_only=True):
     findings: tuple[Finding, ...]
     journals_different: int
     differences: tuple[Diverging, ...]
+    failures: tuple[Failed, ...]
     faults_fired: dict[str, tuple[int, int]]
     not_tested: tuple[NotTested, ...]
     evidence: str = "simulated"
@@ -144,6 +154,9 @@ def comparison(pairs: Sequence[Pair], failures: Sequence[Failure], about: About)
             Diverging(scenario=pair.scenario, n=pair.n, difference=pair.difference)
             for pair in different[:DIFFERENCES_MAX]
             if pair.difference is not None
+        ),
+        failures=tuple(
+            Failed(scenario=one.scenario, n=one.n, side=one.side, fingerprint=one.fingerprint) for one in failures
         ),
         faults_fired={k: (fired["base"][k], fired["head"][k]) for k in sorted(fired["base"] | fired["head"])},
         not_tested=_gaps(rows, fired, about),

@@ -19,8 +19,9 @@ def row(n: int, verdict: Verdict = "PASS", recovery_ms: int = 5, **fields: Any) 
         "faults_planned": {"worker.kill": 1},
         "faults_fired": {"worker.kill": 1} if verdict != "IDLE" else {},
         "recoveries_ns": (recovery_ms * 1_000_000,),
+        "seed": n,
     }
-    return RunRow(run=n, scenario="ledger", seed=n, workers=2, verdict=verdict, **defaults | fields)
+    return RunRow(run=n, scenario="ledger", workers=2, verdict=verdict, **defaults | fields)
 
 
 def pair(n: int, base: Verdict = "PASS", head: Verdict = "PASS", base_ms: int = 5, head_ms: int = 5) -> Pair:

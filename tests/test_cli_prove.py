@@ -27,6 +27,9 @@ KEYS = {
     "median_seconds",
     "false_alarms",
     "clean_runs",
+    "stale",
+    "rare",
+    "runs",
 }
 NAMES = {mutant.name: mutant for mutant in MUTANTS}
 
@@ -56,7 +59,9 @@ def test_a_mutant_is_killed_by_its_oracle_and_its_case_is_failed_there_and_fixed
     assert (told["mutants"], told["killed"], told["survivors"], told["wrong_oracle"]) == (1, 1, [], [])
     assert (told["false_alarms"], told["clean_runs"]) == (0, 6)
     assert 1 <= told["median_runs"] <= 60 and told["median_seconds"] > 0
-    [found] = json.loads((tmp_path / "prove.json").read_text("utf-8"))
+    details = json.loads((tmp_path / "prove.json").read_text("utf-8"))
+    [found] = details["mutants"]
+    assert details["summary"] == told
     assert (found["outcome"], found["on_mutant"], found["on_good"]) == ("killed", "FAILED", "FIXED")
     assert "I15" in found["oracles"] and Path(found["case"], "case.json").is_file()
 

@@ -18,6 +18,7 @@ from harness.commands.common import examples, given, json_option, print_json, pr
 from runtime.errors import Refused
 
 RUNS = 200
+RARE_RUNS = 5000
 CLEAN_RUNS = 120
 
 
@@ -27,6 +28,14 @@ CLEAN_RUNS = 120
 )
 @click.option(
     "--runs", type=click.IntRange(1), metavar="N", default=RUNS, show_default=True, help="At most, per mutant."
+)
+@click.option(
+    "--rare-runs",
+    type=click.IntRange(0),
+    metavar="N",
+    default=0,
+    show_default=True,
+    help=f"At most, per rare mutant; {RARE_RUNS} finds most of them. 0 leaves them out, unless they are named.",
 )
 @click.option(
     "--clean-runs",
@@ -50,23 +59,26 @@ CLEAN_RUNS = 120
 )
 @seed_option
 @json_option
-def prove(runs: int, clean_runs: int, names: tuple[str, ...], jobs: int, store: str, seed: int, as_json: bool) -> int:
+def prove(
+    runs: int, rare_runs: int, clean_runs: int, names: tuple[str, ...], jobs: int, store: str, seed: int, as_json: bool
+) -> int:
     """Plant known bugs in copies of the runtime, run each as a build, and see whether the oracle named for it fails.
 
     Each failure's shrunk case must replay as FAILED on the mutant and FIXED on the good build. Exit 1 when a mutant
     survives, is named by another oracle only, no longer applies, or when the good build raises an alarm.
     """
-    chosen = _chosen(names)
+    chosen = [mutant for mutant in _chosen(names) if names or rare_runs or not mutant.rare]
     found: list[proving.Found] = []
-    proving.write_details(found, Path(store))
+    proving.write_details(found, proving.summary(found, []), Path(store))
     with progress("mutants", len(chosen)) as step:
         for mutant in chosen:
-            one = proving.prove(mutant, runs, seed, jobs, Path(store), lambda news: None)
+            most = (rare_runs or RARE_RUNS) if mutant.rare else runs
+            one = proving.prove(mutant, most, seed, jobs, Path(store), lambda news: None)
             found.append(one)
             step(f"{one.name}: {one.outcome}")
     clean = _clean(sorted({m.scenario for m in chosen}), clean_runs, seed, jobs)
     told = proving.summary(found, clean)
-    details = proving.write_details(found, Path(store))
+    details = proving.write_details(found, told, Path(store))
     if as_json:
         print_json(told)
         _reasons(found, sys.stderr)
@@ -119,4 +131,9 @@ def _print(found: list[proving.Found], told: dict[str, object]) -> None:
         if one.case:
             print(f"{one.name}: wasm-engine replay {one.case}")
     print(f"{told['killed']} of {told['mutants']} found by the oracle named for them", end="; ")
+    if told["median_seconds"] is not None:
+        print(f"the median one after {told['median_runs']:g} runs, {told['median_seconds']:.1f} s", end="; ")
+    rare = told["rare"]
+    if isinstance(rare, dict) and rare["mutants"]:
+        print(f"rare ones: {rare['killed']} of {rare['mutants']}", end="; ")
     print(f"{told['false_alarms']} false alarms in {told['clean_runs']} clean runs")
