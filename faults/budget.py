@@ -48,7 +48,7 @@ def check(plan: Plan) -> None:
     - The client may be stalled or cut off `CLIENT_STALLS_MAX` times: each costs what it lasts.
     - Steps that nobody can finish are few, and nothing else strikes them: they end by decree.
     - A worker may compute wrong only where every step runs a second time; else nothing could tell.
-    - Orchestrator kills are bounded: each costs a recovery, and the liveness bound counts them.
+    - Orchestrator kills and failing syncs are bounded: each costs a recovery.
     - A client's frame may be hit `SAME_FRAME_MAX` times: each costs one round of resending.
     - A crash leaves one disk: two disk faults of one crash contradict each other.
     - Devices may fall silent or slow `SILENT_DEVICES_MAX` times: each costs a lease, which doubles for the same batch.
@@ -62,9 +62,9 @@ def check(plan: Plan) -> None:
     _check_physical(plan.physical)
     _check_workers(faults, plan.physical)
     check_endings(faults, plan.physical)
-    kills = sum(fault.kind == "orchestrator.kill" for fault in faults)
-    if kills > ORCHESTRATOR_KILLS_MAX:
-        raise Refused(f"{kills} kills of the orchestrator", "fault budget", f"at most {ORCHESTRATOR_KILLS_MAX}")
+    ends = sum(fault.kind in ("orchestrator.kill", "disk.sync_error") for fault in faults)
+    if ends > ORCHESTRATOR_KILLS_MAX:
+        raise Refused(f"{ends} ends of the orchestrator", "fault budget", f"at most {ORCHESTRATOR_KILLS_MAX}")
     _check_clients(faults)
     _check_devices(faults, plan.physical)
     _check_same(faults, ("disk.lose", "disk.tear"), ("crash",), 1, "a crash leaves one disk")

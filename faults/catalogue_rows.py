@@ -37,7 +37,7 @@ class OracleRow(Struct, frozen=True):
 _ROWS = """
 F01 | transparent | scheduler | orchestrator.kill | - | I8 I20 I28 I19 | available | the orchestrator dies at a port \
 call of any phase
-F02 | transparent | scheduler | orchestrator.stall | - | I4 I12 | comes with the live driver | the orchestrator \
+F02 | transparent | scheduler | orchestrator.stall | - | I4 I12 | available | the orchestrator \
 stalls between a decision and its record
 F03 | transparent | scheduler | scheduler.permute | - | I1 I3 | comes with the hazards | the ready set is met in \
 another order
@@ -150,11 +150,11 @@ F64 | failstop | log/snapshot | disk.rot | - | I27 | comes with the storage erro
 change
 F65 | failstop | log/snapshot | disk.rollback | - | I27 | comes with the storage error wrapper | part of a file is \
 as it was before
-F66 | transparent | log/snapshot | disk.sync_error | - | I29 | comes with the storage error wrapper | a sync fails \
+F66 | transparent | log/snapshot | disk.sync_error | - | I29 | available | a sync fails \
 once, then succeeds
-F67 | transparent | log/snapshot | disk.full | - | I28 I30 I38 | comes with the storage error wrapper | no space is \
+F67 | transparent | log/snapshot | disk.full | - | I28 I30 I38 | available | no space is \
 left, or a write is short
-F68 | transparent | log/snapshot | disk.slow | - | I4 I19 | comes with the storage error wrapper | the disk is slow
+F68 | transparent | log/snapshot | disk.slow | - | I4 I19 | available | the disk is slow
 F69 | failstop | log/snapshot | journal.forge | - | I27 | comes with the journal forger | journal records spliced, \
 cut, swapped, doubled or chained anew
 F70 | transparent | log/snapshot | snapshot.damage | - | I20 | comes with the storage error wrapper | a snapshot \
@@ -233,7 +233,7 @@ I26 | signature | comes with signatures | accept set == strict verifier's accept
 I27 | chain | available | h[i]=H(h[i-1]||rec[i]); any flip, cut, swap, splice is found, with first bad index
 I28 | prefix durability | available | after a crash the log is a prefix of what was sent and contains all \
 acknowledged records
-I29 | no false ack | comes with the storage error wrapper | an fsync error is never followed by an ack for that \
+I29 | no false ack | available | an fsync error is never followed by an ack for that \
 range; process stops or moves to a new file
 I30 | fail-stop | comes with the storage error wrapper | on unrecoverable corruption: named error, non-zero exit, no \
 partial output

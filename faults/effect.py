@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from faults.catalogue import kind_of
+from faults.disk_rules import DISK_RULES, succeeded
 from faults.evidence import Performed, Rule, Trace, lease_of, seen, sent_again
 from faults.injector import Step
 from faults.pipe_rules import PIPE_RULES
@@ -96,18 +97,13 @@ def _lock_abandoned(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bo
     return bool(seen(trace, "lost", {**lease_of(mine[0]), "cause": "lease"}, mine[0].at))
 
 
-def _succeeded(trace: Trace, death: int) -> bool:
-    """A successor has started. The dead one speaks no more; what it said in its last instant does not count."""
-    return bool(seen(trace, "recovered", {}, death + 1) or seen(trace, "started", {}, death + 1))
-
-
 def _orchestrator_killed(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
-    return _succeeded(trace, mine[0].at)
+    return succeeded(trace, mine[0].at)
 
 
 def _disk_damaged(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
     removed = sum(int(injection.fields.get("removed", 0)) for injection in mine)
-    return removed > 0 and _succeeded(trace, mine[0].at)
+    return removed > 0 and succeeded(trace, mine[0].at)
 
 
 def _device_removed(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
@@ -165,6 +161,7 @@ def _client_again(fault: Fault, mine: Sequence[Performed], trace: Trace, until: 
 _RULES: dict[str, Rule] = {
     **PIPE_RULES,
     **WORKER_RULES,
+    **DISK_RULES,
     "worker.kill": lost,
     "worker.stall": _worker_stalled,
     "frame.lose": _frame_lost,

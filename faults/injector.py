@@ -32,7 +32,8 @@ class Injector:
     """Faults by kind and by step; `crashes` counts the orchestrator's deaths.
 
     `absent` says until when (ns) a device is gone, `undead` which workers are stopped and will wake, `looping` how
-    many workers a crash loop (by its index) has taken: incarnations come and go, the machine stays as it is.
+    many workers a crash loop (by its index) has taken, `full_until` until when the disk has `room` bytes left:
+    incarnations come and go, the machine stays as it is.
     """
 
     def __init__(self, faults: Sequence[Fault], record: Record, seed: int = 0) -> None:
@@ -41,6 +42,8 @@ class Injector:
         self.absent: dict[int, int] = {}
         self.undead: dict[int, Undead] = {}
         self.looping: dict[int, int] = {}
+        self.full_until = 0
+        self.room = 0
         self._record = record
         self._faults = tuple(faults)
         self._armed: dict[int, Fault] = dict(enumerate(faults))

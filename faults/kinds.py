@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from faults.disk_kinds import DISK_KINDS
 from faults.kind import AGENT, HOSTCALL, MS, OCCURRENCE, TICK, TOP, UNITS, FaultKind, Form, Key, Value
 from faults.memory_kinds import MEMORY_KINDS
 from faults.pipe_kinds import PIPE_KINDS
@@ -305,4 +306,5 @@ KINDS: tuple[FaultKind, ...] = (
         counts_when="its process is lost for a load that failed",
     ),
     *WORKER_KINDS,
+    *DISK_KINDS,
 )

@@ -158,7 +158,13 @@ MUTANTS: tuple[Mutant, ...] = (
         title="what recovery kept beyond the watermark is not synced before it counts",
         scenario="ledger",
         oracle="I28",
-        edits=(Edit("boot.py", "        return [self._storage.sync(name) for name in ends]\n", "        return []\n"),),
+        edits=(
+            Edit(
+                "boot.py",
+                "        return [storage.sync(name + NEW) for name in (*found.kept, watermark.NAME)]\n",
+                "        return [storage.sync(watermark.NAME + NEW)]\n",
+            ),
+        ),
     ),
     Mutant(
         name="watermark_not_synced",
@@ -170,6 +176,54 @@ MUTANTS: tuple[Mutant, ...] = (
                 "durability.py",
                 "            self._tickets = [self._storage.sync(watermark.NAME)]\n            return False\n",
                 "            self._storage.sync(watermark.NAME)\n            return False\n",
+            ),
+        ),
+    ),
+    Mutant(
+        name="failed_sync_counts",
+        title="a sync that failed counts as one that is done",
+        scenario="ledger",
+        oracle="I29",
+        edits=(
+            Edit(
+                "patience.py",
+                "            raise SyncFailed(self._tickets.pop(failed.ticket), failed.file) from None\n",
+                "            return [self._tickets.pop(failed.ticket)]\n",
+            ),
+        ),
+    ),
+    Mutant(
+        name="failed_sync_repeated",
+        title="a sync that failed is submitted again, for the same file",
+        scenario="ledger",
+        oracle="I29",
+        edits=(
+            Edit(
+                "patience.py",
+                "            raise SyncFailed(self._tickets.pop(failed.ticket), failed.file) from None\n",
+                "            again = self._inner.sync(failed.file) if failed.file else self._inner.sync_dir()\n"
+                "            self._tickets[again] = self._tickets.pop(failed.ticket)\n"
+                "            return []\n",
+            ),
+        ),
+    ),
+    Mutant(
+        name="short_write_unnoticed",
+        title="how many bytes a write wrote is not looked at",
+        scenario="ledger",
+        oracle="I28",
+        edits=(Edit("patience.py", "        if written < len(data):\n", "        if written < 0:\n"),),
+    ),
+    Mutant(
+        name="blobs_not_synced",
+        title="long payloads are written, but not synced before their block is released",
+        scenario="frames",
+        oracle="I28",
+        edits=(
+            Edit(
+                "durability.py",
+                "            self._tickets.append(self._storage.sync(BLOBS))\n            self._blobs_dirty = False\n",
+                "            self._blobs_dirty = False\n",
             ),
         ),
     ),

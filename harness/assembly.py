@@ -12,6 +12,8 @@ from faults.injector import Injector, Later
 from faults.plan import Plan
 from faults.wrappers.accelerators import FaultyAccelerators
 from faults.wrappers.crash import Fuse, mortal
+from faults.wrappers.disk import KINDS as DISK_KINDS
+from faults.wrappers.disk import FaultyStorage
 from faults.wrappers.executions import StruckGuests
 from faults.wrappers.gateway import FaultyGateway
 from faults.wrappers.guests import FaultyGuests, VisibleFaults, WorkerSite
@@ -31,7 +33,7 @@ from harness.adapters.workers import SimWorkers, Timing
 from harness.history import History, Life
 from runtime.inference import DeviceCore, OrtModels
 from runtime.orchestrator import Orchestrator
-from runtime.ports import Accelerators, Arrival, Guests, Hazard, Ports, never
+from runtime.ports import Accelerators, Arrival, Guests, Hazard, Ports, Storage, never
 from runtime.telemetry import Record
 from runtime.wasm import WasmGuests
 from runtime.worker import WorkerCore
@@ -152,12 +154,12 @@ def incarnate(world: World, disk: SimDisk, client: SimClient) -> Incarnation:
         LinkedWorkers(workers, links), injector, later, memory, lambda: max(incarnation.where()[0], 0)
     )
     faulty_gateway = FaultyGateway(linked, injector, later)
-    incarnation.fuse = Fuse(injector, incarnation.where, len(history.crashes))
+    incarnation.fuse = Fuse(injector, incarnation.where, len(history.crashes), lambda ns: _stall(loop, ns))
     inner = Ports(
         LoopClock(loop),
         faulty_workers,
         memory,
-        disk,
+        _storage(world, incarnation, disk),
         faulty_gateway,
         _hazard(world) if world.hazards else never,
         _devices(world, incarnation, later, note) if world.scenario.config(world.plan.seed).models else None,
@@ -165,6 +167,17 @@ def incarnate(world: World, disk: SimDisk, client: SimClient) -> Incarnation:
     incarnation.ports = mortal(inner, incarnation.fuse)
     incarnation.on_close(lambda: workers.orphan(strays), links.close, faulty_workers.close, faulty_gateway.close)
     return incarnation
+
+
+def _stall(loop: Loop, for_ns: int) -> None:
+    loop.lag_ns += for_ns
+
+
+def _storage(world: World, incarnation: Incarnation, disk: SimDisk) -> Storage:
+    """The disk, behind its faults where the plan has any that strike at a call."""
+    if not any(fault.kind in DISK_KINDS for fault in world.plan.faults):
+        return disk
+    return FaultyStorage(disk, world.injector, lambda: incarnation.where()[0], world.loop.now)
 
 
 def _devices(world: World, incarnation: Incarnation, later: Later, note: Callable[[str, int], None]) -> Accelerators:

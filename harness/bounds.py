@@ -18,7 +18,7 @@ from runtime.state import Config
 from scenarios.base import Scenario
 
 LOAD_NS_MAX = 40_000_000  # one model from memory, on any simulated device
-RESTART_SYNCS = 6  # syncs one after the other in boot, and until the first block is durable
+RESTART_SYNCS = 8  # syncs one after the other in boot, and until the first block is durable
 
 
 def liveness_bound(scenario: Scenario, plan: Plan, timing: Timing) -> int:

@@ -57,6 +57,7 @@ COMPONENTS = {
     "I24": "router",
     "I27": "journal",
     "I28": "durability",
+    "I29": "durability",
     "I32": "worker",
     "I34": "broker",
     "replay": "snapshot",

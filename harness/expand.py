@@ -15,6 +15,7 @@ from faults.kinds import KINDS
 from faults.plan import Fault, Plan
 from faults.profiles import Mix, everything, find
 from harness import aims
+from harness.disk_recipes import DISK_RECIPES
 from harness.events import Chooser, Events, Recipe, RequestEvent, StepEvent, at_step, events_of, step_of
 from harness.recipes import RECIPES, byte_classes
 from harness.worker_aims import WORKER_AIMS, kill_together
@@ -226,6 +227,7 @@ AIMS: dict[str, tuple[Recipe, ...]] = {
     "gpu.wrong": (_batch("gpu.wrong"),),
     "model.load_fail": (fail_load,),
     **RECIPES,
+    **DISK_RECIPES,
 }
 
 AIMS |= WORKER_AIMS

@@ -2,8 +2,8 @@
 
 Oracles compare two of them; none is derived from another. The journal is what the runtime wrote; the guest log what
 went in and out of the modules; the client's ledger what left and entered; the store log what touched shared memory;
-the device log what inference devices got and gave; the trace what the runtime told its telemetry; injections what the
-fault layer did.
+the sync log what the disk made durable, and what not; the device log what inference devices got and gave; the trace
+what the runtime told its telemetry; injections what the fault layer did.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class DeviceEvent(NamedTuple):
 
 
 class Receipt(NamedTuple):
-    """What the client received with one released block, and how much of the journal was durable at that moment."""
+    """What the client received with one released block, and how much of the journal was durable when it was sent."""
 
     at: int
     block: int
@@ -90,6 +90,22 @@ class Receipt(NamedTuple):
     durable_bytes: int
     final: bool
     watermark: bytes  # the watermark file as it was synced at that moment
+    durable_blobs: int = 0  # bytes of the file of blobs, likewise
+
+
+class SyncEvent(NamedTuple):
+    """One sync as the disk ended it: when, of which file (`name` "" is the directory), and whether it was good.
+
+    `file` is the file's number, which it keeps when it is renamed. The sync was for all changes since the one before,
+    the first of them at byte `low`, in a file of `size` bytes.
+    """
+
+    at: int
+    name: str
+    file: int
+    good: bool
+    low: int
+    size: int
 
 
 class Life(NamedTuple):
@@ -128,6 +144,7 @@ class History(Struct):
     guests: list[GuestEvent] = []
     stores: list[StoreEvent] = []
     lives: list[Life] = []
+    syncs: list[SyncEvent] = []
     inferences: list[DeviceEvent] = []
     sent: list[Input] = []
     receipts: list[Receipt] = []

@@ -26,7 +26,7 @@ from harness.assembly import Incarnation, World, incarnate
 from harness.history import Crash, History, Injection
 from runtime import journal, state, watermark
 from runtime.durability import BLOBS, JOURNAL
-from runtime.errors import FailStop, Refused
+from runtime.errors import FailStop, Refused, SyncFailed
 from runtime.orchestrator import Orchestrator
 from runtime.recovery import DECREES, decree_line
 from runtime.state import Config, Configure, Input
@@ -68,6 +68,7 @@ class Simulation:
         self.history = History(plan=plan)
         self.loop = setting.loop()
         self.disk = setting.disk(self.loop, self.timing.sync_ns, self._wake)
+        self.history.syncs = self.disk.log
         if files is not None:
             self.disk.load(files)
         elif plan.decrees:
@@ -76,7 +77,7 @@ class Simulation:
             self.loop,
             self.timing.client_ns,
             plan.inputs,
-            lambda: (self.disk.durable_length(JOURNAL), self.disk.durable_content(watermark.NAME)),
+            self._durable,
             self._wake,
         )
         self.injector = Injector(plan.faults, self._injected, plan.seed)
@@ -88,6 +89,7 @@ class Simulation:
         self._timer = 0
         self._timer_at: int | None = None
         self._waking = False
+        self._deaf_until = 0  # a stalled orchestrator is not called
         due: dict[str, list[int]] = {}
         for item in plan.inputs:
             due.setdefault(item.source, []).append(item.tick)
@@ -134,27 +136,39 @@ class Simulation:
         """Something has arrived: let the orchestrator go on, after all that happens at this same moment."""
         if not self._waking:
             self._waking = True
-            self.loop.later(0, self._advance)
+            self.loop.later(self._deaf_until - self.loop.now(), self._advance)
 
     def _advance(self) -> None:
         self._waking = False
-        if self.orchestrator is None:
+        if self.orchestrator is None or self._deaf_until > self.loop.now():
             return
         try:
             wait = self.orchestrator.advance()
-        except Killed:
-            self._crashed()
+        except (Killed, SyncFailed):
+            self._after_stall(self._crashed)
             return
         except FailStop as stop:
             self.history.failure = stop.check
             self.history.failure_detail = str(stop)
             self.loop.stop()
             return
+        if self.loop.lag_ns:
+            self._after_stall(self._wake)
+            return
         if wait.done and self.client.finished:
             self.history.finished = True
             self.loop.stop()
         elif wait.deadline is not None:
             self._arm(wait.deadline)
+
+    def _after_stall(self, then: Callable[[], None]) -> None:
+        """Go on at once, or when the stall that began in this call is over."""
+        lag, self.loop.lag_ns = self.loop.lag_ns, 0
+        if not lag:
+            then()
+            return
+        self._deaf_until = self.loop.now() + lag
+        self.loop.later(lag, then)
 
     def _arm(self, deadline: int) -> None:
         """One timer is enough: the earliest deadline; a later one is set when this one has run out."""
@@ -197,6 +211,10 @@ class Simulation:
         self.history.injections.append(Injection(now, fault, dict(fields)))
         lasting = fields.get("for", 0)
         self.history.healed_at = max(self.history.healed_at, now + (lasting if isinstance(lasting, int) else 0))
+
+    def _durable(self) -> tuple[int, bytes, int]:
+        disk = self.disk
+        return disk.durable_length(JOURNAL), disk.durable_content(watermark.NAME), disk.durable_length(BLOBS)
 
     def _collect(self) -> None:
         history = self.history

@@ -1,7 +1,7 @@
 """The archive: snapshot files of agents and of the state tree, written behind the run, the newest few kept.
 
 A file counts as durable when it and its directory entry are synced; only then do older ones of its kind go. Nothing
-waits for it: a snapshot only saves work.
+waits for it: a snapshot only saves work, and one that could not be synced is thrown away.
 """
 
 from __future__ import annotations
@@ -51,6 +51,18 @@ class Archive:
         if self._synced and self._ticket is None:
             self._entering, self._synced = self._synced, []
             self._ticket = self._storage.sync_dir()
+        return True
+
+    def failed(self, ticket: int) -> bool:
+        """Whether the sync that failed was a snapshot's, which is gone then; a directory's is not ours to mend."""
+        name = self._files.pop(ticket, "")
+        if not name:
+            return False
+        kept = self._kept.get(_kind(name), [])
+        if name in kept:
+            kept.remove(name)
+        self._storage.remove(name)
+        self._telemetry.emit("discarded", file=name, reason="it could not be synced")
         return True
 
     def _write(self, name: str, data: bytes) -> None:

@@ -1,7 +1,9 @@
 """Boot: what a new incarnation does before it does anything else, in an order that survives a crash at any point.
 
-Read; cut the journal to what verifies and sync it; raise the watermark with a higher incarnation and sync it and the
-directory. Only then may a worker hear of this incarnation.
+Read; write what verifies into new files and sync them; put them in the old ones' places and sync the directory; then
+the watermark, with a higher incarnation, in the same way. Only then may a worker hear of this incarnation. Always new
+files: a sync of the old ones may have failed, and then their bytes can be read although they are not on the disk, and
+no further sync of the same file would say so.
 """
 
 from __future__ import annotations
@@ -9,9 +11,11 @@ from __future__ import annotations
 from runtime import journal, recovery, watermark
 from runtime.durability import BLOBS, JOURNAL, Durability
 from runtime.ports import Storage
-from runtime.recovery import DECREES, Recovered
+from runtime.recovery import Recovered
 from runtime.telemetry import Telemetry
 from runtime.watermark import Watermark
+
+NEW = ".new"  # ends the name of a file that is to take another one's place
 
 
 class Boot:
@@ -20,7 +24,7 @@ class Boot:
     def __init__(self, storage: Storage, telemetry: Telemetry, header: bytes) -> None:
         self._storage, self._telemetry, self._header = storage, telemetry, header
         self._tickets: list[int] = []
-        self._steps = [self._read, self._settle_journal, self._raise_watermark]
+        self._steps = [self._read, self._write, self._settle_journal, self._raise_watermark]
         self.found: Recovered
         self.durability: Durability
 
@@ -43,27 +47,32 @@ class Boot:
         self.found = recovery.load(self._storage, self._telemetry)
         return []
 
-    def _settle_journal(self) -> list[int]:
-        """Cut what does not verify, and sync what does: it may not have been, and it is about to count."""
-        if not self.found.lines:
-            return []
-        ends = {JOURNAL: self.found.journal_end, BLOBS: self.found.blob_end, DECREES: self.found.decree_end}
-        for name, end in ends.items():
-            self._storage.write(name, 0, b"")  # it may be gone, if no block needs it
-            self._storage.truncate(name, end)
-        return [self._storage.sync(name) for name in ends]
-
-    def _raise_watermark(self) -> list[int]:
+    def _write(self) -> list[int]:
+        """All files anew, synced under other names; where there is none yet, under their own, and this is all."""
         found, storage = self.found, self._storage
         block, hash_ = (found.lines[-1].number, found.lines[-1].hash) if found.lines else (0, journal.GENESIS)
         mark = Watermark(found.mark.serial + 1, found.mark.incarnation + 1, block, hash_)
-        offset, data = watermark.slot_bytes(mark)
-        storage.write(watermark.NAME, offset, data)
         self.durability = Durability(storage, mark, found.header or self._header)
-        self.durability.resume(found.journal_end, found.blob_end, found.blobs)
+        self.durability.resume(len(found.kept[JOURNAL]), len(found.kept[BLOBS]), found.blobs)
         self._telemetry.incarnation = mark.incarnation
-        if not found.lines:
-            for name, end in ((JOURNAL, 0), (BLOBS, 0), (DECREES, found.decree_end)):
-                storage.write(name, 0, b"")
-                storage.truncate(name, end)
-        return [storage.sync(watermark.NAME), storage.sync_dir()]
+        offset, data = watermark.slot_bytes(mark)
+        fresh = not any(name in found.names for name in (*found.kept, watermark.NAME))
+        suffix = "" if fresh else NEW
+        for name, content in {**found.kept, watermark.NAME: data}.items():
+            if name + suffix in found.names:
+                storage.remove(name + suffix)  # left by a start that did not come to its end
+            storage.write(name + suffix, offset if name == watermark.NAME else 0, content)
+        if fresh:
+            self._steps = []
+            return [storage.sync(watermark.NAME), storage.sync_dir()]
+        return [storage.sync(name + NEW) for name in (*found.kept, watermark.NAME)]
+
+    def _settle_journal(self) -> list[int]:
+        """What was kept may not have been synced before, and it is about to count."""
+        for name in self.found.kept:
+            self._storage.rename(name + NEW, name)
+        return [self._storage.sync_dir()]
+
+    def _raise_watermark(self) -> list[int]:
+        self._storage.rename(watermark.NAME + NEW, watermark.NAME)
+        return [self._storage.sync_dir()]

@@ -108,4 +108,5 @@ class Durability:
 def check_growth(hash_: str, line: journal.Line) -> None:
     """A folded block must be the journal's, byte for byte."""
     if hash_ != line.hash:
-        raise FailStop("fold", f"block {line.number} folds to other bytes than the journal holds", "journal")
+        what = f"block {line.number} folds to other bytes than the journal holds"
+        raise FailStop("fold", what, f"journal, block {line.number}", line.number)

@@ -49,9 +49,32 @@ class FrameRefused(EngineError):
     """A frame whose length, checksum or content is not what its sender wrote."""
 
 
-class FailStop(EngineError):
-    """A check found what repair cannot mend; the runtime stops, nothing partial leaves. `check` names it."""
+class SyncFailed(EngineError):
+    """A sync reported an error: what it covered may be lost although it can still be read.
 
-    def __init__(self, check: str, what: str, where: str = "") -> None:
-        self.check = check
+    Syncing the same file again proves nothing (its pages count as clean). Whoever needs those bytes ends with this
+    error, and a successor writes them into a new file. `ticket` is the sync's, `file` "" for the directory's.
+    """
+
+    def __init__(self, ticket: int, file: str) -> None:
+        self.ticket, self.file = ticket, file
+        super().__init__("a sync failed", file or "the directory", "start again: the next start writes new files")
+
+
+class ReadFailed(EngineError):
+    """A file cannot be read to its end: `readable` are its bytes before the first sector that cannot be read."""
+
+    def __init__(self, file: str, readable: bytes) -> None:
+        self.file, self.readable = file, readable
+        super().__init__(f"byte {len(readable)} cannot be read", file, "restore it from a second copy")
+
+
+class FailStop(EngineError):
+    """A check found what repair cannot mend; the runtime stops, nothing partial leaves. `check` names it.
+
+    `block` is the first block of the journal that is damaged, 0 its header; -1 where it is not about a block.
+    """
+
+    def __init__(self, check: str, what: str, where: str = "", block: int = -1) -> None:
+        self.check, self.block = check, block
         super().__init__(f"stopped by check '{check}': {what}", where, "restore from a second copy or report it")

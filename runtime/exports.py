@@ -95,7 +95,8 @@ def write(storage: Storage, data: bytes) -> None:
     export = read(data)
     if storage.names():
         raise Refused("the disk is not empty", "restore", "give an empty one")
-    for name in sorted(export.files):
-        storage.write(name, 0, export.files[name])
     offset, slot = watermark.slot_bytes(Watermark(1, export.incarnation, export.block, export.hash))
-    storage.write(watermark.NAME, offset, slot)
+    writes = [*((name, 0, export.files[name]) for name in sorted(export.files)), (watermark.NAME, offset, slot)]
+    for name, at, content in writes:
+        if storage.write(name, at, content) < len(content):
+            raise Refused("the disk is full", f"restore, {name}", "make room, and import onto an empty disk")

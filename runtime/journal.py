@@ -226,10 +226,13 @@ def verify(data: bytes) -> int | None:
     return len(verified.lines) + 1 if verified.header else 0
 
 
-def recover(data: bytes, watermark: tuple[int, str], blobs: dict[str, bytes]) -> Verified:
-    """The prefix to go on from; raises FailStop when anything up to the watermark (block, hash) is damaged."""
+def recover(data: bytes, watermark: tuple[int, str], blobs: dict[str, bytes], cut_short: str = "") -> Verified:
+    """The prefix to go on from; raises FailStop when anything up to the watermark (block, hash) is damaged.
+
+    `cut_short` says why no more than `data` could be read, "" where that is the whole file.
+    """
     verified = read(data)
-    lines, damage = verified.lines, verified.damage
+    lines, damage = verified.lines, cut_short or verified.damage
     for index, line in enumerate(lines):
         missing = _missing_blob(line.block, blobs)
         if missing:
@@ -238,9 +241,10 @@ def recover(data: bytes, watermark: tuple[int, str], blobs: dict[str, bytes]) ->
     block, hash_ = watermark
     if len(lines) < block:
         reason = damage or "the journal ends earlier"
-        raise FailStop("watermark", f"synced up to block {block}, but {reason}", "journal")
+        first = len(lines) + 1 if verified.header else 0
+        raise FailStop("watermark", f"synced up to block {block}, but {reason}", f"journal, block {first}", first)
     if block and lines[block - 1].hash != hash_:
-        raise FailStop("watermark", f"block {block} is not the one that was synced", "journal")
+        raise FailStop("watermark", f"block {block} is not the one that was synced", f"journal, block {block}", block)
     return Verified(verified.header, lines, damage)
 
 

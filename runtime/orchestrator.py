@@ -18,9 +18,10 @@ from runtime.archive import Archive
 from runtime.boot import Boot
 from runtime.calls import Calls
 from runtime.config import refuse_bad
-from runtime.errors import FailStop, FrameRefused
+from runtime.errors import FailStop, FrameRefused, SyncFailed
 from runtime.frames import Inputs, Order, Result, unpack
 from runtime.intake import Intake
+from runtime.patience import PatientStorage
 from runtime.physical import Physical
 from runtime.pool import Pool
 from runtime.ports import Ports
@@ -76,7 +77,8 @@ class Orchestrator(Calls):
         self.telemetry = Telemetry(ports.clock.now)
         self.phase = "boot"
         self._intake = Intake(genesis, due)
-        self._boot = Boot(ports.storage, self.telemetry, journal.header_bytes(header or {}))
+        self._storage = PatientStorage(ports.storage, ports.clock.now, self.telemetry, physical.resend_ns)
+        self._boot = Boot(self._storage, self.telemetry, journal.header_bytes(header or {}))
         self.state = State()
         self._open: fold.Open | None = None
         self._outcomes: dict[int, Outcome] = {}
@@ -109,16 +111,20 @@ class Orchestrator(Calls):
         return self._open.tick if self._open else self.state.tick
 
     def advance(self) -> Wait:
-        """All that can be done now; raises FailStop when a check finds what cannot be repaired."""
+        """All that can be done now; raises FailStop when a check finds what cannot be repaired.
+
+        Raises SyncFailed when what counts could not be made durable: this incarnation is over, and the next one, from
+        the same disk, goes on in new files.
+        """
         try:
             self._collect()
             while self._progress():
                 pass
         except FrameRefused as refused:  # those that arrive are refused where they are read
-            self.telemetry.emit("failstop", check="frame")
+            self.telemetry.emit("failstop", check="frame", block=-1)
             raise FailStop("frame", refused.what, refused.where) from None
         except FailStop as stop:
-            self.telemetry.emit("failstop", check=stop.check)
+            self.telemetry.emit("failstop", check=stop.check, block=stop.block)
             raise
         return Wait(self._deadline(), self._done())
 
@@ -126,7 +132,9 @@ class Orchestrator(Calls):
         return self.phase == "admit" and self.state.finished and self._releases.cursor >= self.state.block
 
     def _deadline(self) -> int | None:
-        times = [self._pool.deadline()] if self.phase == "await" else []
+        times = [self._storage.deadline()]
+        if self.phase == "await":
+            times.append(self._pool.deadline())
         if self._router is not None:
             times.append(self._router.deadline())
         return min((time for time in times if time is not None), default=None)
@@ -149,7 +157,7 @@ class Orchestrator(Calls):
         return False
 
     def _collect(self) -> None:
-        for ticket in self.ports.storage.poll():
+        for ticket in self._completed():
             self._synced(ticket)
         if self.phase == "boot":
             return
@@ -160,6 +168,16 @@ class Orchestrator(Calls):
         if self._router is not None:
             self._router.collect()
         self._pump()
+
+    def _completed(self) -> list[int]:
+        """Tickets of completed syncs; a snapshot whose sync failed is done without, anything else is the end."""
+        while True:
+            try:
+                return self._storage.poll()
+            except SyncFailed as failed:
+                if self.phase == "boot" or not self._archive.failed(failed.ticket):
+                    self.telemetry.emit("unsynced", file=failed.file)
+                    raise
 
     def _in(self, phase: str) -> _Phase:
         """Name what is being done, for telemetry and for whoever asks where a port was called from."""
@@ -175,9 +193,9 @@ class Orchestrator(Calls):
         self._releases = Releases(
             self.ports.gateway, self.ports.clock.now, self.physical.resend_ns, self.telemetry, found.releases
         )
-        self._archive = Archive(self.ports.storage, self.telemetry, self.physical.keep_snapshots)
+        self._archive = Archive(self._storage, self.telemetry, self.physical.keep_snapshots)
         self._decrees = [d for d in found.decrees if d.tick > self.state.tick]
-        self._decree_end = found.decree_end
+        self._decree_end = len(found.kept[recovery.DECREES])
         self._pool = Pool(self.ports, self.physical, self.telemetry.incarnation, self.telemetry, self._order)
         self.telemetry.tick = self.state.tick
         if found.lines:
@@ -358,9 +376,9 @@ class Orchestrator(Calls):
             decree = Decree(agent, "decree:deadline" if late else "decree:lost_workers", self.tick)
             self._pool.done(agent)
             data = recovery.decree_line(decree)
-            self.ports.storage.write(recovery.DECREES, self._decree_end, data)
+            self._storage.write(recovery.DECREES, self._decree_end, data)
             self._decree_end += len(data)
-            self._decree_tickets[self.ports.storage.sync(recovery.DECREES)] = decree
+            self._decree_tickets[self._storage.sync(recovery.DECREES)] = decree
             self.telemetry.emit("decreed", agent=agent, reason=decree.reason)
 
     # --- commit, sync, release, snapshot ------------------------------------------------------------------------------

@@ -96,13 +96,21 @@ class Memory(Protocol):
 
 
 class Storage(Protocol):
-    """Flat files. `write` reaches the page cache; only a completed `sync` makes it durable."""
+    """Flat files. `write` reaches the page cache; only a completed `sync` makes it durable.
+
+    A new name under an old one's (`rename`) is another file: what a failed sync has lost stays lost for the old file
+    alone.
+    """
 
     def names(self) -> list[str]: ...
 
-    def read(self, name: str) -> bytes: ...
+    def read(self, name: str) -> bytes:
+        """The whole file; raises ReadFailed with the bytes before the first sector that cannot be read."""
+        ...
 
-    def write(self, name: str, offset: int, data: bytes) -> None: ...
+    def write(self, name: str, offset: int, data: bytes) -> int:
+        """How many bytes were written: fewer than given, or none, where there is no room (now)."""
+        ...
 
     def truncate(self, name: str, length: int) -> None: ...
 
@@ -119,7 +127,7 @@ class Storage(Protocol):
         ...
 
     def poll(self) -> list[int]:
-        """Tickets of completed syncs, in order of completion."""
+        """Tickets of completed syncs, in order of completion; raises SyncFailed, once, for one that failed."""
         ...
 
 

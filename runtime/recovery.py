@@ -15,7 +15,7 @@ import msgspec
 
 from runtime import fold, journal, snapshot, watermark
 from runtime.durability import BLOBS, JOURNAL, check_growth
-from runtime.errors import FailStop, Refused
+from runtime.errors import FailStop, ReadFailed, Refused
 from runtime.frames import Output, Release
 from runtime.journal import Block, Line
 from runtime.ports import Storage
@@ -30,13 +30,16 @@ DECREES = "decrees"
 
 
 class Recovered(NamedTuple):
-    """What a new incarnation starts with. `mark` is what was last synced; `journal_end`, `blob_end` file offsets."""
+    """What a new incarnation starts with. `mark` is what was last synced; `names` are the files that there were.
+
+    `kept` are the journal, its blobs and the decrees, as far as they verify; `cut` bytes of the journal did not.
+    """
 
     mark: Watermark
+    names: frozenset[str]
+    kept: dict[str, bytes]
     header: bytes
     lines: list[Line]
-    journal_end: int
-    blob_end: int
     cut: int
     blobs: dict[str, bytes]
     state: State
@@ -44,35 +47,42 @@ class Recovered(NamedTuple):
     versions: dict[tuple[int, int], bytes]
     releases: list[Release]
     decrees: list[Decree]
-    decree_end: int
     folded: int
 
 
 def load(storage: Storage, telemetry: Telemetry) -> Recovered:
     """Raises FailStop when what was synced is not there as it was synced, Refused when another version wrote it."""
     names = storage.names()
-    data = storage.read(JOURNAL) if JOURNAL in names else b""
-    mark = watermark.newest(storage.read(watermark.NAME)) if watermark.NAME in names else None
+    data, cut_short = _readable(storage, names, JOURNAL, telemetry)
+    slots, _ = _readable(storage, names, watermark.NAME, telemetry)
+    mark = watermark.newest(slots)
+    for slot in watermark.damaged(slots):
+        telemetry.emit("discarded", file=watermark.NAME, reason=f"slot {slot} does not verify")
     if mark is None:
-        if data:
+        if data or cut_short:
             raise FailStop("watermark", "there is a journal but no watermark that verifies", "watermark")
         mark = Watermark(0, 0)
-    blobs, blob_end = journal.read_blobs(storage.read(BLOBS)) if BLOBS in names else ({}, 0)
+    stored, _ = _readable(storage, names, BLOBS, telemetry)
+    blobs, blob_end = journal.read_blobs(stored)
     _check_versions(data)
-    verified = journal.recover(data, (mark.block, mark.hash), blobs)
+    verified = journal.recover(data, (mark.block, mark.hash), blobs, cut_short)
     lines = verified.lines
     end = lines[-1].end if lines else 0
-    decrees, decree_end = _read_decrees(storage.read(DECREES)) if DECREES in names else ([], 0)
+    ordered, _ = _readable(storage, names, DECREES, telemetry)
+    decrees, decree_end = _read_decrees(ordered)
+    for name, size, good in ((BLOBS, len(stored), blob_end), (DECREES, len(ordered), decree_end)):
+        if good < size:
+            telemetry.emit("discarded", file=name, reason=f"{size - good} bytes at its end do not verify")
     images = _images(storage, names, lines, telemetry)
     state, start = _start(storage, names, lines, images, telemetry)
     residences, versions = _fold(state, start, lines, blobs, images)
     releases = [release_of(line.number, line.block, blobs) for line in lines]
     return Recovered(
         mark,
+        frozenset(names),
+        {JOURNAL: data[:end], BLOBS: stored[:blob_end], DECREES: ordered[:decree_end]},
         verified.header,
         lines,
-        end,
-        blob_end,
         len(data) - end,
         blobs,
         state,
@@ -80,9 +90,19 @@ def load(storage: Storage, telemetry: Telemetry) -> Recovered:
         versions,
         releases,
         decrees,
-        decree_end,
         len(lines) - start,
     )
+
+
+def _readable(storage: Storage, names: list[str], name: str, telemetry: Telemetry) -> tuple[bytes, str]:
+    """What can be read of a file, nothing where there is none, and why it ends there ("" at its end)."""
+    if name not in names:
+        return b"", ""
+    try:
+        return storage.read(name), ""
+    except ReadFailed as failed:
+        telemetry.emit("unreadable", file=name, at=len(failed.readable))
+        return failed.readable, failed.what
 
 
 def _check_versions(data: bytes) -> None:
@@ -146,7 +166,7 @@ def _images(storage: Storage, names: list[str], lines: list[Line], telemetry: Te
         agent, n = (int(part) if part.isdecimal() else -1 for part in (name[6:11], name[12:]))
         if agent in images or n not in vouched.get(agent, {}):
             continue
-        content = snapshot.unpack_agent(storage.read(name))
+        content = snapshot.unpack_agent(_readable(storage, names, name, telemetry)[0])
         if isinstance(content, str):
             telemetry.emit("discarded", file=name, reason=content)
         elif (content.agent, content.image.n) != (agent, n):
@@ -172,7 +192,7 @@ def _start(
         number = int(name[6:]) if name[6:].isdecimal() else 0
         if not 0 < number <= len(lines):
             continue
-        content = snapshot.unpack_state(storage.read(name))
+        content = snapshot.unpack_state(_readable(storage, names, name, telemetry)[0])
         if isinstance(content, str):
             telemetry.emit("discarded", file=name, reason=content)
             continue
@@ -200,7 +220,8 @@ def _fold(
         opened = fold.begin(state, block.tick, block.inputs, block.decrees, inferences)
         _house(residences, [agent.spec for agent in state.agents[len(residences) :]], images)
         if [(r.agent, r.n, r.kind) for r in opened.records] != [(s.agent, s.n, s.kind) for s in block.steps]:
-            raise FailStop("fold", f"block {line.number} holds other steps than its inputs select", "journal")
+            what = f"block {line.number} holds other steps than its inputs select"
+            raise FailStop("fold", what, f"journal, block {line.number}", line.number)
         outcomes = {
             s.agent: Outcome(s.status, tuple(journal.effect_of(e, blobs) for e in s.effects), s.image)
             for s in block.steps

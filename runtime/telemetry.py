@@ -11,7 +11,8 @@ disagreed {worker, agent} · restored {worker, agent, replayed} · repaired {buf
 rewritten {buffer, version} · stepped {agent, n, status, fuel, replayed} ·
 committed {block, steps, messages} · durable {block} · released {block} ·
 snapshot {agent, n} · usage {cpu_ns, rss_bytes} · discarded {file, reason} ·
-decreed {agent, reason} · failed {agent, reason} · failstop {check}
+decreed {agent, reason} · failed {agent, reason} · failstop {check, block} ·
+full {file} · room {} · unsynced {file} · unreadable {file, at}
 
 Every record carries `at` (virtual or wall ns), the incarnation and the tick that was open. `usage` comes with each
 state snapshot, and only where the driver gives the port: what this process has used so far, which no run repeats.

@@ -40,6 +40,12 @@ def newest(data: bytes) -> Watermark | None:
     return max(marks, key=lambda mark: mark.serial, default=None)
 
 
+def damaged(data: bytes) -> list[int]:
+    """The slots in which something stands that does not verify."""
+    slots = [data[start : start + SLOT] for start in (0, SLOT)]
+    return [number for number, slot in enumerate(slots) if any(slot) and _slot(slot) is None]
+
+
 def _slot(data: bytes) -> Watermark | None:
     if len(data) < _HEAD.size:
         return None

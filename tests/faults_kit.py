@@ -109,8 +109,9 @@ class ToyStorage:
     def read(self, name: str) -> bytes:
         return bytes(self.files[name])
 
-    def write(self, name: str, offset: int, data: bytes) -> None:
+    def write(self, name: str, offset: int, data: bytes) -> int:
         self.files.setdefault(name, bytearray())[offset : offset + len(data)] = data
+        return len(data)
 
     def truncate(self, name: str, length: int) -> None:
         del self.files[name][length:]

@@ -17,7 +17,7 @@ import google_crc32c
 import msgspec
 
 from faults.plan import Fault, Plan
-from harness.history import Crash, GuestCall, GuestEvent, History, Injection, Life, Receipt, StoreEvent
+from harness.history import Crash, GuestCall, GuestEvent, History, Injection, Life, Receipt, StoreEvent, SyncEvent
 from harness.oracles import Finding, Judged, Verdict, judge
 from runtime.frames import Output
 from runtime.state import AgentSpec, AgentState, Input, Message, Schedule, Send, State, encode
@@ -37,6 +37,10 @@ def watermark_file(serial: int, block: int) -> bytes:
     body = msgspec.msgpack.encode([serial, 1, block, "0" * 64])
     slot = (struct.pack("<II", len(body), google_crc32c.value(body)) + body).ljust(512, b"\0")
     return slot + bytes(512) if serial % 2 == 0 else bytes(512) + slot
+
+
+def blob_file(*payloads: bytes) -> bytes:
+    return b"".join(hashlib.sha256(p).digest() + struct.pack("<I", len(p)) + p for p in payloads)
 
 
 def envelope(kind: int, sender: int, seq: int, channel: int, payload: bytes) -> bytes:
@@ -112,6 +116,7 @@ class World:
         self.finished = True
         self.failure = ""
         self.blobs = {hashlib.sha256(LONG).hexdigest(): LONG}
+        self.syncs = [SyncEvent(20 + 100 * n, "journal", 1, True, 0, 100_000) for n in range(4)]
         self.seal()
         self.deliver()
 
@@ -140,7 +145,8 @@ class World:
             final = number == len(self.bodies)
             at = 100 * body["tick"] + 50
             mark = watermark_file(number, number)
-            self.receipts.append(Receipt(at, number, body["tick"], acknowledged, outputs, durable, final, mark))
+            blobs = len(blob_file(LONG)) if number > 1 else 0
+            self.receipts.append(Receipt(at, number, body["tick"], acknowledged, outputs, durable, final, mark, blobs))
 
     def history(self) -> History:
         workers = sorted({e.worker for e in self.guests} | {s.worker for s in self.stores})
@@ -149,6 +155,8 @@ class World:
             plan=Plan(scenario="hand", seed=1, inputs=tuple(self.sent), faults=self.faults),
             journal=b"".join(journal_of(self.bodies)),
             blobs=self.blobs,
+            files={"blobs": blob_file(LONG)},
+            syncs=self.syncs,
             trace=self.trace,
             guests=self.guests,
             stores=self.stores,

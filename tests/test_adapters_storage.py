@@ -12,9 +12,11 @@ import pytest
 from adapters_kit import immortal
 from faults_kit import ToyStorage
 
+from faults.wrappers.disk import Fate
 from faults.wrappers.storage import Keep, Lose, Tear
 from harness.adapters.disk import SimDisk
 from harness.adapters.loop import Loop
+from runtime.errors import SyncFailed
 from runtime.ports import Storage
 
 SYNC_NS = 400_000
@@ -130,6 +132,56 @@ def test_a_crash_takes_what_a_sync_under_way_was_for_and_the_sync_never_complete
     assert len([world.storage.sync("f")]) == len(world.settle())
     world.crash()
     assert world.storage.read("f") == b"old!"
+
+
+@STORAGES
+def test_a_sync_that_fails_is_told_once_and_in_its_turn(wrapped: bool) -> None:
+    world = bench(wrapped)
+    world.storage.write("f", 0, b"x")
+    tickets = [world.storage.sync("f"), world.disk.submit("f", Fate(fails=True)), world.storage.sync_dir()]
+    world.loop.run(10 * SYNC_NS, 1000)
+    assert world.storage.poll() == tickets[:1]
+    with pytest.raises(SyncFailed) as failed:
+        world.storage.poll()
+    assert (failed.value.ticket, failed.value.file) == (tickets[1], "f")
+    assert world.storage.poll() == tickets[2:] and world.storage.poll() == []
+
+
+@pytest.mark.parametrize("process_dies", [False, True])
+def test_what_a_failed_sync_covered_can_be_read_and_no_later_sync_of_that_file_writes_it(process_dies: bool) -> None:
+    world = bench(False)
+    log = world.disk.log
+    world.storage.write("f", 0, b"first ")
+    world.disk.submit("f", Fate(fails=True))
+    world.storage.sync_dir()
+    with pytest.raises(SyncFailed):
+        world.settle()
+    world.settle()
+    if process_dies:
+        world.crash(Keep())
+    world.storage.write("f", 6, b"second")
+    world.storage.sync("f")
+    world.settle()
+    assert world.storage.read("f") == b"first second"
+    assert world.disk.durable_length("f") == 0, "there is a hole at its beginning"
+    assert [(s.name, s.good, s.low, s.size) for s in log if s.name] == [("f", False, 0, 6), ("f", True, 6, 12)]
+    assert len({s.file for s in log if s.name}) == 1
+    world.crash()
+    assert world.storage.read("f") == bytes(6) + b"second"
+
+
+def test_a_file_under_another_name_is_the_same_file_and_one_under_its_old_name_another() -> None:
+    world = bench(False)
+    log = world.disk.log
+    for new in ("g", "h"):
+        world.storage.write("f", 0, b"x")
+        world.storage.sync("f")
+        world.storage.rename("f", new)
+        world.storage.sync(new)
+    world.settle()
+    files = {name: {s.file for s in log if s.name == name} for name in ("f", "g", "h")}
+    assert len(files["f"]) == 2 and len(files["g"]) == len(files["h"]) == 1
+    assert files["g"] | files["h"] == files["f"]
 
 
 @STORAGES

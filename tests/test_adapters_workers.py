@@ -180,7 +180,7 @@ class Line(NamedTuple):
 def line(wrapper: str, count: int = 3) -> Line:
     loop = Loop()
     inputs = [Input(Send(0, bytes([n])), n, "user", n) for n in range(1, count + 1)]
-    client = SimClient(loop, 100_000, inputs, lambda: (77, b"mark"), lambda: None)
+    client = SimClient(loop, 100_000, inputs, lambda: (77, b"mark", 5), lambda: None)
     gateway: Gateway = client
     if wrapper == "FaultyGateway":
         gateway = FaultyGateway(client, nothing_armed(), loop.later)

@@ -119,7 +119,8 @@ def test_a_plan_within_the_budget_is_let_through(texts: list[str]) -> None:
             [f"frame.corrupt@tick:3,agent:1,direction:done,occurrence:{n}" for n in range(1, 90)],
             "this step would lose",
         ),
-        (["orchestrator.kill@tick:1,phase:sync"] * (ORCHESTRATOR_KILLS_MAX + 1), "33 kills of the orchestrator"),
+        (["orchestrator.kill@tick:1,phase:sync"] * (ORCHESTRATOR_KILLS_MAX + 1), "33 ends of the orchestrator"),
+        (["disk.sync_error@tick:1,file:journal"] * (ORCHESTRATOR_KILLS_MAX + 1), "33 ends of the orchestrator"),
         (["frame.lose@direction:release,block:2"] * (SAME_FRAME_MAX + 1), "9 faults at block 2"),
         (
             [f"frame.lose@direction:inputs,occurrence:{n}" for n in range(4, SAME_FRAME_MAX + 5)],

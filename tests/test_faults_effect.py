@@ -44,6 +44,7 @@ NOISE = "link.noise@tick:3,direction:work"
 BATCH: dict[str, Any] = {"process": 7, "lease": 2, "device": 1, "request": 9}
 GONE = said(30, "device_lost", process=7, device=1, cause="lease")
 LOST = said(30, "lost", cause="lease", **LEASE)
+UNSYNCED = said(11, "unsynced", file="journal")
 STALE = said(50, "stale", reason="late", **LEASE)
 RESENT = said(15, "resent", **LEASE)
 
@@ -82,6 +83,12 @@ TAKEN = [
     ("frame.lose@direction:release,block:4", [did(10, block=4)], [said(b, "released", block=4) for b in (10, 20)]),
     ("frame.corrupt@direction:release,block:4", [did(10, block=4)], [said(20, "released", block=4)]),
     ("frame.duplicate@direction:release,block:4", [did(10, block=4), did(11, discarded=4)], []),
+    ("orchestrator.stall@tick:3,phase:sync", [did(10, **{"for": 30 * MS})], [said(10, "durable"), said(41, "durable")]),
+    ("disk.slow@tick:3,file:journal", [did(10, **{"for": 30 * MS})], [said(40, "durable", block=3)]),
+    ("disk.slow@crash:1,file:journal", [did(10, **{"for": 30 * MS})], [said(40, "started", 2)]),
+    ("disk.sync_error@tick:3,file:journal", [did(10, name="journal")], [UNSYNCED, said(12, "started", 2)]),
+    ("disk.sync_error@tick:3,file:snapshot", [did(10, name="agent-1")], [said(10, "discarded", file="agent-1")]),
+    ("disk.full@tick:3,file:journal", [did(10, **{"for": 5 * MS})], [said(10, "full"), said(16, "room")]),
     ("gpu.remove@tick:3", [did(10, **BATCH)], [said(11, "device_lost", process=7, device=1, cause="exit")]),
     ("gpu.remove@tick:3,how=late", [did(10, **BATCH)], [GONE, said(30, "infer_stale", process=7, lease=2)]),
     ("gpu.absent@tick:3", [did(10, device=1, **{"for": 5 * MS})], [said(14, "infer_sent", process=8, device=0)]),
@@ -173,6 +180,20 @@ def test_what_was_noticed_earlier_was_something_else(
         # A lost write that was synced anyway.
         ("disk.lose@crash:1", [did(10, removed=0)], [said(12, "recovered", 2)]),
         ("disk.tear@crash:1", [did(10, removed=3)], [said(9, "recovered", 2)]),
+        # Something came before the stall or the slow sync was over.
+        (
+            "orchestrator.stall@tick:3,phase:sync",
+            [did(10, **{"for": 30 * MS})],
+            [said(39, "durable")],
+        ),
+        ("disk.slow@tick:3,file:journal", [did(10, **{"for": 30 * MS})], [said(11, "started", 2)]),
+        # It ended, and nobody came after it; another file's sync failed; a snapshot of another file went.
+        ("disk.sync_error@tick:3,file:journal", [did(10, name="journal")], [UNSYNCED]),
+        ("disk.sync_error@tick:3,file:blobs", [did(10, name="blobs")], [UNSYNCED, said(12, "started", 2)]),
+        ("disk.sync_error@tick:3,file:snapshot", [did(10, name="agent-1")], [said(10, "discarded", file="agent-2")]),
+        # It never had room again; it said so before there was any.
+        ("disk.full@tick:3,file:journal", [did(10, **{"for": 5 * MS})], [said(10, "full")]),
+        ("disk.full@tick:3,file:journal", [did(10, **{"for": 5 * MS})], [said(10, "full"), said(14, "room")]),
         # What a client repeats by itself is not the second copy.
         ("frame.duplicate@direction:inputs,for=5ms", [did(10, **{"for": 5 * MS})], [said(12, "stale", worker=-1)]),
         ("frame.duplicate@direction:inputs,for=5ms", [did(10, **{"for": 5 * MS})], [said(20, "stale", worker=-1)]),

@@ -89,6 +89,13 @@ ELSEWHERE = [
     "frame.corrupt@direction:release,block:5,bit=100",
     "orchestrator.kill@tick:0,phase:boot",
     "orchestrator.kill@call:300,point:within",
+    *[f"orchestrator.stall@tick:10,phase:{phase},for=40ms" for phase in ("dispatch", "commit", "sync", "snapshot")],
+    *[f"disk.slow@tick:10,file:{file},for=40ms" for file in ("journal", "blobs", "watermark")],
+    *[f"disk.sync_error@tick:10,file:{file}" for file in ("journal", "blobs", "watermark", "snapshot", "directory")],
+    "disk.sync_error@tick:0,file:watermark",
+    "disk.sync_error@tick:0,file:directory",
+    *[f"disk.full@tick:10,file:{file},fits={n}" for file in ("journal", "blobs", "watermark") for n in (0, 1, 300)],
+    "disk.full@tick:10,file:snapshot,for=90ms",
     *[f"orchestrator.kill@tick:20,phase:{phase}" for phase in ("admit", "dispatch", "await", "commit")],
     *[f"orchestrator.kill@tick:20,phase:{phase},point:after" for phase in ("sync", "release", "snapshot")],
 ]
@@ -126,6 +133,24 @@ def test_a_flipped_buffer_is_repaired(bits: int) -> None:
 @pytest.mark.parametrize("kind", ["disk.lose", "disk.tear"])
 def test_a_crash_of_the_machine_loses_nothing_that_counted(kind: str) -> None:
     assert_transparent(run("orchestrator.kill@tick:20,phase:sync,point:after", f"{kind}@crash:1"))
+
+
+@pytest.mark.parametrize("file", ["journal", "blobs", "watermark", "decrees", "directory"])
+@pytest.mark.parametrize("fault", ["disk.slow@crash:1,file:{}", "disk.sync_error@crash:1,file:{}"])
+def test_a_disk_that_fails_in_the_recovery_is_survived(fault: str, file: str) -> None:
+    assert_transparent(run("orchestrator.kill@tick:20,phase:commit", fault.format(file), "disk.tear@crash:1"))
+
+
+@pytest.mark.parametrize("file", ["journal", "blobs", "watermark"])
+def test_a_disk_that_is_full_in_the_recovery_is_waited_for(file: str) -> None:
+    assert_transparent(run("orchestrator.kill@tick:20,phase:sync", f"disk.full@crash:1,file:{file},fits=7"))
+
+
+@pytest.mark.parametrize("file", ["journal", "blobs", "watermark"])
+def test_what_a_failed_sync_covered_is_lost_with_the_machine_and_nobody_had_it(file: str) -> None:
+    """The bytes can be read until the machine dies, which it does before the successor has written them anew."""
+    at = f"disk.sync_error@tick:10,file:{file}"
+    assert_transparent(run(at, "orchestrator.kill@after:1,call:9", "disk.lose@crash:2"))
 
 
 def test_a_crash_in_the_recovery_from_a_crash_is_survived() -> None:

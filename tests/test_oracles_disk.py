@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from oracles_kit import LONG, World, b64, finding, journal_of, refuses, world
 
-from harness.history import Crash
+from harness.history import Crash, SyncEvent
 from harness.oracles import Judged, Verdict, judge
 from harness.oracles.durable import tampered
 from harness.oracles.reading import chain, read
@@ -17,7 +17,7 @@ from runtime import journal as runtime_journal
 from runtime.frames import Output
 
 
-@pytest.mark.parametrize("oracle", ["I27", "I28", "ledger"])
+@pytest.mark.parametrize("oracle", ["I27", "I28", "I29", "ledger"])
 def test_a_good_history_passes(oracle: str) -> None:
     found = finding(oracle, world())
     assert (found.verdict, found.evidence) == (Verdict.PASS, ())
@@ -153,6 +153,64 @@ def test_without_receipts_nothing_is_judged(oracle: str) -> None:
     made = world()
     made.receipts = []
     assert finding(oracle, made).verdict is Verdict.UNKNOWN
+
+
+def test_a_block_received_before_its_blobs_were_durable_is_named() -> None:
+    made = world()
+    made.receipts[1] = made.receipts[1]._replace(durable_blobs=made.receipts[1].durable_blobs - 1)
+    refuses("I28", made, "receipt 1: block 2 needs 548 bytes of the blobs, 547 were durable")
+
+
+def test_a_block_whose_blob_is_in_no_file_is_not_judged() -> None:
+    history = world().history()
+    history.files = {"blobs": history.files["blobs"][:-1]}
+    found = judge(Judged(history), ["I28"])["I28"]
+    assert found.verdict is Verdict.UNKNOWN and "needs a blob that is not in the file" in found.evidence[0]
+
+
+# --- no false acknowledgement -----------------------------------------------------------------------------------------
+
+
+def synced(at: int, file: int, good: bool = True, low: int = 0, name: str = "journal") -> SyncEvent:
+    return SyncEvent(at, name, file, good, low, 100_000)
+
+
+def ends(made: World) -> list[int]:
+    return [line.end for line in chain(made.history().journal)[1]]
+
+
+def test_a_failed_sync_after_which_another_file_is_synced_is_fine() -> None:
+    made = world()
+    made.syncs = [synced(20, 1), synced(130, 1, good=False, low=ends(made)[0]), synced(140, 2, name="journal.new")]
+    made.syncs += [synced(145, 0, name=""), synced(220, 2)]
+    assert finding("I29", made).verdict is Verdict.PASS
+
+
+def test_a_file_that_is_synced_again_after_an_error_proves_nothing() -> None:
+    made = world()
+    made.syncs = [synced(20, 1), synced(130, 1, good=False, low=ends(made)[0]), synced(140, 1)]
+    refuses("I29", made, "receipt 1: block 2 was received after the sync of journal at 140 ns, and the one of the same")
+    made.syncs = [synced(20, 1), synced(130, 3, good=False, name="watermark"), synced(140, 3, name="watermark")]
+    refuses("I29", made, "receipt 1: block 2 was received after the sync of watermark at 140 ns")
+
+
+def test_a_block_that_only_a_failed_sync_covered_is_named() -> None:
+    made = world()
+    made.syncs = [synced(20, 1)._replace(size=ends(made)[0]), synced(130, 1, good=False, low=ends(made)[0])]
+    refuses("I29", made, "receipt 1: block 2 was received, and no good sync covers it")
+
+
+def test_a_block_that_was_synced_before_the_error_may_still_arrive_after_it() -> None:
+    made = world()
+    made.syncs = [synced(20, 1), synced(90, 1), synced(149, 1, good=False, low=ends(made)[1])]
+    made.receipts = made.receipts[:2]
+    assert finding("I29", made).verdict is Verdict.PASS
+
+
+def test_without_the_disks_log_no_acknowledgement_is_judged() -> None:
+    made = world()
+    made.syncs = []
+    assert finding("I29", made).verdict is Verdict.UNKNOWN
 
 
 # --- the client's ledger ----------------------------------------------------------------------------------------------

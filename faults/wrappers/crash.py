@@ -1,4 +1,4 @@
-"""The death of the orchestrator: before, within or after any call it makes to a port.
+"""The death of the orchestrator: before, within or after any call it makes to a port; and its stall before one.
 
 Guards recovery: whatever a dead incarnation left behind is all that its successor has. Every call that touches the
 world outside counts, from 1 in each incarnation. Reading the clock and asking a hazard leave nothing behind, so dying
@@ -23,8 +23,14 @@ T = TypeVar("T")
 class Fuse:
     """One incarnation's life. `where` says (tick, phase); `successor` is 0 for the first incarnation of a run."""
 
-    def __init__(self, injector: Injector, where: Callable[[], tuple[int, str]], successor: int = 0) -> None:
-        self._injector, self._where, self.successor = injector, where, successor
+    def __init__(
+        self,
+        injector: Injector,
+        where: Callable[[], tuple[int, str]],
+        successor: int = 0,
+        stall: Callable[[int], None] | None = None,
+    ) -> None:
+        self._injector, self._where, self.successor, self._stall = injector, where, successor, stall
         self.calls = 0
         self.dead = False
 
@@ -37,6 +43,8 @@ class Fuse:
         if self.dead:
             raise Killed
         self.calls += 1
+        if self._stall is not None and self._injector.is_armed_kind("orchestrator.stall"):
+            self._stop_for_a_while(self._stall)
         if not self._injector.is_armed_kind("orchestrator.kill"):
             return action()
         index, fault = self._due()
@@ -52,6 +60,16 @@ class Fuse:
         fields: Fields = {"successor": self.successor, "call": self.calls, "tick": tick, "port": port, "phase": phase}
         self._injector.fire(index, {**fields, "point": point})
         raise Killed
+
+    def _stop_for_a_while(self, stall: Callable[[int], None]) -> None:
+        tick, phase = self._where()
+        for index, fault in self._injector.armed("orchestrator.stall"):
+            if phase != fault.get("phase") or tick < fault.number("tick"):
+                continue
+            if self._injector.count("orchestrator.stall", index) >= fault.number("occurrence"):
+                stall(fault.number("for"))
+                self._injector.fire(index, {"tick": tick, "phase": phase, "for": fault.number("for")})
+                return
 
     def _due(self) -> tuple[int, Fault | None]:
         """The first armed fault that addresses this call. All others that do are counted here too."""
@@ -167,11 +185,11 @@ class MortalStorage:
     def read(self, name: str) -> bytes:
         return self._fuse.call("storage.read", lambda: self._inner.read(name))
 
-    def write(self, name: str, offset: int, data: bytes) -> None:
+    def write(self, name: str, offset: int, data: bytes) -> int:
         def prefix(pick: int) -> None:
             self._inner.write(name, offset, data[: 1 + pick % (len(data) - 1) if len(data) > 1 else 0])
 
-        self._fuse.call("storage.write", lambda: self._inner.write(name, offset, data), prefix)
+        return self._fuse.call("storage.write", lambda: self._inner.write(name, offset, data), prefix)
 
     def truncate(self, name: str, length: int) -> None:
         self._fuse.call("storage.truncate", lambda: self._inner.truncate(name, length))

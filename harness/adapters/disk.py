@@ -1,35 +1,56 @@
 """The simulated disk: a page cache over a durable store, with syncs that take virtual time.
 
 A write is visible at once and durable when a sync submitted after it completes; a name is durable when a directory
-sync submitted after it completes. At a crash a policy decides, file by file, what is kept of the rest.
+sync submitted after it completes. At a crash a policy decides, file by file, what is kept of the rest. A sync that
+fails leaves its pages clean: readable, not on the disk, and no later sync of that file writes them. The log says of
+each sync what it covered; a file keeps its number when it is renamed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from faults.wrappers.disk import GOOD, Change, Fate
 from faults.wrappers.storage import CrashPolicy
 from harness.adapters.loop import Loop
+from harness.history import SyncEvent
+from runtime.errors import SyncFailed
 
 
 class _File:
-    """`pending` are the changes since the last submitted sync: (offset, data), or (length, None) for a truncation."""
+    """`pending` are the changes since the last submitted sync, `flying` those that a sync under way covers.
 
-    def __init__(self, content: bytes = b"") -> None:
+    `whole` is how many of its first bytes were ever written, the gaps that writes beyond the end leave not counted.
+    """
+
+    def __init__(self, number: int, content: bytes = b"") -> None:
+        self.number = number
         self.written = bytearray(content)
         self.durable = bytearray(content)
-        self.pending: list[tuple[int, bytes | None]] = []
+        self.pending: list[Change] = []
+        self.flying: list[list[Change]] = []
+        self.whole = len(content)
+
+    def land(self, changes: list[Change]) -> None:
+        for offset, data in changes:
+            if data is None:
+                self.whole = min(self.whole, offset)
+            elif offset <= self.whole:
+                self.whole = max(self.whole, offset + len(data))
+            _apply(self.durable, offset, data)
 
 
 class SimDisk:
-    """One machine's disk; it outlives the orchestrators. `attach` gives the present one its completions."""
+    """One machine's disk; it outlives the orchestrators. `log` gets a record of each sync that ended."""
 
     def __init__(self, loop: Loop, sync_ns: int, wake: Callable[[], None]) -> None:
         self._loop, self._sync_ns, self._wake = loop, sync_ns, wake
+        self.log: list[SyncEvent] = []
         self._files: dict[str, _File] = {}
         self._durable_names: dict[str, _File] = {}
-        self._completed: list[int] = []
+        self._completed: list[int | SyncFailed] = []
         self._tickets = 0
+        self._made = 0
         self._epoch = 0
 
     # --- the port -----------------------------------------------------------------------------------------------
@@ -40,12 +61,13 @@ class SimDisk:
     def read(self, name: str) -> bytes:
         return bytes(self._files[name].written)
 
-    def write(self, name: str, offset: int, data: bytes) -> None:
+    def write(self, name: str, offset: int, data: bytes) -> int:
         file = self._files.get(name)
         if file is None:
-            file = self._files[name] = _File()
+            file = self._files[name] = self._make()
         _apply(file.written, offset, data)
         file.pending.append((offset, data))
+        return len(data)
 
     def truncate(self, name: str, length: int) -> None:
         file = self._files[name]
@@ -59,47 +81,75 @@ class SimDisk:
         self._files[new] = self._files.pop(old)
 
     def sync(self, name: str) -> int:
-        file = self._files[name]
-        changes, file.pending = file.pending, []
-
-        def complete() -> None:
-            for offset, data in changes:
-                _apply(file.durable, offset, data)
-
-        return self._submit(complete, changes, file)
+        return self.submit(name, GOOD)
 
     def sync_dir(self) -> int:
-        names = dict(self._files)
-
-        def complete() -> None:
-            self._durable_names = names
-
-        return self._submit(complete, [], None)
+        return self.submit("", GOOD)
 
     def poll(self) -> list[int]:
-        completed, self._completed = self._completed, []
-        return completed
+        completed = self._completed
+        if not completed:
+            return []
+        failed = next((at for at, one in enumerate(completed) if isinstance(one, SyncFailed)), len(completed))
+        if failed:
+            self._completed = completed[failed:]
+            return [one for one in completed[:failed] if not isinstance(one, SyncFailed)]
+        error = completed.pop(0)
+        assert isinstance(error, SyncFailed)
+        raise error
 
-    def _submit(self, complete: Callable[[], None], changes: list[tuple[int, bytes | None]], file: _File | None) -> int:
+    def submit(self, name: str, fate: Fate) -> int:
+        """A sync of the file, or of the directory (""), that ends as `fate` says."""
+        return self._submit_file(name, fate) if name else self._submit_directory(fate)
+
+    def _submit_file(self, name: str, fate: Fate) -> int:
+        file = self._files[name]
+        changes, file.pending = file.pending, []
+        file.flying.append(changes)
+        size = len(file.written)
+
+        def complete(failed: bool) -> None:
+            file.flying = [other for other in file.flying if other is not changes]
+            if not failed:
+                file.land(fate.landing(changes))
+            self.log.append(SyncEvent(self._loop.now(), name, file.number, not failed, _low(changes), size))
+
+        return self._submit(complete, name, fate)
+
+    def _submit_directory(self, fate: Fate) -> int:
+        names = dict(self._files)
+
+        def complete(failed: bool) -> None:
+            if not failed:
+                self._durable_names = names
+            self.log.append(SyncEvent(self._loop.now(), "", 0, not failed, 0, 0))
+
+        return self._submit(complete, "", fate)
+
+    def _submit(self, complete: Callable[[bool], None], name: str, fate: Fate) -> int:
         self._tickets += 1
         ticket, epoch = self._tickets, self._epoch
 
         def done() -> None:
             if epoch != self._epoch:
                 return
-            complete()
-            self._completed.append(ticket)
+            complete(fate.fails)
+            self._completed.append(SyncFailed(ticket, name) if fate.fails else ticket)
             self._wake()
 
-        self._loop.later(self._sync_ns, done)
+        self._loop.later(self._sync_ns + fate.delay_ns, done)
         return ticket
+
+    def _make(self, content: bytes = b"") -> _File:
+        self._made += 1
+        return _File(self._made, content)
 
     # --- the machine's side -------------------------------------------------------------------------------------
 
     def durable_length(self, name: str) -> int:
-        """Bytes of the file that no crash can take any more."""
+        """Bytes from the first on that no crash can take any more; a gap that was never written ends them."""
         file = self._durable_names.get(name)
-        return len(file.durable) if file else 0
+        return min(len(file.durable), file.whole) if file else 0
 
     def crash(self, policy: CrashPolicy) -> None:
         """A death: of the machine, when what is not durable is kept as the policy says, or of the process alone.
@@ -111,8 +161,8 @@ class SimDisk:
         self._completed = []
         if not policy.machine_died:
             for survivor in self._files.values():
-                if survivor.durable != survivor.written:
-                    survivor.pending = [(0, None), (0, bytes(survivor.written))]
+                survivor.pending = [change for changes in survivor.flying for change in changes] + survivor.pending
+                survivor.flying = []
             return
         kept: dict[str, _File] = {}
         for name in sorted({**self._files, **self._durable_names}):
@@ -124,7 +174,7 @@ class SimDisk:
             content = bytes(file.written)
             if file.durable != file.written:
                 content = policy(name, bytes(file.durable), content)
-            kept[name] = _File(content)
+            kept[name] = self._make(content)
         self._files = kept
         self._durable_names = dict(kept)
 
@@ -136,11 +186,29 @@ class SimDisk:
     def load(self, files: dict[str, bytes]) -> None:
         """Put durable files there, before anything runs."""
         for name, content in files.items():
-            self._files[name] = _File(content)
+            self._files[name] = self._make(content)
         self._durable_names = dict(self._files)
+
+    def alter(self, name: str, content: bytes) -> None:
+        """The file holds this from now on, in the page cache and on the disk: rot, or another hand, at a crash.
+
+        What was not synced before is not synced now: of those bytes the disk has as many as it had.
+        """
+        file = self._files[name]
+        if file.pending and file.written.startswith(file.durable):
+            size = len(file.durable)
+            file.pending = [(size, content[size:])]
+        else:
+            size, file.pending = len(content), []
+        file.written, file.durable, file.whole = bytearray(content), bytearray(content[:size]), size
 
     def contents(self) -> dict[str, bytes]:
         return {name: bytes(self._files[name].written) for name in self.names()}
+
+
+def _low(changes: list[Change]) -> int:
+    """The first byte that these changes touch; 0 for none."""
+    return min((offset for offset, _ in changes), default=0)
 
 
 def _apply(content: bytearray, offset: int, data: bytes | None) -> None:

@@ -19,14 +19,17 @@ RESEND_NS = 10_000_000
 
 
 class SimClient:
-    """`sent` and `receipts` are its ledger; `durable` tells what is durable now: journal bytes, the watermark file."""
+    """`sent` and `receipts` are its ledger.
+
+    `durable` tells what is durable now: bytes of the journal, the watermark's file, bytes of the blobs.
+    """
 
     def __init__(
         self,
         loop: Loop,
         latency_ns: int,
         inputs: Sequence[Input],
-        durable: Callable[[], tuple[int, bytes]],
+        durable: Callable[[], tuple[int, bytes, int]],
         wake: Callable[[], None],
     ) -> None:
         self._loop, self._latency_ns, self._durable, self._wake = loop, latency_ns, durable, wake
@@ -58,7 +61,7 @@ class SimClient:
 
     # --- the client ---------------------------------------------------------------------------------------------
 
-    def _receive(self, data: bytes, durable: tuple[int, bytes]) -> None:
+    def _receive(self, data: bytes, durable: tuple[int, bytes, int]) -> None:
         try:
             frame = unpack(data)
         except FrameRefused:
@@ -76,6 +79,7 @@ class SimClient:
                 durable[0],
                 frame.final,
                 durable[1],
+                durable[2],
             ),
         )
         before = self.cursor

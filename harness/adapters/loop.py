@@ -22,19 +22,23 @@ class _Due(simpy.Event):
 
 
 class Loop:
-    """`later` schedules a callback; `run` goes on until nothing is scheduled, `stop()` is called or a bound is hit."""
+    """`later` schedules a callback; `run` goes on until nothing is scheduled, `stop()` is called or a bound is hit.
+
+    While who is being called has stalled, `lag_ns` says for how long: all that it still does comes that much later.
+    """
 
     def __init__(self) -> None:
         self._env = simpy.Environment(0)
         self._stopped = False
         self.events = 0
+        self.lag_ns = 0
 
     def now(self) -> int:
         now: int = self._env._now  # type: ignore[assignment]  # integers go in, so integers come out
         return now
 
     def later(self, delay_ns: int, callback: Callable[[], None]) -> None:
-        self._env.schedule(_Due(self._env, callback), delay=delay_ns if delay_ns > 0 else 0)
+        self._env.schedule(_Due(self._env, callback), delay=self.lag_ns + (delay_ns if delay_ns > 0 else 0))
 
     def stop(self) -> None:
         self._stopped = True

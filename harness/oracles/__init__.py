@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from harness.oracles import contained, durable, inference, messages, sameness, shared
+from harness.oracles import acknowledged, contained, durable, inference, messages, sameness, shared
 from harness.oracles.judged import Judged
 from harness.oracles.verdict import Finding, Unjudged, Verdict, guarded, merge
 
@@ -42,6 +42,7 @@ ORACLES: dict[str, Oracle] = {
         Oracle("I24", "fallback equivalence", "device log, journal and guest log, trace, CPU", inference.fallback),
         Oracle("I27", "chain", "journal under the runtime's verify, under the oracle's reader", durable.chained),
         Oracle("I28", "prefix durability", "client's ledger, synced bytes and kept journals", durable.prefix_durable),
+        Oracle("I29", "no false ack", "client's ledger, the disk's log of its syncs", acknowledged.no_false_ack),
         Oracle("I32", "isolation", "guest log, injections, trace; journal, baseline's journal", contained.isolation),
         Oracle("I34", "conservation", "guest log and client, journal and final state", messages.conservation),
         Oracle("replay", "replay comparison", "guest log, itself on repeated steps; checks", contained.replays),
@@ -69,6 +70,7 @@ def judgeable(run: Judged) -> tuple[str, ...]:
         "I19": run.bound_ns <= 0,
         "I20": not run.replays,
         "I24": not run.infers,
+        "I29": all(sync.good for sync in run.history.syncs),
         "scenario": run.invariant is None,
     }
     return tuple(id_ for id_ in ORACLES if not missing.get(id_, False))

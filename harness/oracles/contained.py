@@ -27,7 +27,7 @@ from runtime.telemetry import Record
 _OF_CALLS = ("bad_pointer", "bad_length", "not_writer", "second_write")
 
 # What the trace must not show of a run that nothing physical disturbs.
-_DISTURBED = ("lost", "stale", "garbled", "repaired", "rewritten", "discarded")
+_DISTURBED = ("lost", "stale", "garbled", "repaired", "rewritten", "discarded", "unsynced", "full", "unreadable")
 
 _NEVER = 1 << 62
 

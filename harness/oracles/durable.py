@@ -115,17 +115,7 @@ def prefix_durable(run: Judged) -> list[str]:
     if not history.receipts:
         raise Unjudged("the client received nothing")
     _, lines, _ = run.chained
-    found = []
-    for index, receipt in enumerate(history.receipts):
-        if not 0 < receipt.block <= len(lines):
-            found.append(f"receipt {index}: block {receipt.block} is not in the journal")
-        elif receipt.block > (marked := watermark(receipt.watermark)):
-            found.append(f"receipt {index}: block {receipt.block} was received, the synced watermark said {marked}")
-        elif lines[receipt.block - 1].end > receipt.durable_bytes:
-            found.append(
-                f"receipt {index}: block {receipt.block} ends at byte {lines[receipt.block - 1].end}, "
-                f"{receipt.durable_bytes} were durable when it was received"
-            )
+    found = _undurable(run)
     for number, crash in enumerate(history.crashes):
         received = max((r.block for r in history.receipts if r.at <= crash.at), default=0)
         kept, written = _lines(run, crash.kept), _lines(run, crash.journal)
@@ -139,6 +129,28 @@ def prefix_durable(run: Judged) -> list[str]:
             if place >= len(lines) or kept[place].hash != lines[place].hash:
                 found.append(f"crash {number}: block {place + 1} was received, and is another one in the end")
                 break
+    return found
+
+
+def _undurable(run: Judged) -> list[str]:
+    """Receipts that came before all that their block needs was on the disk."""
+    _, lines, _ = run.chained
+    found = []
+    for index, receipt in enumerate(run.history.receipts):
+        if not 0 < receipt.block <= len(lines):
+            found.append(f"receipt {index}: block {receipt.block} is not in the journal")
+        elif receipt.block > (marked := watermark(receipt.watermark)):
+            found.append(f"receipt {index}: block {receipt.block} was received, the synced watermark said {marked}")
+        elif lines[receipt.block - 1].end > receipt.durable_bytes:
+            found.append(
+                f"receipt {index}: block {receipt.block} ends at byte {lines[receipt.block - 1].end}, "
+                f"{receipt.durable_bytes} were durable when it was received"
+            )
+        elif run.blob_ends[receipt.block - 1] > receipt.durable_blobs:
+            found.append(
+                f"receipt {index}: block {receipt.block} needs {run.blob_ends[receipt.block - 1]} bytes of the blobs, "
+                f"{receipt.durable_blobs} were durable when it was received"
+            )
     return found
 
 

@@ -158,6 +158,21 @@ class Judged:
         return reading.chain(self.history.journal)
 
     @cached_property
+    def blob_ends(self) -> list[int]:
+        """Per block, up to which byte of the file of blobs it needs them; raises Unjudged when one is not there."""
+        known, file = self.known, self.history.files.get("blobs", b"")
+        if known is not None and self.same_journal and known.history.files.get("blobs", b"") == file:
+            return known.blob_ends
+        places = reading.blob_places(file)
+        ends = []
+        for block in self.journal.blocks:
+            needed = reading.blobs_of(block)
+            if any(digest not in places for digest in needed):
+                raise Unjudged(f"block {block.block} needs a blob that is not in the file of blobs")
+            ends.append(max((places[digest] for digest in needed), default=0))
+        return ends
+
+    @cached_property
     def outputs(self) -> list[Output]:
         """What left, in the order in which the client received it."""
         return [output for receipt in self.history.receipts for output in receipt.outputs]

@@ -246,3 +246,23 @@ def parse(data: bytes, head: int, lines: list[Chained], damage: tuple[int, str] 
             damage = (line.block, f"its body is no block: {error!r}")
             break
     return Journal(_header(data[: head - 1]) if head else {}, head, tuple(blocks), damage)
+
+
+def blobs_of(block: Block) -> list[str]:
+    """The digests of the payloads that stand beside this block."""
+    held = [effect.payload for step in block.steps for effect in step.effects]
+    held += [entry["kv"] for entry in block.inferences]
+    return [str(payload["sha256"]) for payload in held if isinstance(payload, dict)]
+
+
+def blob_places(data: bytes) -> dict[str, int]:
+    """Digest -> end, for the blobs of a file as far as they verify: 32 bytes of sha256, 4 of length, the payload."""
+    places: dict[str, int] = {}
+    at = 0
+    while at + 36 <= len(data):
+        end = at + 36 + int.from_bytes(data[at + 32 : at + 36], "little")
+        if end > len(data) or hashlib.sha256(data[at + 36 : end]).digest() != data[at : at + 32]:
+            break
+        places[data[at : at + 32].hex()] = end
+        at = end
+    return places

@@ -99,8 +99,8 @@ class _WatchedDisk(SimDisk):
         self._folder, self._attached = folder, attached
         self._waited = False
 
-    def write(self, name: str, offset: int, data: bytes) -> None:
-        super().write(name, offset, data)
+    def write(self, name: str, offset: int, data: bytes) -> int:
+        written = super().write(name, offset, data)
         file = os.open(self._folder / name, os.O_CREAT | os.O_WRONLY, 0o600)
         try:
             os.pwrite(file, data, offset)
@@ -109,6 +109,7 @@ class _WatchedDisk(SimDisk):
         if name == JOURNAL and offset and data and not self._waited:
             self._waited = True
             self._attached()
+        return written
 
     def truncate(self, name: str, length: int) -> None:
         super().truncate(name, length)
