@@ -35,7 +35,7 @@ class Ended(NamedTuple):
 class Task(NamedTuple):
     """Runs for one child: of a random campaign, or of the kill points of `who` from tick `first` to `last`.
 
-    `profile` is the campaign's as JSON; "" is the default one.
+    `profile` is the campaign's as JSON; "" is the default one. `pairs`: the numbers are those of `harness.pairing`.
     """
 
     scenario: str
@@ -46,6 +46,7 @@ class Task(NamedTuple):
     first: int = 0
     last: int = 0
     profile: str = ""
+    pairs: bool = False
 
 
 class _Child:

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from faults.plan import Fault, Plan, plan_to_json
 from faults.profiles import Profile, find, from_json, mix_of
-from harness import expand
+from harness import expand, pairing
 from harness.check import Checked, Checker
 from harness.enumeration import Target, check_point, kill_points
 from runtime.physical import MS, Physical
@@ -58,6 +58,13 @@ def campaign_run(checker: Checker, seed: int, n: int, workers: int = 2, profile:
     return checker.check(plan, n, deep=n % DEEP_EVERY == 0)
 
 
+def pair_run(checker: Checker, seed: int, n: int, workers: int = 2, profile: Profile | None = None) -> Checked:
+    """The n-th run of a campaign over all pairs of kinds."""
+    physical = Physical(workers=workers, probe_ns=PROBE_NS)
+    plan = pairing.pair_plan(checker, profile or find(DEFAULT_PROFILE), seed, n, physical)
+    return checker.check(plan, n)
+
+
 class _Source:
     """What the numbers of a task's runs mean; the kill points of a target are found once."""
 
@@ -70,6 +77,8 @@ class _Source:
         checker = self._checkers.setdefault(name, Checker(get(name)))
         if not task["who"]:
             profile = from_json(task["profile"]) if task["profile"] else None
+            if task["pairs"]:
+                return lambda n: pair_run(checker, seed, n, workers, profile)
             return lambda n: campaign_run(checker, seed, n, workers, profile)
         target = Target(name, seed, workers, tuple(task["who"]), task["first"], task["last"])
         if target not in self._points:

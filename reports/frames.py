@@ -82,7 +82,8 @@ class Meta(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `random` says that the workloads, (scenario, seed), were drawn independently, so that a bound on the share of them
     that fails means something.
     `dirty` is None when it is not known whether the build's folder differs from `commit`. `meanings` say in a line what
-    an oracle compares, by its id; `sometimes` are the states that could have been reached; `assumptions` are what the
+    an oracle compares, by its id; `sometimes` are the states that could have been reached; `pairs`
+    those of kinds that could have met in one run, where that is known; `assumptions` are what the
     figures rest on, a sentence each.
     """
 
@@ -100,6 +101,7 @@ class Meta(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     oracles: tuple[str, ...] = ()
     meanings: dict[str, str] = {}
     sometimes: tuple[Sometimes, ...] = ()
+    pairs: tuple[tuple[str, str], ...] = ()
     assumptions: tuple[str, ...] = ()
     not_tested: tuple[NotTested, ...] = ()
 

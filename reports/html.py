@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 GROUPS_MAX = 40
+PAIRS_MAX = 60
 EXAMPLES_MAX = 3
 SCENARIOS_MAX = 50
 _CLASSES = {"PASSED": "good", "FAILED": "bad", "INCONCLUSIVE": "doubt", "NOTHING RAN": "doubt"}
@@ -84,6 +85,8 @@ def _view(rows: Sequence[RunRow], meta: Meta) -> dict[str, Any]:
         "oracles": oracles,
         "sometimes": summary.sometimes(rows, meta),
         "never": summary.never_reached(rows, meta) if rows else (),
+        "pairs": summary.pairs(rows, meta),
+        "pairs_max": PAIRS_MAX,
         "recovery": spread(summary.recoveries(rows)),
         "closest": summary.closest_calls(rows),
         "rate": _rate(summary.trials(rows), meta),

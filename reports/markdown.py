@@ -80,6 +80,9 @@ def render(rows: Sequence[RunRow], meta: Meta) -> str:
     if kinds:
         lines = [[_text(line.kind), number(line.planned), number(line.fired), number(line.runs)] for line in kinds]
         parts += ["## Faults\n", _table(["Kind", "Planned", "Took effect", "In runs"], lines)]
+    together = summary.pairs(rows, meta)
+    if together.possible:
+        parts.append(f"Pairs of kinds that took effect in one run: {together.covered} of {together.possible}.\n")
     gaps = summary.not_tested(rows, meta)
     if gaps:
         reasons = [f"- {_text(why)}: {', '.join(map(_text, what))}" for why, what in summary.by_reason(gaps)]

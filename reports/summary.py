@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import combinations
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -210,6 +211,25 @@ def sometimes(rows: Sequence[RunRow], meta: Meta) -> tuple[SometimesLine, ...]:
 
 def never_reached(rows: Sequence[RunRow], meta: Meta) -> tuple[SometimesLine, ...]:
     return tuple(line for line in sometimes(rows, meta) if not line.runs)
+
+
+class Pairs(NamedTuple):
+    """Pairs of kinds that can meet in one run, how many took effect together in one, and those that never did."""
+
+    possible: int
+    covered: int
+    missing: tuple[tuple[str, str], ...]
+
+
+def pairs(rows: Sequence[RunRow], meta: Meta) -> Pairs:
+    """`meta` says which pairs are possible; where it does not, those of kinds that were planned in one scenario."""
+    planned: dict[str, set[str]] = {}
+    met: set[tuple[str, str]] = set()
+    for row in rows:
+        planned.setdefault(row.scenario, set()).update(row.faults_planned)
+        met.update(combinations(sorted(kind for kind, n in row.faults_fired.items() if n), 2))
+    possible = set(meta.pairs) or {pair for kinds in planned.values() for pair in combinations(sorted(kinds), 2)}
+    return Pairs(len(possible), len(possible & met), tuple(sorted(possible - met)))
 
 
 def groups(rows: Sequence[RunRow]) -> tuple[Group, ...]:

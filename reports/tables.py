@@ -52,6 +52,9 @@ def print_to(console: Console, rows: Sequence[RunRow], meta: Meta) -> None:
     word = summary.verdict(counts)
     if rows and meta.sometimes:
         _sometimes(console, rows, meta)
+    if (together := summary.pairs(rows, meta)).possible:
+        of = f"{number(together.covered)} of {number(together.possible)}"
+        console.print(Text(f"pairs: {of} pairs of kinds took effect in one run"))
     if rows:
         console.print(Text(f"evidence: {meta.evidence}"))
     console.print(Text.assemble((word, _COLOURS[word]), f"  {_verdicts(counts)}", f"  profile {plain(meta.profile)}"))

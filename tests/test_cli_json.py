@@ -26,6 +26,7 @@ RUN_KEYS = {
 STRESS_KEYS = {
     "sometimes",
     "never_reached",
+    "pairs",
     "profile",
     "runs",
     "passed",

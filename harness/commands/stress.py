@@ -2,59 +2,70 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import shlex
-import sys
-from importlib.metadata import version
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
-import msgspec
 from click.core import ParameterSource
 
-from faults import catalogue_rows
-from faults.plan import Plan, plan_from_json
 from faults.profiles import Profile, find
-from harness import builds, cases, sometimes
-from harness.campaign import Campaign, Ended, Task, tasks_of
-from harness.check import DEEP, Checked, Checker
+from harness import pairing, sometimes
+from harness.campaign import RANGE, Campaign, Ended, Task, tasks_of
+from harness.check import Checker
 from harness.commands.common import (
     build_option,
     elsewhere,
     examples,
     given,
     json_option,
-    present,
     print_json,
     progress,
     seed_option,
     workers_option,
 )
-from harness.commands.folders import commit_of, fresh
-from harness.fingerprint import primary
+from harness.commands.folders import fresh
+from harness.commands.stress_cases import Repeat, Shrinking, with_cases
+from harness.commands.stress_meta import meta_of
 from harness.oracles import ORACLES
-from harness.runner import DEFAULT_PROFILE, SHARED
-from harness.shrinking import RUNS_MAX, Shrinker
-from harness.trial import soundly
-from reports import Meta, NotTested, RunRow, Sometimes, count, summary, verdict, write
+from harness.pairing import Pair
+from harness.runner import DEFAULT_PROFILE
+from harness.shrinking import RUNS_MAX
+from reports import Meta, RunRow, count, summary, verdict, write
 from reports.tables import show
 from runtime.errors import Refused
 from scenarios import SCENARIOS, get
 
 RUNS = 800
-UNTIL_RUNS = 5000  # of a campaign that ends when all states were reached
-CASES_MAX = 5
+UNTIL_RUNS = 5000  # of a campaign that ends when all states were reached, or all pairs met
 EXIT = {"PASSED": 0, "FAILED": 1, "INCONCLUSIVE": 12, "NOTHING RAN": 5}
-LIBRARIES = ("wasmtime", "simpy", "hypothesis", "msgspec", "pandas")
 
 
-class Shrinking(NamedTuple):
-    """How many runs a shrink may take, and the oracle that it should keep failing."""
+class Asked(NamedTuple):
+    """What was asked for: the scenarios, the profile, and the options of the command line."""
 
-    runs_max: int
+    names: list[str]
+    runs: int
+    until_covered: bool
+    pairs: bool
+    only: int | None
+    profile_name: str
+    seed: int
+    workers: int
+    jobs: int
+    shrink_runs: int
     prefer: str
+    store: str
+    as_json: bool
+
+    @property
+    def profile(self) -> Profile:
+        return find(self.profile_name)
+
+    def task(self, name: str, runs: Sequence[int]) -> Task:
+        sent = "" if self.profile == find(DEFAULT_PROFILE) else self.profile.model_dump_json()
+        return Task(name, self.seed, tuple(runs), self.workers, profile=sent, pairs=self.pairs)
 
 
 @click.command(
@@ -64,8 +75,9 @@ class Shrinking(NamedTuple):
         "wasm-engine stress ledger --runs 1000 --seed 7 --jobs 4",
         "wasm-engine stress ledger --seed 7 --only 23",
         "wasm-engine stress --profile field",
-        "wasm-engine stress --until-covered",
         "wasm-engine stress --profile my-rack.toml --runs 200",
+        "wasm-engine stress --until-covered",
+        "wasm-engine stress --pairs",
         "wasm-engine stress --build ../other-checkout --json",
     ),
 )
@@ -77,6 +89,11 @@ class Shrinking(NamedTuple):
     "--until-covered",
     is_flag=True,
     help=f"Run until every reachable `sometimes` state was reached, at most --runs ({UNTIL_RUNS} unless given).",
+)
+@click.option(
+    "--pairs",
+    is_flag=True,
+    help=f"Let every two kinds of faults meet in one run, at most --runs ({UNTIL_RUNS} unless given).",
 )
 @click.option(
     "--only",
@@ -120,21 +137,7 @@ class Shrinking(NamedTuple):
 )
 @build_option
 @json_option
-def stress(
-    names: tuple[str, ...],
-    runs: int,
-    until_covered: bool,
-    only: int | None,
-    profile_name: str,
-    seed: int,
-    workers: int,
-    jobs: int,
-    shrink_runs: int,
-    prefer: str,
-    store: str,
-    build: str,
-    as_json: bool,
-) -> int:
+def stress(build: str, **options: Any) -> int:
     """Run random inputs and fault schedules over each SCENARIO (all built-in ones by default); judge every run.
 
     A failure is shrunk, fewest faults first, and written as a case that replays. The report is in DIR/latest.
@@ -143,31 +146,113 @@ def stress(
     code = elsewhere(build)
     if code is not None:
         return code
-    chosen = list(dict.fromkeys(get(name).name for name in names or tuple(SCENARIOS)))
-    if prefer and prefer not in ORACLES:
-        raise Refused(f"unknown oracle {prefer!r}", "--prefer", f"there is {', '.join(ORACLES)}")
-    profile = find(profile_name)
-    wanted = sometimes.reachable(chosen, profile)
-    if until_covered and click.get_current_context().get_parameter_source("runs") is ParameterSource.DEFAULT:
-        runs = UNTIL_RUNS
-    sent = "" if profile == find(DEFAULT_PROFILE) else profile.model_dump_json()
-    tasks = tasks_of(chosen, runs, seed, workers, sent)
-    if only is not None:
-        tasks = [Task(name, seed, (only,), workers, profile=sent) for name in chosen]
-    meta = _meta(chosen, profile, wanted)
-    with fresh(Path(store), "stress") as folder:
-        ended = _run(tasks, jobs, wanted if until_covered else ())
+    asked = _asked(options)
+    wanted = sometimes.reachable(asked.names, asked.profile)
+    kinds = _kinds(asked) if asked.pairs else {}
+    pairs = tuple(sorted({pair for mine in kinds.values() for pair in pairing.pairs_of(mine)}))
+    meta = meta_of(asked.names, asked.profile, wanted, pairs)
+    with fresh(Path(asked.store), "stress") as folder:
+        ended = _pairs(asked, kinds, pairs) if asked.pairs and asked.only is None else _run(asked, wanted)
         if any(one.plan for one in ended):  # shrinking runs the build here, which may be the end of this interpreter
             write([one.row for one in ended], meta, folder)
-        rows = _with_cases(ended, folder, Shrinking(shrink_runs, prefer), seed, profile_name)
+        shrinking = Shrinking(asked.shrink_runs, asked.prefer)
+        rows = with_cases(ended, folder, shrinking, Repeat(asked.seed, asked.profile_name, asked.pairs))
         write(rows, meta, folder)
+    return _told(asked, rows, meta, folder / "report.html")
+
+
+def _asked(options: dict[str, Any]) -> Asked:
+    names = list(dict.fromkeys(get(name).name for name in options.pop("names") or tuple(SCENARIOS)))
+    asked = Asked(names=names, **options)
+    if asked.prefer and asked.prefer not in ORACLES:
+        raise Refused(f"unknown oracle {asked.prefer!r}", "--prefer", f"there is {', '.join(ORACLES)}")
+    if asked.until_covered and asked.pairs:
+        raise Refused("--until-covered and --pairs at once", "stress", "give one of them")
+    find(asked.profile_name)
+    unset = click.get_current_context().get_parameter_source("runs") is ParameterSource.DEFAULT
+    return asked._replace(runs=UNTIL_RUNS) if unset and (asked.until_covered or asked.pairs) else asked
+
+
+def _run(asked: Asked, wanted: tuple[str, ...]) -> list[Ended]:
+    """All runs, or as many as it takes until each of the wanted properties has held."""
+    tasks = tasks_of(asked.names, asked.runs, asked.seed, asked.workers, asked.task("", ()).profile)
+    if asked.only is not None:
+        tasks = [asked.task(name, (asked.only,)) for name in asked.names]
+    missing = dict.fromkeys(wanted if asked.until_covered else ())
+    until = bool(missing)
+
+    def news(one: Ended) -> tuple[str, bool]:
+        for name in one.row.reached:
+            missing.pop(name, None)
+        return f", {len(missing)} states to reach" if until else "", until and not missing
+
+    return _campaign(asked, tasks, news)
+
+
+def _kinds(asked: Asked) -> dict[str, tuple[str, ...]]:
+    """The kinds that can happen, by scenario: each of them has its own pairs and its own numbers of runs."""
+    return {name: pairing.possible_kinds(Checker(get(name)), asked.profile, asked.seed) for name in asked.names}
+
+
+def _pairs(asked: Asked, kinds: dict[str, tuple[str, ...]], pairs: tuple[Pair, ...]) -> list[Ended]:
+    """A cover of all pairs in each scenario, then what has not met yet, a pair at a time, as long as runs are left."""
+    missing = dict.fromkeys(pairs)
+    ended: list[Ended] = []
+
+    def news(one: Ended) -> tuple[str, bool]:
+        for pair in pairing.met([(one.row.scenario, one.row.faults_fired)]):
+            missing.pop(pair, None)
+        return f", {len(missing)} pairs to meet", False
+
+    for attempt in range(1 + pairing.ATTEMPTS):
+        tasks = []
+        for name, mine in kinds.items():
+            runs = list(range(len(pairing.sets_of(mine))))
+            if attempt:
+                runs = [pairing.run_of(mine, pair, attempt) for pair in missing if set(pair) <= set(mine)]
+            tasks += [asked.task(name, runs[first : first + RANGE]) for first in range(0, len(runs), RANGE)]
+        ended += _campaign(asked, _first(tasks, asked.runs - len(ended)), news)
+        if not missing:
+            break
+    return sorted(ended, key=lambda one: (one.row.scenario, one.row.run))
+
+
+def _first(tasks: list[Task], runs: int) -> list[Task]:
+    """The first so many runs of the tasks."""
+    kept = []
+    for task in tasks:
+        part = task._replace(runs=task.runs[: max(0, runs)])
+        runs -= len(part.runs)
+        if part.runs:
+            kept.append(part)
+    return kept
+
+
+def _campaign(asked: Asked, tasks: list[Task], news: Callable[[Ended], tuple[str, bool]]) -> list[Ended]:
+    """Carries out the tasks; `news` says of each run what to show, and whether that is enough."""
+    ended: list[Ended] = []
+    with progress("runs", sum(len(task.runs) for task in tasks)) as step:
+
+        def on_end(one: Ended) -> bool:
+            ended.append(one)
+            failed = sum(e.row.verdict == "FAIL" for e in ended)
+            more, stop = news(one)
+            step(f"{failed} failed{more}")
+            return stop
+
+        Campaign(asked.jobs, on_end).run(tasks)
+    return sorted(ended, key=lambda e: (e.row.scenario, e.row.run))
+
+
+def _told(asked: Asked, rows: list[RunRow], meta: Meta, report: Path) -> int:
+    """Says what came of it; the exit code."""
     counts = count(rows)
-    word, never = verdict(counts), summary.never_reached(rows, meta)
-    report = folder / "report.html"
-    if as_json:
+    word, never, together = verdict(counts), summary.never_reached(rows, meta), summary.pairs(rows, meta)
+    uncovered = (asked.until_covered and never) or (asked.pairs and together.missing)
+    if asked.as_json:
         print_json(
             {
-                "profile": profile.name,
+                "profile": asked.profile.name,
                 "runs": counts.runs,
                 "passed": counts.passed,
                 "failed": counts.failed,
@@ -177,130 +262,24 @@ def stress(
                 "oracles_judged": counts.oracles_judged,
                 "sometimes": {line.name: line.runs for line in summary.sometimes(rows, meta)},
                 "never_reached": [line.name for line in never],
+                "pairs": {"possible": together.possible, "covered": together.covered, "missing": together.missing},
                 "cases": sorted({row.case for row in rows if row.case}),
                 "report": str(report),
             }
         )
     else:
         show(rows, meta)
-        if until_covered:
-            print(_covered(len(wanted), len(never), counts.runs))
+        if asked.until_covered:
+            print(_covered("states", "reached", len(meta.sometimes), len(never), counts.runs))
+        if asked.pairs:
+            print(_covered("pairs", "met", together.possible, len(together.missing), counts.runs))
+            for one, other in together.missing:
+                print(f"  never together: {one} and {other}")
         print(f"report: {report}")
-    return EXIT["INCONCLUSIVE"] if until_covered and never and word == "PASSED" else EXIT[word]
+    return EXIT["INCONCLUSIVE"] if uncovered and word == "PASSED" else EXIT[word]
 
 
-def _covered(wanted: int, missing: int, runs: int) -> str:
+def _covered(what: str, verb: str, wanted: int, missing: int, runs: int) -> str:
     if missing:
-        return f"not covered: {missing} of {wanted} states were not reached in {runs} runs"
-    return f"covered: all {wanted} states were reached in {runs} runs"
-
-
-def _run(tasks: list[Task], jobs: int, until: tuple[str, ...] = ()) -> list[Ended]:
-    """All tasks, or as many runs as it takes until each of these properties has held."""
-    total = sum(len(task.runs) for task in tasks)
-    ended: list[Ended] = []
-    missing = dict.fromkeys(until)
-    with progress("runs", total) as step:
-
-        def on_end(one: Ended) -> bool:
-            ended.append(one)
-            failed = sum(e.row.verdict == "FAIL" for e in ended)
-            for name in one.row.reached:
-                missing.pop(name, None)
-            step(f"{failed} failed" + (f", {len(missing)} states to reach" if until else ""))
-            return bool(until) and not missing
-
-        Campaign(jobs, on_end).run(tasks)
-    return sorted(ended, key=lambda e: (e.row.scenario, e.row.run))
-
-
-def _with_cases(ended: list[Ended], folder: Path, shrinking: Shrinking, seed: int, profile: str) -> list[RunRow]:
-    """The rows with their replay commands; the first failure of each kind is shrunk and becomes a case."""
-    rows = []
-    known: dict[tuple[str, tuple[str, ...]], str] = {}
-    for one in ended:
-        row = one.row
-        command = f"wasm-engine stress {row.scenario} --seed {seed} --only {row.run}"
-        if profile != DEFAULT_PROFILE:
-            command += f" --profile {shlex.quote(profile)}"
-        if row.workers != 2:
-            command += f" --workers {row.workers}"
-        case = ""
-        if one.plan:
-            plan = plan_from_json(one.plan)
-            key = (row.scenario, row.failed_oracles or row.unknown_oracles)
-            if key not in known and len(known) < CASES_MAX:
-                known[key] = str(_case(plan, row, folder, shrinking))
-            case = known.get(key, "")
-            if case:
-                command = f"wasm-engine replay {case}"
-        if builds.current():
-            command += f" --build {builds.current()}"
-        rows.append(msgspec.structs.replace(row, replay=command, case=case))
-    return rows
-
-
-def _case(plan: Plan, row: RunRow, folder: Path, shrinking: Shrinking) -> Path:
-    scenario = get(plan.scenario)
-    checker = Checker(scenario)
-    deep = not set(row.failed_oracles).isdisjoint(DEEP)
-    oracle = shrinking.prefer if shrinking.prefer in row.failed_oracles else primary(row.failed_oracles)
-
-    def check(candidate: Plan) -> Checked:
-        return checker.check(candidate, row.run, deep=deep)
-
-    def fails(candidate: Plan) -> bool:
-        found = (candidate.inputs, candidate.last_tick) == (plan.inputs, plan.last_tick)
-        return soundly(checker, check(candidate), oracle, found)
-
-    small = plan
-    if oracle:
-        print(f"shrinking run {row.run} of {row.scenario} ({', '.join(row.failed_oracles)})", file=sys.stderr)
-        small = Shrinker(fails, shrinking.runs_max).shrink(plan)
-    return cases.write(check(small), scenario, folder / "cases")
-
-
-def _meta(names: list[str], profile: Profile, wanted: tuple[str, ...]) -> Meta:
-    build = builds.current()
-    commit, dirty = commit_of(Path(build) if build else builds.ROOT)
-    missing = [
-        NotTested(what=f"{row.id} {row.title}", why=row.state)
-        for row in catalogue_rows.ROWS
-        if row.state != catalogue_rows.AVAILABLE
-    ]
-    missing += [NotTested(what=f"{o.id} {o.name}", why=o.state) for o in catalogue_rows.ORACLES if o.id not in ORACLES]
-    return Meta(
-        title="Stress report",
-        profile=profile.name,
-        arguments=present().arguments,
-        build=build or "the harness's own runtime",
-        commit=commit,
-        dirty=dirty,
-        versions={name: version(name) for name in ("wasm-engine", *LIBRARIES)},
-        hashes={
-            "profile": hashlib.sha256(profile.model_dump_json().encode()).hexdigest(),
-            "runtime": builds.identity(),
-            **{n: _modules_hash(n) for n in names},
-        },
-        fault_kinds=tuple(kind.slug for kind, weight in profile.kinds() if weight),
-        oracles=tuple(ORACLES),
-        assumptions=_assumptions(profile),
-        sometimes=tuple(Sometimes(name=n, sentence=sometimes.PROPERTIES[n].sentence) for n in wanted),
-        meanings={oracle.id: f"{oracle.name}: {oracle.records}" for oracle in ORACLES.values()},
-        not_tested=tuple(missing),
-    )
-
-
-def _assumptions(profile: Profile) -> tuple[str, ...]:
-    found = [f"{SHARED} runs in a row share a workload, and differ in their faults: one trial."]
-    found.append(f"Profile {profile.name}: {profile.title}.")
-    if profile.rates:
-        found.append(
-            f"By its rates a fault stands for {profile.hours_per_fault()} hours of one machine; "
-            "kinds without a known rate are not drawn."
-        )
-    return tuple(found)
-
-
-def _modules_hash(name: str) -> str:
-    return hashlib.sha256("".join(sorted(get(name).modules)).encode()).hexdigest()
+        return f"not covered: {missing} of {wanted} {what} were not {verb} in {runs} runs"
+    return f"covered: all {wanted} {what} were {verb} in {runs} runs"
