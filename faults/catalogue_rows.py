@@ -202,7 +202,7 @@ unchanged; the injector draws from its own PRNG stream
 I8 | exactly-once | available | each effect id applied exactly once over any number of crashes and redeliveries
 I9 | per-sender FIFO | available | for each (sender,receiver,topic) delivered seq strictly increasing, no gap \
 without a logged drop
-I10 | causal order | comes with vector clocks in the guest log | vector-clock happens-before is respected by \
+I10 | causal order | available | vector-clock happens-before is respected by \
 delivery order
 I11 | no invention | available | every delivered message was sent, bytes equal
 I12 | bounded wait | comes with the scheduler's wait bound | every ready agent runs within wait_bound ticks (agents \
@@ -210,11 +210,11 @@ x max priority ratio)
 I13 | barrier | comes with the barrier check | no event of tick t+1 precedes the close of tick t
 I14 | single writer | available | per buffer epoch at most one live writer lease; stale-epoch writes are refused
 I15 | no torn read | available | every read equals one whole published version (seqlock even + checksum)
-I16 | reader monotonic | comes with the buffer history checker | a reader never sees an older version after a newer \
+I16 | reader monotonic | available | a reader never sees an older version after a newer \
 one
-I17 | capability | comes with manifests and grants | effects of an agent are a subset of its grant; grants only \
+I17 | capability | available | effects of an agent are a subset of its grant; grants only \
 shrink; nothing after revoke
-I18 | quota | comes with quotas | memory, fuel, msgs/tick, log bytes, handles never exceed the grant at any sampled \
+I18 | quota | available | memory, fuel, msgs/tick, log bytes, handles never exceed the grant at any sampled \
 point
 I19 | recovery liveness | available | after the last fault heals, no tick stays open longer than B virtual ns, B \
 computed from leases, respawn and replay length

@@ -26,6 +26,8 @@ from runtime.telemetry import Record
 MESSAGE, TOPIC, INPUT, WAKE, REFUSED, BUFFER = 1, 2, 3, 4, 5, 6
 CLIENT = 0xFFFFFFFF
 FULL = 4
+FUEL, MEMORY = 1000, 1 << 17  # what each agent is granted
+CAPABILITIES = ("messages", "topics", "timers", "buffers", "output")
 
 # Numbers count per sender, with an agent's id + 1 in the upper half.
 GO, ONE, TWO, NEWS, FILL, LEFT = 1, (1 << 32) + 1, (1 << 32) + 2, (1 << 32) + 3, (1 << 32) + 4, (2 << 32) + 1
@@ -73,6 +75,9 @@ def crossing(tick: int, agent: int, kind: str = "step", **fields: Any) -> GuestE
         "status": "ok",
         "calls": (),
         "fresh": kind == "init",
+        "granted": FUEL,
+        "used": 90,
+        "memory": MEMORY,
     }
     return GuestEvent(agent=agent, kind=kind, tick=tick, **{**default, **fields})
 
@@ -190,7 +195,8 @@ def _bodies() -> list[dict[str, Any]]:
     config |= {"max_restarts": 3, "window_ticks": 100, "backoff_ticks": 9}
     config |= {"mailbox": 8, "send_limit": 64, "models": []}
     config["buffers"] = [{"capacity": 1024, "name": "b", "writer": 0}]
-    spec: dict[str, Any] = {"capabilities": [], "module": ""}
+    limits = {"fuel": FUEL, "memory": MEMORY, "table": 1000}
+    spec: dict[str, Any] = {"capabilities": list(CAPABILITIES), "limits": limits, "module": ""}
     genesis = [_input("genesis", 1, 0, do="configure", config=config)]
     genesis += [_input("genesis", n, 0, do="spawn", spec={**spec, "name": f"a{n - 2}"}) for n in (2, 3, 4)]
     empty: dict[str, Any] = {"inputs": [], "inferences": [], "decrees": [], "steps": [], "events": [], "root": ""}

@@ -149,7 +149,9 @@ def test_a_failure_is_shrunk_to_a_case_that_fails_there_and_is_fixed_here(tmp_pa
     assert told["failed"] >= 1
     runs = load(tmp_path / "latest").runs
     failed = runs[runs["verdict"] == "FAIL"]
-    torn = failed[failed["component"] == "buffers"]  # where a step ran again, what it was fed the second time tells first
+    torn = failed[
+        failed["component"] == "buffers"
+    ]  # where a step ran again, what it was fed the second time tells first
     assert len(torn) and torn["detail"].str.contains("version").all()
     case = Path(told["cases"][0])
     assert {path.name for path in case.iterdir()} == {

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from harness.oracles import acknowledged, contained, durable, inference, messages, sameness, shared
+from harness.oracles import acknowledged, causality, contained, durable, grants, inference, messages, sameness, shared
 from harness.oracles.judged import Judged
 from harness.oracles.verdict import Finding, Unjudged, Verdict, guarded, merge
 
@@ -34,9 +34,13 @@ ORACLES: dict[str, Oracle] = {
         Oracle("I5", "device", "journal, journals on other devices", sameness.devices),
         Oracle("I8", "exactly-once", "client's ledger and guest log, journal", messages.exactly_once),
         Oracle("I9", "per-sender FIFO", "receivers' guest log, senders' guest log and journal", messages.fifo),
+        Oracle("I10", "causal order", "receivers' guest log, senders' guest log", causality.causal),
         Oracle("I11", "no invention", "receivers' guest log, senders' guest log and client", messages.no_invention),
         Oracle("I14", "single writer", "store log, trace", shared.single_writer),
         Oracle("I15", "no torn read", "readers' guest log, writers' guest log", shared.no_torn_read),
+        Oracle("I16", "reader monotonic", "readers' guest log, writers' guest log", causality.monotonic),
+        Oracle("I17", "capability", "guest log and journal, admitted specs", grants.capability),
+        Oracle("I18", "quota", "guest log, admitted specs and configuration", grants.quota),
         Oracle("I19", "recovery liveness", "trace, twin's trace, bounds computed from the plan", contained.liveness),
         Oracle("I20", "snapshot+replay", "final state, final states of recoveries", sameness.recovered),
         Oracle("I24", "fallback equivalence", "device log, journal and guest log, trace, CPU", inference.fallback),
@@ -67,6 +71,7 @@ def judgeable(run: Judged) -> tuple[str, ...]:
         "I5": not run.devices,
         "I14": not run.shares,
         "I15": not run.shares,
+        "I16": not run.shares,
         "I19": run.bound_ns <= 0,
         "I20": not run.replays,
         "I24": not run.infers,
