@@ -97,10 +97,10 @@ MUTANTS: tuple[Mutant, ...] = (
         edits=(
             Edit(
                 "orchestrator.py",
-                "            committed = fold.commit(self.state, opened, self._outcomes)\n",
-                "            arrived = list(self._outcomes)\n"
-                "            opened.records.sort(key=lambda record: arrived.index(record.agent))\n"
-                "            committed = fold.commit(self.state, opened, self._outcomes)\n",
+                "        committed = fold.commit(self.state, opened, self._outcomes)\n",
+                "        arrived = list(self._outcomes)\n"
+                "        opened.records.sort(key=lambda record: arrived.index(record.agent))\n"
+                "        committed = fold.commit(self.state, opened, self._outcomes)\n",
             ),
         ),
     ),
@@ -112,8 +112,8 @@ MUTANTS: tuple[Mutant, ...] = (
         edits=(
             Edit(
                 "orchestrator.py",
-                "            self._releases.send(cursor, self._durability.durable)\n",
-                "            self._releases.send(cursor, self._durability.written)\n",
+                "        self._releases.send(cursor, self._durability.durable)\n",
+                "        self._releases.send(cursor, self._durability.written)\n",
             ),
         ),
     ),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
 from msgspec import Struct
 
 from faults.plan import Plan
@@ -23,15 +24,15 @@ class GuestCall(Struct, frozen=True, gc=False):
 
     op: str
     target: int
-    pointer: int
     length: int
     data: bytes | None
 
 
-class GuestEvent(Struct, frozen=True, gc=False):
+class GuestEvent(Struct, gc=False):
     """One crossing into a module: first runs, repeated runs after a loss, and replays alike.
 
-    `inbox` holds the envelopes exactly as they were put into the module's memory.
+    `given` is the inbox as it was handed to the driver, a msgpack array of messages; `made` is what the driver made of
+    the host calls (msgpack of the effects), or the calls themselves where a step failed.
     """
 
     at: int
@@ -40,13 +41,25 @@ class GuestEvent(Struct, frozen=True, gc=False):
     agent: int
     kind: str
     tick: int
-    inbox: tuple[bytes, ...]
+    given: bytes
     status: str
-    calls: tuple[GuestCall, ...]
+    made: bytes | tuple[GuestCall, ...]
     fresh: bool  # the first crossing into this instance
     granted: int = -1  # fuel; -1 in these three is: not on record
     used: int = -1
     memory: int = -1  # bytes of its linear memory afterwards
+    opened: tuple[GuestCall, ...] | None = None
+
+    @property
+    def calls(self) -> tuple[GuestCall, ...]:
+        """The host calls that had an effect, in their order; opened when somebody looks, as most never are."""
+        made = self.made
+        if isinstance(made, tuple):
+            return made
+        if self.opened is None:
+            effects = msgspec.msgpack.decode(made)
+            self.opened = tuple([GuestCall(op, target, len(data), data) for op, target, data in effects])
+        return self.opened
 
 
 class StoreEvent(NamedTuple):

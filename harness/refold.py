@@ -18,7 +18,7 @@ from runtime import buffers, fold, journal
 from runtime.errors import FailStop, Refused
 from runtime.frames import Base, Done, Order, Replay, Work, pack, unpack
 from runtime.snapshot import HeldImage
-from runtime.state import AgentSpec, Outcome, State, StepRecord, outcome_digest
+from runtime.state import AgentSpec, Outcome, State, StepRecord, outcome_sum
 from runtime.wasm import WasmGuest, WasmGuests
 from runtime.worker import WorkerCore
 
@@ -106,7 +106,7 @@ class Refolded:
             segments.reserve(index, buffers.segment_size(spec.capacity))
         core = WorkerCore(WORKER, guests, segments, ModuleArtifacts(self.kept.scenario))
         *earlier, (record, outcome) = life
-        replays = tuple(Replay(r, outcome_digest(o.status, o.effects), o.image) for r, o in earlier)
+        replays = tuple(Replay(r, outcome_sum(o.status, o.effects), o.image) for r, o in earlier)
         spec_ = self.state.agents[agent].spec
         order = Order(record, spec_.limits.fuel, Base(spec_, None, replays))
         (answer,) = core.handle(pack(Work(0, WORKER, 1, (order,))))

@@ -40,11 +40,15 @@ MAX_CRASHES = 200
 
 
 class Setting(NamedTuple):
-    """What is around a simulated run and must not matter: the queue of events, the disk, rare legal choices."""
+    """What is around a simulated run and must not matter: the queue of events, the disk, rare legal choices.
+
+    `counted` counts the orchestrator's port calls even where the plan kills it at none.
+    """
 
     loop: Callable[[], Loop] = Loop
     disk: Callable[[Loop, int, Callable[[], None]], SimDisk] = SimDisk
     hazards: bool = True
+    counted: bool = False
 
 
 class Simulation:
@@ -82,13 +86,23 @@ class Simulation:
         )
         self.injector = Injector(plan.faults, self._injected, plan.seed)
         self.world = World(
-            self.loop, self.timing, scenario, plan, self.injector, self.history, self._wake, [], [], setting.hazards
+            self.loop,
+            self.timing,
+            scenario,
+            plan,
+            self.injector,
+            self.history,
+            self._wake,
+            pools=[],
+            strays=[],
+            hazards=setting.hazards,
+            counted=setting.counted,
         )
         self.orchestrator: Orchestrator | None = None
         self._present: Incarnation | None = None
         self._timer = 0
         self._timer_at: int | None = None
-        self._waking = False
+        self._waking = False  # whether a wake waits for the end of a stall
         self._deaf_until = 0  # a stalled orchestrator is not called
         due: dict[str, list[int]] = {}
         for item in plan.inputs:
@@ -134,12 +148,17 @@ class Simulation:
 
     def _wake(self) -> None:
         """Something has arrived: let the orchestrator go on, after all that happens at this same moment."""
-        if not self._waking:
+        if self._deaf_until <= self.loop.now():
+            self.loop.last(self._advance)
+        elif not self._waking:
             self._waking = True
-            self.loop.later(self._deaf_until - self.loop.now(), self._advance)
+            self.loop.later(self._deaf_until - self.loop.now(), self._hear)
+
+    def _hear(self) -> None:
+        self._waking = False
+        self._wake()
 
     def _advance(self) -> None:
-        self._waking = False
         if self.orchestrator is None or self._deaf_until > self.loop.now():
             return
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bisect
 import hashlib
+import struct
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -162,58 +163,73 @@ def _wake(state: State, index: int, tick: int, events: list[Event]) -> None:
 
 
 def _stepping(state: State, config: Config) -> list[StepRecord]:
-    records = []
-    for index in scheduler.select(state):
-        kind = "init" if state.agents[index].phase == STARTING else "step"
-        records.append(_record(state, config, index, kind))
-    return records
+    chosen = scheduler.select(state)
+    return _records(state, config, [(i, "init" if state.agents[i].phase == STARTING else "step") for i in chosen])
 
 
 def _closing(state: State, config: Config, events: list[Event]) -> list[StepRecord]:
     """The last tick: active agents take their shutdown step, the others end as they are."""
-    records = []
+    active = [(index, "shutdown") for index, agent in enumerate(state.agents) if agent.phase == ACTIVE]
+    records = _records(state, config, active)
     for index, agent in enumerate(state.agents):
-        if agent.phase == ACTIVE:
-            records.append(_record(state, config, index, "shutdown"))
         if agent.phase != TERMINATED:
             lifecycle.move(index, agent, TERMINATED, events)
     return records
 
 
-def _record(state: State, config: Config, index: int, kind: str) -> StepRecord:
-    agent = state.agents[index]
-    agent.n += 1
-    inbox: tuple[Message, ...] = ()
-    views: tuple[View, ...] = ()
-    snapshot = kind != "step"
-    if kind == "step":
-        inbox = tuple(agent.mailbox)
-        agent.mailbox = []
-        agent.reserved = 0
-        views = _views(state, config, agent) if agent.spec.reads else ()
-        snapshot = state.tick >= agent.image_due
-    if snapshot:
-        ahead = (index - state.tick) % config.snapshot_every
-        agent.image_due = state.tick + (ahead or config.snapshot_every)
-    key = hashlib.sha256(b"%d/random/%d/%d" % (config.seed, index, state.tick)).digest()
-    return StepRecord(  # in the order of its fields: names cost more than the record does
-        index,
-        agent.n,
-        kind,
-        state.tick,
-        config.epoch_ms + state.tick * config.tick_ms,
-        int.from_bytes(key[:8], "little"),
-        len(state.agents),
-        len(config.topics),
-        len(config.buffers),
-        len(config.models),
-        config.send_limit,
-        config.max_payload,
-        snapshot,
-        inbox,
-        views,
-        _grants(state, config, index) if config.buffers else (),
-    )
+def _records(state: State, config: Config, chosen: list[tuple[int, str]]) -> list[StepRecord]:
+    """The records of the steps of a tick: (agent, kind) each; what they consume leaves the mailboxes."""
+    tick, agents = state.tick, state.agents
+    keys = random_keys(config.seed, tick, max(chosen)[0] + 1) if chosen else ()
+    now_ms = config.epoch_ms + tick * config.tick_ms
+    topics, buffers, models = len(config.topics), len(config.buffers), len(config.models)
+    records = []
+    for index, kind in chosen:
+        agent = agents[index]
+        agent.n += 1
+        inbox: tuple[Message, ...] = ()
+        views: tuple[View, ...] = ()
+        snapshot = kind != "step"
+        if not snapshot:
+            inbox = tuple(agent.mailbox)
+            agent.mailbox = []
+            agent.reserved = 0
+            if agent.spec.reads:
+                views = _views(state, config, agent)
+            snapshot = tick >= agent.image_due
+        if snapshot:
+            ahead = (index - tick) % config.snapshot_every
+            agent.image_due = tick + (ahead or config.snapshot_every)
+        records.append(
+            StepRecord(  # in the order of its fields: names cost more than the record does
+                index,
+                agent.n,
+                kind,
+                tick,
+                now_ms,
+                keys[index],
+                len(agents),
+                topics,
+                buffers,
+                models,
+                config.send_limit,
+                config.max_payload,
+                snapshot,
+                inbox,
+                views,
+                _grants(state, config, index) if buffers else (),
+            )
+        )
+    return records
+
+
+def random_keys(seed: int, tick: int, agents: int) -> tuple[int, ...]:
+    """The keys of the random streams of agents 0 to `agents` - 1 in one tick, 64 bits each.
+
+    One agent's key does not depend on how many there are: SHAKE-256 gives the same first bytes for any length.
+    """
+    stream = hashlib.shake_256(b"%d/random/%d" % (seed, tick)).digest(8 * agents)
+    return struct.unpack(f"<{agents}Q", stream)
 
 
 def _grants(state: State, config: Config, index: int) -> tuple[Grant, ...]:
@@ -244,9 +260,7 @@ def commit(state: State, opened: Open, outcomes: Mapping[int, Outcome]) -> Commi
     for record in opened.records:
         outcome = outcomes[record.agent]
         sequence = broker.next_sequence(state, record.agent)
-        for effect in outcome.effects:
-            messages += effect.op == "send" or effect.op == "publish"
-        _settle(state, config, record, outcome, opened.events)
+        messages += _settle(state, config, record, outcome, opened.events)
         steps.append(_entry(record, outcome, sequence, blobs))
     if opened.tick >= config.last_tick:
         state.finished = True
@@ -272,24 +286,30 @@ def commit(state: State, opened: Open, outcomes: Mapping[int, Outcome]) -> Commi
     return Committed(block, blobs, snapshot, messages)
 
 
-def _settle(state: State, config: Config, record: StepRecord, outcome: Outcome, events: list[Event]) -> None:
-    agent = state.agents[record.agent]
+def _settle(state: State, config: Config, record: StepRecord, outcome: Outcome, events: list[Event]) -> int:
+    """Apply one step's outcome; the number of messages that it sent or published."""
+    index = record.agent
     if outcome.status != "ok":
-        requests.forget(state, record.agent, events)
+        agent = state.agents[index]
+        requests.forget(state, index, events)
         if agent.phase == TERMINATED:
-            events.append(("failed", record.agent, outcome.status))
+            events.append(("failed", index, outcome.status))
         else:
-            supervisor.failed(record.agent, agent, outcome.status, record.tick, config, events)
+            supervisor.failed(index, agent, outcome.status, record.tick, config, events)
             if agent.phase in GONE:
-                broker.discard(state, record.agent, events)
-        return
+                broker.discard(state, index, events)
+        return 0
     if record.kind == "init":
-        lifecycle.move(record.agent, agent, ACTIVE, events)
+        lifecycle.move(index, state.agents[index], ACTIVE, events)
+    messages = 0
     for effect in outcome.effects:
         if effect.op == "send":
-            broker.send(state, record.agent, effect.target, effect.payload, events)
+            broker.send(state, index, effect.target, effect.payload, events)
+            messages += 1
         else:
+            messages += effect.op == "publish"
             _effect(state, record, effect, events)
+    return messages
 
 
 def _effect(state: State, record: StepRecord, effect: Effect, events: list[Event]) -> None:
@@ -329,7 +349,7 @@ def _ask_wake(state: State, index: int, tick: int, events: list[Event]) -> None:
 def _entry(record: StepRecord, outcome: Outcome, sequence: int, blobs: list[tuple[str, bytes]]) -> StepEntry:
     return StepEntry(
         record.agent,
-        tuple([journal.journal_effect(effect, blobs) for effect in outcome.effects]),
+        journal.journal_effects(outcome.effects, blobs),
         outcome.image,
         tuple([message.seq for message in record.inbox]),
         record.kind,

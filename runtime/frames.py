@@ -7,15 +7,18 @@ A lost, repeated, late or altered frame is repaired by whoever waits for the ans
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
+from typing import TypeVar
 
 import google_crc32c
 import msgspec
 from msgspec import Struct
 
 from runtime.errors import FrameRefused
-from runtime.state import AgentSpec, Effect, Inference, Input, StepRecord
+from runtime.state import AgentSpec, Effect, Grant, Inference, Input, Message, StepRecord, View
 
 _HEAD = struct.Struct("<II")
+T = TypeVar("T")
 MAX_FRAME = 1 << 26  # bytes of a body
 TOLD, APART = 1, 2  # of an order: what its answer is compared with
 
@@ -45,10 +48,10 @@ class ImageDelta(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Replay(Struct, frozen=True, array_like=True, gc=False):
-    """A committed step to be fed again, the digest its outcome must have, and its image's ("" when it took none)."""
+    """A committed step to be fed again, the sum that its outcome must have, its image's digest ("" for none)."""
 
     record: StepRecord
-    digest: bytes
+    sum: int
     image: str
 
 
@@ -91,6 +94,93 @@ class Result(Struct, frozen=True, array_like=True, gc=False):
     unserved: str = ""
     detail: tuple[int, int] = (0, 0)
     state: str = ""
+
+
+class StepArguments(Struct, array_like=True, gc=False):
+    """A StepRecord as a worker reads it, and what its instance is run with.
+
+    `inbox` stays the msgpack array of messages that it is in the frame: the driver makes envelopes of it (docs/abi.md).
+    `stop_at` > 0 traps the step on entering its host call of that number (counted from 1); 0 never. `listed` asks for
+    the host calls as they were made, instead of for the effects that come of them.
+    """
+
+    agent: int
+    n: int
+    kind: str
+    tick: int
+    now_ms: int
+    random_key: int
+    agents: int
+    topics: int
+    buffers: int
+    models: int
+    send_limit: int
+    max_payload: int
+    snapshot: bool
+    inbox: msgspec.Raw
+    views: tuple[View, ...]
+    grants: tuple[Grant, ...]
+    fuel: int = 0
+    stop_at: int = 0
+    listed: bool = False
+
+
+class ReadReplay(Struct, frozen=True, array_like=True, gc=False):
+    """A Replay as a worker reads it."""
+
+    record: StepArguments
+    sum: int
+    image: str
+
+
+class ReadBase(Struct, frozen=True, array_like=True, gc=False):
+    """A Base as a worker reads it."""
+
+    spec: AgentSpec
+    image: Image | None
+    replay: tuple[ReadReplay, ...]
+
+
+class ReadOrder(Struct, frozen=True, array_like=True, gc=False):
+    """An Order as a worker reads it."""
+
+    record: StepArguments
+    fuel: int
+    base: ReadBase | None
+    check: int = 0
+
+
+class ReadWork(Struct, frozen=True, array_like=True, tag="work", gc=False):
+    """A Work as a worker reads it: nothing is made of messages that only the driver looks at."""
+
+    incarnation: int
+    worker: int
+    lease: int
+    orders: tuple[ReadOrder, ...]
+
+
+class Answer(Struct, frozen=True, array_like=True, gc=False):
+    """A Result as a worker writes it: `effects` are the msgpack array that the driver made."""
+
+    agent: int
+    n: int
+    status: str
+    effects: msgspec.Raw
+    image: ImageDelta | None
+    fuel: int
+    replayed: int
+    unserved: str = ""
+    detail: tuple[int, int] = (0, 0)
+    state: str = ""
+
+
+class Answers(Struct, frozen=True, array_like=True, tag="done", gc=False):
+    """A Done as a worker writes it."""
+
+    incarnation: int
+    worker: int
+    lease: int
+    results: tuple[Answer, ...]
 
 
 class Work(Struct, frozen=True, array_like=True, tag="work", gc=False):
@@ -171,9 +261,11 @@ Frame = Work | Done | Inputs | Release | Infer | Inferred
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
+_work_decoder = msgspec.msgpack.Decoder(ReadWork)
+NO_EFFECTS = msgspec.Raw(b"\x90")
 
 
-def pack(frame: Frame) -> bytes:
+def pack(frame: Frame | Answers) -> bytes:
     """The frame's bytes; raises FrameRefused when no reader would take it: a body of more than MAX_FRAME bytes."""
     body = _encoder.encode(frame)
     if len(body) > MAX_FRAME:
@@ -184,6 +276,15 @@ def pack(frame: Frame) -> bytes:
 
 def unpack(data: bytes) -> Frame:
     """The frame that `data` holds, whole; raises FrameRefused on any other bytes."""
+    return _unpacked(data, _decoder)
+
+
+def unpack_work(data: bytes) -> ReadWork:
+    """The same for a worker; its inboxes are checked by the frame's checksum alone until the driver reads them."""
+    return _unpacked(data, _work_decoder)
+
+
+def _unpacked(data: bytes, decoder: msgspec.msgpack.Decoder[T]) -> T:
     if len(data) < _HEAD.size:
         raise FrameRefused("frame shorter than its head", todo="it is sent again")
     length, checksum = _HEAD.unpack_from(data)
@@ -193,6 +294,30 @@ def unpack(data: bytes) -> Frame:
     if google_crc32c.value(body) != checksum:
         raise FrameRefused("frame checksum does not match", todo="it is sent again")
     try:
-        return _decoder.decode(body)
+        return decoder.decode(body)
     except msgspec.MsgspecError as error:
         raise FrameRefused(f"frame content is not a frame: {error}", todo="it is sent again") from None
+
+
+def packed_inbox(messages: Sequence[Message]) -> msgspec.Raw:
+    """An inbox as it stands in a work frame."""
+    return msgspec.Raw(_encoder.encode(messages))
+
+
+def inbox_of(raw: bytes) -> list[Message]:
+    """The inverse of `packed_inbox`."""
+    return _inbox_decoder.decode(raw)
+
+
+def packed_effects(effects: Sequence[Effect]) -> msgspec.Raw:
+    """Effects as they stand in an answer."""
+    return msgspec.Raw(_encoder.encode(effects))
+
+
+def effects_of(raw: bytes) -> tuple[Effect, ...]:
+    """The inverse of `packed_effects`."""
+    return _effects_decoder.decode(raw)
+
+
+_inbox_decoder = msgspec.msgpack.Decoder(list[Message])
+_effects_decoder = msgspec.msgpack.Decoder(tuple[Effect, ...])

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import msgspec
 from msgspec import Struct
@@ -137,9 +137,12 @@ def payload_of(held: bytes | BlobRef, blobs: dict[str, bytes]) -> bytes:
     return held if isinstance(held, bytes) else blobs[held.sha256]
 
 
-def journal_effect(effect: Effect, blobs: list[tuple[str, bytes]]) -> JournalEffect:
-    payload = effect.payload
-    return JournalEffect(effect.op, effect.target, payload if len(payload) <= INLINE_MAX else stored(payload, blobs))
+def journal_effects(effects: tuple[Effect, ...], blobs: list[tuple[str, bytes]]) -> tuple[JournalEffect, ...]:
+    """A step's effects as a line holds them; short ones are that already, field by field."""
+    for effect in effects:
+        if len(effect.payload) > INLINE_MAX:
+            return tuple([JournalEffect(e.op, e.target, stored(e.payload, blobs)) for e in effects])
+    return cast("tuple[JournalEffect, ...]", effects)
 
 
 def effect_of(entry: JournalEffect, blobs: dict[str, bytes]) -> Effect:

@@ -41,23 +41,6 @@ class Wait(NamedTuple):
     done: bool
 
 
-class _Phase:
-    """A phase within another; a death leaves it as it is, so that it can be asked where it happened."""
-
-    __slots__ = ("_orchestrator", "_outer", "_phase")
-
-    def __init__(self, orchestrator: Orchestrator, phase: str) -> None:
-        self._orchestrator, self._phase = orchestrator, phase
-        self._outer = orchestrator.phase
-
-    def __enter__(self) -> None:
-        self._orchestrator.phase = self._phase
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if kind is None:
-            self._orchestrator.phase = self._outer
-
-
 class Orchestrator(Calls):
     """`due` says per source at which tick each of its inputs is due; those ticks wait for them.
 
@@ -179,10 +162,6 @@ class Orchestrator(Calls):
                     self.telemetry.emit("unsynced", file=failed.file)
                     raise
 
-    def _in(self, phase: str) -> _Phase:
-        """Name what is being done, for telemetry and for whoever asks where a port was called from."""
-        return _Phase(self, phase)
-
     # --- boot -------------------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
@@ -262,10 +241,12 @@ class Orchestrator(Calls):
         self._residences += [Residence(a.spec) for a in self.state.agents[len(self._residences) :]]
         self._outcomes = {d.agent: Outcome(d.reason, ()) for d in self._open.decrees}
         self._images = {}
-        with self._in("dispatch"):
-            records = [r for r in self._open.records if r.agent not in self._outcomes]
-            if records:
-                self._pool.open(records)
+        self.phase = "dispatch"
+        records = self._open.records
+        if self._outcomes:
+            records = [r for r in records if r.agent not in self._outcomes]
+        if records:
+            self._pool.open(records)
         self.phase = "await"
         return True
 
@@ -386,15 +367,15 @@ class Orchestrator(Calls):
     def _commit(self) -> None:
         opened = self._open
         assert opened is not None
-        with self._in("commit"):
-            committed = fold.commit(self.state, opened, self._outcomes)
-            self._durability.append(committed)
-            self._keep(opened)
-            block = self.state.block
-            blobs = dict(committed.blobs)
-            self._releases.add(recovery.release_of(block, committed.block, blobs))
-            self.telemetry.emit("committed", block=block, steps=len(opened.records), messages=committed.messages)
-        with self._in("snapshot"):
+        self.phase = "commit"
+        committed = fold.commit(self.state, opened, self._outcomes)
+        self._durability.append(committed)
+        self._keep(opened)
+        block = self.state.block
+        self._releases.add(recovery.release_of(block, committed.block, dict(committed.blobs)))
+        self.telemetry.emit("committed", block=block, steps=len(opened.records), messages=committed.messages)
+        self.phase = "snapshot"
+        if self._images or committed.snapshot:
             self._snapshot(opened, committed.snapshot)
         self._open = None
         self.phase = "admit"
@@ -403,10 +384,14 @@ class Orchestrator(Calls):
 
     def _keep(self, opened: fold.Open) -> None:
         """Images, step records and buffer versions, for whoever must be restored."""
+        outcomes, images, residences = self._outcomes, self._images, self._residences
         for record in opened.records:
-            outcome = self._outcomes[record.agent]
+            outcome = outcomes[record.agent]
+            if outcome.status == "ok" and not (outcome.image or record.views or record.grants or record.kind == "init"):
+                residences[record.agent].since += (record, outcome)  # the way of nearly every step
+                continue
             data = {v.buffer: self._versions[v.buffer, v.version] for v in record.views} if record.views else {}
-            self._residences[record.agent].settle(record, outcome, self._images.get(record.agent), data)
+            residences[record.agent].settle(record, outcome, images.get(record.agent), data)
             if outcome.status != "ok":
                 self.telemetry.emit("failed", agent=record.agent, reason=outcome.status)
             for effect in outcome.effects if record.grants else ():
@@ -440,12 +425,15 @@ class Orchestrator(Calls):
             self._durability.completed(ticket)
 
     def _pump(self) -> None:
-        with self._in("sync"):
-            durable = self._durability.pump()
+        # A phase within a phase: a death leaves it as it is, so that it can be asked where it happened.
+        outer, self.phase = self.phase, "sync"
+        durable = self._durability.pump()
+        self.phase = outer
         if durable:
             self.telemetry.emit("durable", block=self._durability.durable)
             self._release(self._durability.durable)
 
     def _release(self, cursor: int) -> None:
-        with self._in("release"):
-            self._releases.send(cursor, self._durability.durable)
+        outer, self.phase = self.phase, "release"
+        self._releases.send(cursor, self._durability.durable)
+        self.phase = outer

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from runtime.frames import InferenceItem
+from runtime.frames import InferenceItem, StepArguments
 from runtime.state import AgentSpec, Inference
 from runtime.usage import Usage
 
@@ -166,33 +166,16 @@ class Call(NamedTuple):
 
 
 class GuestStep(NamedTuple):
-    """What one crossing into a module did. `status` is "ok" or a reason; `fuel` is what it consumed."""
+    """What one crossing into a module did. `status` is "ok" or a reason; `fuel` is what it consumed.
 
-    status: str
-    calls: list[Call]
-    fuel: int
-
-
-class StepArguments(NamedTuple):
-    """What the module's host functions answer from during one step; `inbox` are whole envelopes (docs/abi.md).
-
-    `stop_at` > 0 traps the step on entering its host call of that number (counted from 1); 0 never.
+    `effects` are an ok step's effects as msgpack (`runtime.frames.effects_of`), made inside the crossing; where it is
+    None, `calls` are the host calls with an effect as they were made, unchecked.
     """
 
-    kind: str
-    tick: int
-    agent: int
-    now_ms: int
-    random_key: int
-    agents: int
-    topics: int
-    buffers: int
-    send_limit: int
-    max_payload: int
+    status: str
+    calls: Sequence[Call]
     fuel: int
-    inbox: Sequence[bytes]
-    stop_at: int = 0
-    models: int = 0
+    effects: bytes | None = None
 
 
 class Guest(Protocol):

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from runtime.frames import Base, ImageDelta, Replay
 from runtime.snapshot import HeldImage
-from runtime.state import AgentSpec, Outcome, StepRecord, outcome_digest
+from runtime.state import AgentSpec, Outcome, StepRecord, outcome_sum
 
 
 class Residence:
@@ -19,12 +19,16 @@ class Residence:
     def __init__(self, spec: AgentSpec) -> None:
         self.spec = spec
         self.image: HeldImage | None = None
-        self._since: list[tuple[StepRecord, Outcome]] = []
+        self.since: list[StepRecord | Outcome] = []  # a record, its outcome, the next record, …
 
     @property
     def replay(self) -> list[Replay]:
         """The committed steps since the image; made when asked for, as most are never fed again."""
-        return [Replay(r, outcome_digest(o.status, o.effects), o.image) for r, o in self._since]
+        replays = []
+        for record, outcome in zip(self.since[::2], self.since[1::2], strict=True):
+            assert isinstance(record, StepRecord) and isinstance(outcome, Outcome)
+            replays.append(Replay(record, outcome_sum(outcome.status, outcome.effects), outcome.image))
+        return replays
 
     def base(self) -> Base:
         return Base(self.spec, self.image.image() if self.image else None, tuple(self.replay))
@@ -36,13 +40,13 @@ class Residence:
     def settle(self, record: StepRecord, outcome: Outcome, image: HeldImage | None, data: dict[int, bytes]) -> None:
         """Take a committed step in; `data` are the bytes of the buffer versions that it read, by buffer."""
         if outcome.status != "ok":
-            self.image, self._since = None, []
+            self.image, self.since = None, []
             return
         if record.kind == "init":
-            self.image, self._since = None, []
+            self.image, self.since = None, []
         if image:
-            self.image, self._since = image, []
+            self.image, self.since = image, []
             return
         if record.views:
             record = replace(record, views=tuple(replace(view, data=data[view.buffer]) for view in record.views))
-        self._since.append((record, outcome))
+        self.since += (record, outcome)

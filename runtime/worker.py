@@ -8,25 +8,34 @@ is reported, never run on. A frame that does not verify is counted and dropped: 
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import google_crc32c
-from msgspec.structs import replace
+import msgspec
 
 from runtime import buffers
 from runtime.errors import FrameRefused, ModuleRefused
-from runtime.frames import APART, Base, Done, Order, Result, Work, pack, unpack
-from runtime.ports import Artifacts, Call, Guest, Guests, Memory, StepArguments
+from runtime.frames import (
+    APART,
+    NO_EFFECTS,
+    Answer,
+    Answers,
+    ReadBase,
+    ReadOrder,
+    StepArguments,
+    effects_of,
+    inbox_of,
+    pack,
+    packed_effects,
+    packed_inbox,
+    unpack_work,
+)
+from runtime.ports import Artifacts, Call, Guest, Guests, Memory
 from runtime.snapshot import HeldImage, memory_of
-from runtime.state import BUFFER, AgentSpec, Effect, StepRecord, outcome_digest
+from runtime.state import BUFFER, AgentSpec, Effect, Message, outcome_sum
 
-_ENVELOPE = struct.Struct("<IIQII")
 BUFFER_SUMMARY = struct.Struct("<II")  # crc, length
-
-
-def envelope(kind: int, sender: int, seq: int, channel: int, payload: bytes) -> bytes:
-    """A message as it lies in an agent's memory (docs/abi.md)."""
-    return _ENVELOPE.pack(kind, sender, seq, channel, len(payload)) + payload
+_NOTHING: dict[int, bytes] = {}  # what a step without views reads
 
 
 class Hosted:
@@ -35,7 +44,7 @@ class Hosted:
     def __init__(self, spec: AgentSpec, guest: Guest | None, n: int) -> None:
         self.spec, self.guest, self.n = spec, guest, n
         self.image = HeldImage()
-        self.answer: Result | None = None
+        self.answer: Answer | None = None
         self.written: dict[int, tuple[int, int, bytes]] = {}  # buffer -> capacity, version, bytes
 
 
@@ -51,18 +60,18 @@ class WorkerCore:
 
     def handle(self, data: bytes) -> list[bytes]:
         try:
-            frame = unpack(data)
+            frame = unpack_work(data)
         except FrameRefused:
             self.garbled += 1
             return []
-        if not isinstance(frame, Work) or frame.worker != self.worker:
+        if frame.worker != self.worker:
             self.garbled += 1
             return []
-        results = tuple([self._apart(o) if o.check == APART else self._serve(o) for o in frame.orders])
+        answers = tuple([self._apart(o) if o.check == APART else self._serve(o) for o in frame.orders])
         try:
-            return [pack(Done(frame.incarnation, self.worker, frame.lease, results))]
+            return [pack(Answers(frame.incarnation, self.worker, frame.lease, answers))]
         except FrameRefused:  # together too large: the others are asked for again, one by one
-            return [pack(Done(frame.incarnation, self.worker, frame.lease, results[:1]))]
+            return [pack(Answers(frame.incarnation, self.worker, frame.lease, answers[:1]))]
 
     def close(self) -> None:
         for hosted in self._hosted.values():
@@ -70,7 +79,7 @@ class WorkerCore:
                 hosted.guest.close()
         self._hosted.clear()
 
-    def _apart(self, order: Order) -> Result:
+    def _apart(self, order: ReadOrder) -> Answer:
         """The step in an instance of its own, from what the order brings alone; the hosted agent stays as it is."""
         agent = order.record.agent
         kept = self._hosted.pop(agent, None)
@@ -81,38 +90,59 @@ class WorkerCore:
             if kept:
                 self._hosted[agent] = kept
 
-    def _serve(self, order: Order) -> Result:
+    def _serve(self, order: ReadOrder) -> Answer:
         record = order.record
         hosted = self._hosted.get(record.agent)
+        if hosted is not None and hosted.n == record.n - 1 and hosted.guest is not None and record.kind != "init":
+            return self._step(hosted, order, self.fuel_spent, 0)
+        return self._unprepared(hosted, order)
+
+    def _unprepared(self, hosted: Hosted | None, order: ReadOrder) -> Answer:
+        """A step of an agent that is not here as the step before left it: repeated, first, restored, or impossible."""
+        record = order.record
         if hosted is not None and hosted.n == record.n and hosted.answer is not None:
             self._store(hosted)
             return hosted.answer
         before = self.fuel_spent
-        replayed = 0
+        if order.base is None or (hosted and hosted.n >= record.n):
+            return _unserved(record, "behind", hosted.n if hosted else 0)
         if record.kind == "init":
-            if order.base is None or (hosted and hosted.n >= record.n):
-                return _unserved(record, "behind", hosted.n if hosted else 0)
             try:
-                hosted = self._fresh(record.agent, order.base.spec, record.n - 1)
+                fresh = self._fresh(record.agent, order.base.spec, record.n - 1)
             except ModuleRefused as refused:
                 return self._refused(record, order.base.spec, refused.check)
-        elif hosted is None or hosted.guest is None or hosted.n != record.n - 1:
-            if order.base is None or (hosted and hosted.n > record.n):
-                return _unserved(record, "behind", hosted.n if hosted else 0)
-            try:
-                restored = self._restore(record.agent, order.base, order.fuel)
-            except ModuleRefused:  # it loaded when the agent began, so nothing logical has changed
-                return _unserved(record, "refused", 0)
-            if isinstance(restored, int):
-                return _unserved(record, "diverged", restored)
-            hosted, replayed = restored, len(order.base.replay)
-            if hosted.n != record.n - 1:
-                return _unserved(record, "behind", hosted.n)
-        payloads = self._views(record) if record.views else {}
+            return self._step(fresh, order, before, 0)
+        try:
+            restored = self._restore(record.agent, order.base, order.fuel)
+        except ModuleRefused:  # it loaded when the agent began, so nothing logical has changed
+            return _unserved(record, "refused", 0)
+        if isinstance(restored, int):
+            return _unserved(record, "diverged", restored)
+        if restored.n != record.n - 1:
+            return _unserved(record, "behind", restored.n)
+        return self._step(restored, order, before, len(order.base.replay))
+
+    def _step(self, hosted: Hosted, order: ReadOrder, before: int, replayed: int) -> Answer:
+        """The step, of an agent that is here as the step before left it."""
+        record = order.record
+        payloads = self._views(record) if record.views else _NOTHING
         if isinstance(payloads, tuple):
-            return Result(record.agent, record.n, "", (), None, 0, 0, "corrupt", payloads)
+            return Answer(record.agent, record.n, "", NO_EFFECTS, None, 0, 0, "corrupt", payloads)
         status, effects = self._run(hosted, record, order.fuel, payloads)
-        return self._answer(hosted, order, status, effects, self.fuel_spent - before, replayed)
+        image = None
+        if record.snapshot and hosted.guest:
+            image = hosted.image.take(record.n, hosted.guest.memory(), hosted.guest.globals())
+        hosted.n = record.n
+        if record.grants:
+            effects = self._publish(hosted, record, effects_of(effects), order.check != APART)
+        fuel = self.fuel_spent - before
+        if order.check:
+            state = _digest_now(hosted.guest) if hosted.guest else ""
+            answer = Answer(record.agent, record.n, status, effects, image, fuel, replayed, state=state)
+        else:
+            answer = Answer(record.agent, record.n, status, effects, image, fuel, replayed)
+        hosted.answer = answer
+        return answer
 
     def _discard(self, agent: int) -> None:
         old = self._hosted.pop(agent, None)
@@ -129,13 +159,13 @@ class WorkerCore:
         hosted = self._hosted[agent] = Hosted(spec, guest, n)
         return hosted
 
-    def _refused(self, record: StepRecord, spec: AgentSpec, check: str) -> Result:
+    def _refused(self, record: StepArguments, spec: AgentSpec, check: str) -> Answer:
         """A module that fails a load check: its init fails by that check's name, and nothing of it ran."""
         hosted = self._hosted[record.agent] = Hosted(spec, None, record.n)
-        hosted.answer = Result(record.agent, record.n, f"refused:{check}", (), None, 0, 0)
-        return hosted.answer
+        answer = hosted.answer = Answer(record.agent, record.n, f"refused:{check}", NO_EFFECTS, None, 0, 0)
+        return answer
 
-    def _restore(self, agent: int, base: Base, fuel: int) -> Hosted | int:
+    def _restore(self, agent: int, base: ReadBase, fuel: int) -> Hosted | int:
         """The agent as it was before its next step, in a fresh instance; or the step whose replay differed."""
         hosted = self._fresh(agent, base.spec, base.image.n if base.image else 0)
         guest = hosted.guest
@@ -150,7 +180,7 @@ class WorkerCore:
             record = replay.record
             payloads = {view.buffer: view.data or b"" for view in record.views}
             status, effects = self._run(hosted, record, fuel, payloads)
-            same = outcome_digest(status, effects) == replay.digest
+            same = outcome_sum(status, effects) == replay.sum
             if same and replay.image and guest is hosted.guest:
                 same = _digest_now(guest) == replay.image
             if not same or hosted.guest is None:
@@ -159,7 +189,7 @@ class WorkerCore:
             hosted.n = record.n
         return hosted
 
-    def _views(self, record: StepRecord) -> Mapping[int, bytes] | tuple[int, int]:
+    def _views(self, record: StepArguments) -> Mapping[int, bytes] | tuple[int, int]:
         """The bytes of each version the step reads, copied then checked; or the first (buffer, version) that is bad."""
         payloads: dict[int, bytes] = {}
         for view in record.views:
@@ -170,60 +200,30 @@ class WorkerCore:
         return payloads
 
     def _run(
-        self, hosted: Hosted, record: StepRecord, fuel: int, payloads: Mapping[int, bytes]
-    ) -> tuple[str, tuple[Effect, ...]]:
+        self, hosted: Hosted, record: StepArguments, fuel: int, payloads: Mapping[int, bytes]
+    ) -> tuple[str, msgspec.Raw]:
         """One step of the instance; a failure closes it, as its memory is discarded."""
         guest = hosted.guest
         assert guest is not None
-        put = _ENVELOPE.pack  # `envelope`, without a call for each
-        inbox = [put(m.kind, m.sender, m.seq, m.channel, len(m.payload)) + m.payload for m in record.inbox]
+        record.fuel = fuel
         if record.views:
-            inbox += [envelope(BUFFER, 0, v.version, v.buffer, payloads[v.buffer]) for v in record.views]
-        step = guest.run(
-            StepArguments(
-                record.kind,
-                record.tick,
-                record.agent,
-                record.now_ms,
-                record.random_key,
-                record.agents,
-                record.topics,
-                record.buffers,
-                record.send_limit,
-                record.max_payload,
-                fuel,
-                inbox,
-                0,
-                record.models,
-            )
-        )
+            views = [Message(v.version, BUFFER, 0, v.buffer, payloads[v.buffer]) for v in record.views]
+            record.inbox = packed_inbox(inbox_of(record.inbox) + views)
+        step = guest.run(record)
         self.fuel_spent += step.fuel
-        status = step.status
-        effects: tuple[Effect, ...] = ()
-        if status == "ok":
+        if step.status == "ok":
+            if step.effects is not None:
+                return "ok", msgspec.Raw(step.effects)
             status, effects = _effects(record, guest.memory(), step.calls)
-        if status != "ok":
-            guest.close()
-            hosted.guest = None
-        return status, effects
+            if status == "ok":
+                return "ok", packed_effects(effects)
+        else:
+            status = step.status
+        guest.close()
+        hosted.guest = None
+        return status, NO_EFFECTS
 
-    def _answer(
-        self, hosted: Hosted, order: Order, status: str, effects: tuple[Effect, ...], fuel: int, replayed: int
-    ) -> Result:
-        record, image = order.record, None
-        if record.snapshot and hosted.guest:
-            image = hosted.image.take(record.n, hosted.guest.memory(), hosted.guest.globals())
-        hosted.n = record.n
-        sent = self._publish(hosted, record, effects, order.check != APART) if record.grants else effects
-        hosted.answer = Result(record.agent, record.n, status, sent, image, fuel, replayed)
-        if order.check:
-            state = _digest_now(hosted.guest) if hosted.guest else ""
-            hosted.answer = replace(hosted.answer, state=state)
-        return hosted.answer
-
-    def _publish(
-        self, hosted: Hosted, record: StepRecord, effects: tuple[Effect, ...], store: bool
-    ) -> tuple[Effect, ...]:
+    def _publish(self, hosted: Hosted, record: StepArguments, effects: Sequence[Effect], store: bool) -> msgspec.Raw:
         """Fill the slots that the step was granted; the effects with a summary in place of the bytes."""
         grants = {grant.buffer: grant for grant in record.grants}
         hosted.written = {
@@ -232,9 +232,11 @@ class WorkerCore:
             if e.op == "buffer"
         }
         crcs = self._store(hosted) if store else {b: google_crc32c.value(w[2]) for b, w in hosted.written.items()}
-        return tuple(
-            Effect(e.op, e.target, BUFFER_SUMMARY.pack(crcs[e.target], len(e.payload))) if e.op == "buffer" else e
-            for e in effects
+        return packed_effects(
+            [
+                Effect(e.op, e.target, BUFFER_SUMMARY.pack(crcs[e.target], len(e.payload))) if e.op == "buffer" else e
+                for e in effects
+            ]
         )
 
     def _store(self, hosted: Hosted) -> dict[int, int]:
@@ -245,7 +247,7 @@ class WorkerCore:
         }
 
 
-def _effects(record: StepRecord, memory: memoryview, calls: list[Call]) -> tuple[str, tuple[Effect, ...]]:
+def _effects(record: StepArguments, memory: memoryview, calls: Sequence[Call]) -> tuple[str, tuple[Effect, ...]]:
     """The calls' effects with their bytes; every range is checked, and one bad range fails the step."""
     effects = []
     size = len(memory)
@@ -270,5 +272,5 @@ def _digest_now(guest: Guest) -> str:
     return image.digest
 
 
-def _unserved(record: StepRecord, why: str, n: int) -> Result:
-    return Result(record.agent, record.n, "", (), None, 0, 0, why, (n, 0))
+def _unserved(record: StepArguments, why: str, n: int) -> Answer:
+    return Answer(record.agent, record.n, "", NO_EFFECTS, None, 0, 0, why, (n, 0))

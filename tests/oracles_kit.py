@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import google_crc32c
@@ -19,6 +19,7 @@ import msgspec
 from faults.plan import Fault, Plan
 from harness.history import Crash, GuestCall, GuestEvent, History, Injection, Life, Receipt, StoreEvent, SyncEvent
 from harness.oracles import Finding, Judged, Verdict, judge
+from harness.oracles.envelopes import open_inbox
 from runtime.frames import Output
 from runtime.state import AgentSpec, AgentState, Input, Message, Schedule, Send, State, encode
 from runtime.telemetry import Record
@@ -56,7 +57,34 @@ def b64(data: bytes) -> Any:
 
 
 def call(op: str, target: int = 0, data: bytes | None = b"") -> GuestCall:
-    return GuestCall(op, target, 64, len(data or b""), data)
+    return GuestCall(op, target, len(data or b""), data)
+
+
+def given(inbox: Iterable[bytes]) -> bytes:
+    """Envelopes as they are handed to a driver; one that is none makes all of it none."""
+    messages = []
+    for data in inbox:
+        kind, sender, seq, channel, length = struct.unpack_from("<IIQII", data)
+        messages.append((seq, kind, sender, channel, data[24:]))
+        if length != len(data) - 24:
+            return b"".join(inbox)
+    return msgspec.msgpack.encode(messages)
+
+
+def inbox_of(event: GuestEvent) -> tuple[bytes, ...]:
+    """The inverse of `given`."""
+    return tuple(
+        envelope(kind, sender, seq, channel, data) for kind, sender, seq, channel, data in open_inbox(event.given)
+    )
+
+
+def changed(event: GuestEvent, **changes: Any) -> GuestEvent:
+    """The event with other fields; `inbox` are envelopes, `calls` host calls."""
+    if "inbox" in changes:
+        changes["given"] = given(changes.pop("inbox"))
+    if "calls" in changes:
+        changes["made"] = changes.pop("calls")
+    return msgspec.structs.replace(event, opened=None, **changes)
 
 
 def step(agent: int, n: int, kind: str = "step", **fields: Any) -> dict[str, Any]:
@@ -71,15 +99,15 @@ def crossing(tick: int, agent: int, kind: str = "step", **fields: Any) -> GuestE
         "at": 100 * tick + 10,
         "worker": 12 if agent == 1 else 11,
         "incarnation": 1,
-        "inbox": (),
+        "given": given(()),
         "status": "ok",
-        "calls": (),
+        "made": (),
         "fresh": kind == "init",
         "granted": FUEL,
         "used": 90,
         "memory": MEMORY,
     }
-    return GuestEvent(agent=agent, kind=kind, tick=tick, **{**default, **fields})
+    return changed(GuestEvent(agent=agent, kind=kind, tick=tick, **default), **fields)
 
 
 def journal_line(number: int, body: dict[str, Any], prev: str) -> tuple[bytes, str]:
@@ -178,7 +206,7 @@ class World:
     def guest(self, tick: int, agent: int, **changes: Any) -> None:
         """Change what the crossing of this step was."""
         at = next(i for i, g in enumerate(self.guests) if (g.tick, g.agent) == (tick, agent))
-        self.guests[at] = msgspec.structs.replace(self.guests[at], **changes)
+        self.guests[at] = changed(self.guests[at], **changes)
 
     def step(self, block: int, agent: int) -> dict[str, Any]:
         found: dict[str, Any] = next(s for s in self.bodies[block - 1]["steps"] if s["agent"] == agent)

@@ -15,7 +15,7 @@ from harness.adapters.workers import Timing
 from harness.assembly import World as World_
 from harness.assembly import incarnate
 from harness.history import History
-from harness.simulation import Simulation
+from harness.simulation import Setting, Simulation
 from runtime import journal
 from runtime.fold import Committed, Open, begin, commit, next_tick
 from runtime.journal import GENESIS
@@ -225,7 +225,9 @@ def plan_of(scenario: str, *faults: str, seed: int = SEED, decrees: tuple[Decree
 
 def simulation(scenario: str, *faults: str, files: dict[str, bytes] | None = None, **options: Any) -> Simulation:
     """A run that has not begun; `files` is the disk it begins with."""
-    return Simulation(get(scenario), plan_of(scenario, *faults, **options), Timing(), files)
+    return Simulation(
+        get(scenario), plan_of(scenario, *faults, **options), Timing(), files, setting=Setting(counted=True)
+    )
 
 
 def play(scenario: str, *faults: str, files: dict[str, bytes] | None = None, **options: Any) -> History:

@@ -19,6 +19,7 @@ from harness.bench.run import Size, measure
 from harness.bench.work import FAULTS, SEED, Work, differences, kills_of, prepare, variants
 from harness.check import Checker
 from harness.simulation import journal_digest, simulate
+from runtime.frames import inbox_of
 from runtime.telemetry import Telemetry
 from scenarios.bench import messages
 
@@ -66,7 +67,7 @@ def test_a_plan_of_kills_holds_kills_alone_and_a_plan_of_faults_nothing_visible(
 def test_the_bare_crossing_is_fed_what_the_floor_was_fed() -> None:
     crossed = cross(work().scenario, SEED, record=True)
     assert len(crossed.inboxes) == work().steps
-    assert sum(count for _, _, count, _ in crossed.inboxes) == 4 + messages(4, 11)
+    assert sum(len(inbox_of(inbox)) for _, _, inbox in crossed.inboxes if inbox) == 4 + messages(4, 11)
     assert bare(work().scenario, crossed) > 0
 
 

@@ -11,7 +11,8 @@ from faults.wrappers.executions import StruckGuests
 from faults.wrappers.workers import FaultyWorkers
 from harness.simulation import journal_digest
 from runtime.errors import SpawnFailed
-from runtime.ports import Arrival, Call, Guest, GuestStep, StepArguments
+from runtime.frames import StepArguments, packed_inbox
+from runtime.ports import Arrival, Call, Guest, GuestStep
 from runtime.state import AgentSpec
 
 SPEC = AgentSpec(capabilities=(), module="", name="a")
@@ -48,7 +49,8 @@ class ToyGuests:
 
 
 def step(tick: int = 3, agent: int = 1, kind: str = "step", stop_at: int = 0) -> StepArguments:
-    return StepArguments(kind, tick, agent, 0, 0, 2, 0, 0, 9, 99, 100, (), stop_at)
+    inbox = packed_inbox([])
+    return StepArguments(agent, 1, kind, tick, 0, 0, 2, 0, 0, 0, 9, 99, False, inbox, (), (), 100, stop_at)
 
 
 class World:

@@ -14,6 +14,7 @@ from oracles_kit import (
     crossing,
     envelope,
     finding,
+    inbox_of,
     record,
     refuses,
     step,
@@ -412,7 +413,7 @@ def test_a_stop_that_no_fault_calls_for_is_named() -> None:
 @pytest.mark.parametrize("first", [True, False])
 def test_a_repeated_step_that_does_something_else_is_named(first: bool) -> None:
     made = world()
-    inbox = made.guests[6].inbox
+    inbox = inbox_of(made.guests[6])
     other = crossing(2, 1, inbox=inbox, calls=(call("send", 2, b"else"),))
     made.guests.insert(6 if first else 8, other)
     refuses("replay", made, f"guest event {7 if first else 8}: agent 1 did other in tick 2 than in guest event 6")
@@ -420,7 +421,7 @@ def test_a_repeated_step_that_does_something_else_is_named(first: bool) -> None:
 
 def test_a_run_that_died_on_its_way_is_no_difference() -> None:
     made = world()
-    made.guests.insert(6, crossing(2, 1, inbox=made.guests[6].inbox, status="died"))
+    made.guests.insert(6, crossing(2, 1, inbox=inbox_of(made.guests[6]), status="died"))
     for oracle in ("replay", "I8", "I9", "I11", "I32", "I34"):
         assert finding(oracle, made).verdict is Verdict.PASS
 

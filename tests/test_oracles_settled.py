@@ -6,8 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 
 import pytest
-from msgspec.structs import replace
-from oracles_kit import MESSAGE, World, call, envelope, journal_of, world
+from oracles_kit import MESSAGE, World, call, changed, envelope, inbox_of, journal_of, world
 
 from faults.plan import Fault
 from harness.history import Crash, History, Injection
@@ -36,7 +35,7 @@ def findings(made: World, known: World | None) -> dict[str, Finding]:
 
 def event(index: int, **changes: object) -> Damage:
     def damage(made: World) -> None:
-        made.guests[index] = replace(made.guests[index], **changes)
+        made.guests[index] = changed(made.guests[index], **changes)
 
     return damage
 
@@ -45,7 +44,7 @@ def again(index: int, at: int | None = None, **changes: object) -> Damage:
     """The crossing once more, changed, by default behind all others."""
 
     def damage(made: World) -> None:
-        made.guests.insert(len(made.guests) if at is None else at, replace(made.guests[index], **changes))
+        made.guests.insert(len(made.guests) if at is None else at, changed(made.guests[index], **changes))
 
     return damage
 
@@ -53,8 +52,9 @@ def again(index: int, at: int | None = None, **changes: object) -> Damage:
 def crossings() -> Iterator[Damage]:
     """Every crossing damaged in every field, left out, repeated before and after, whole, in part and otherwise."""
     for index, one in enumerate(World().guests):
-        other = (*one.inbox[:-1], one.inbox[-1][:-1] + b"?") if one.inbox else (envelope(MESSAGE, 0, 9, 0, b""),)
-        for inbox in (other, one.inbox[1:], (*one.inbox, *one.inbox), one.inbox[::-1]):
+        taken = inbox_of(one)
+        other = (*taken[:-1], taken[-1][:-1] + b"?") if taken else (envelope(MESSAGE, 0, 9, 0, b""),)
+        for inbox in (other, taken[1:], (*taken, *taken), taken[::-1]):
             yield event(index, inbox=inbox)
             yield again(index, inbox=inbox)
             yield again(index, 0, inbox=inbox, status="died", calls=())

@@ -29,7 +29,8 @@ def block_at(position: int) -> int:
 
 def test_a_journal_verifies_and_gives_back_its_blocks() -> None:
     assert journal.verify(DATA) is None
-    assert [line.block for line in journal.read(DATA).lines] == WORLD.blocks
+    found = [line.block for line in journal.read(DATA).lines]
+    assert list(map(journal.encode_block, found)) == list(map(journal.encode_block, WORLD.blocks))
     assert journal.read(DATA).lines[-1].end == len(DATA)
     assert journal.digest(DATA) == journal.read(DATA).lines[-1].hash
 
@@ -206,7 +207,7 @@ def test_a_payload_over_the_limit_stands_beside_the_journal_and_comes_back() -> 
     for size in (0, 1, journal.INLINE_MAX, journal.INLINE_MAX + 1, 5000):
         effect = Effect("output", 0, b"\x07" * size)
         blobs: list[tuple[str, bytes]] = []
-        entry = journal.journal_effect(effect, blobs)
+        (entry,) = journal.journal_effects((effect,), blobs)
         assert len(blobs) == (size > journal.INLINE_MAX)
         assert journal.effect_of(entry, dict(blobs)) == effect
     with pytest.raises(KeyError):

@@ -17,7 +17,7 @@ from runtime.frames import Base, Order, Replay, Result, Work, pack, unpack
 from runtime.ports import StepArguments
 from runtime.residence import Residence
 from runtime.snapshot import PAGE
-from runtime.state import AgentSpec, BufferSpec, Effect, Outcome, Send, StepRecord, View, outcome_digest
+from runtime.state import AgentSpec, BufferSpec, Effect, Outcome, Send, StepRecord, View, outcome_sum
 from runtime.wasm import WasmGuests, assemble
 from runtime.worker import BUFFER_SUMMARY, WorkerCore
 
@@ -217,7 +217,7 @@ def test_an_image_in_the_middle_of_a_replay_is_compared() -> None:
         for _ in range(2):
             record = bench.record()
             result = bench.serve(record)
-            replays.append(Replay(record, outcome_digest(result.status, result.effects), wrong))
+            replays.append(Replay(record, outcome_sum(result.status, result.effects), wrong))
         assert image
         record = bench.record()
         other = Bench()
@@ -319,7 +319,7 @@ def test_a_replay_takes_a_versions_bytes_from_its_record_and_not_from_the_slot()
     seen: list[bytes] = []
 
     def reading(arguments: StepArguments, guest: ScriptedGuest) -> Calls:
-        seen.extend(envelope[24:] for envelope in arguments.inbox if envelope[0] == 6)
+        seen.extend(message.payload for message in frames.inbox_of(arguments.inbox) if message.kind == 6)
         return "ok", []
 
     bench = Bench(reading, buffers=BUFFERS)
@@ -327,7 +327,7 @@ def test_a_replay_takes_a_versions_bytes_from_its_record_and_not_from_the_slot()
     view = View(1, 2, 3, 0, 64, b"old")
     record = replace(bench.record(), views=(view,))
     base = bench.residence.base()
-    digest = outcome_digest("ok", ())
+    digest = outcome_sum("ok", ())
     last = bench.record()
     other = Bench(reading, buffers=BUFFERS)
     assert other.serve(last, replace(base, replay=(Replay(record, digest, ""),))).status == "ok"
@@ -448,6 +448,7 @@ def test_answers_that_fit_no_frame_together_are_given_as_far_as_they_fit(monkeyp
     order = Order(bench.record(), 1000, Base(SPEC, None, ()))
     (whole,) = bench.worker.handle(pack(Work(1, 1, 1, (order,))))
     frame = pack(Work(1, 1, 1, (order,) * 3))
+    read = frames.unpack_work(frame)
     monkeypatch.setattr(frames, "MAX_FRAME", len(whole))
-    monkeypatch.setattr("runtime.worker.unpack", lambda data: Work(1, 1, 1, (order,) * 3))
+    monkeypatch.setattr("runtime.worker.unpack_work", lambda data: read)
     assert bench.worker.handle(frame) == [whole]

@@ -7,11 +7,11 @@ from itertools import pairwise
 
 from straight import run
 
-from runtime.ports import GuestStep, StepArguments
+from runtime.frames import StepArguments, packed_inbox
+from runtime.ports import GuestStep
 from runtime.state import INPUT, OUTSIDE, Input, Message, Send
 from runtime.wasm import WasmGuest, WasmGuests
 from scenarios import get
-from scenarios.deliveries import envelope
 
 
 def account() -> WasmGuest:
@@ -21,7 +21,7 @@ def account() -> WasmGuest:
 
 def step(guest: WasmGuest, tick: int, *payloads: bytes, kind: str = "step") -> GuestStep:
     """One step with these inputs from outside."""
-    inbox = [envelope(Message(tick * 100 + n, INPUT, OUTSIDE, 0, p)) for n, p in enumerate(payloads)]
+    inbox = packed_inbox([Message(tick * 100 + n, INPUT, OUTSIDE, 0, p) for n, p in enumerate(payloads)])
     return guest.run(
         StepArguments(
             kind=kind,
@@ -36,6 +36,12 @@ def step(guest: WasmGuest, tick: int, *payloads: bytes, kind: str = "step") -> G
             max_payload=65_536,
             fuel=1_000_000,
             inbox=inbox,
+            n=tick + 1,
+            models=0,
+            snapshot=False,
+            views=(),
+            grants=(),
+            listed=True,
         )
     )
 

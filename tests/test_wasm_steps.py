@@ -10,7 +10,9 @@ import pytest
 from wasm_kit import arguments, envelope, guest, imports, wat
 
 from runtime.errors import Refused
-from runtime.ports import Call, Guest, GuestStep, StepArguments
+from runtime.frames import packed_effects
+from runtime.ports import Call, Guest, GuestStep
+from runtime.state import Effect
 from runtime.wasm import WasmGuests
 
 ALL = imports("send", "publish", "subscribe", "unsubscribe", "wake", "buffer_write", "output", "now", "random", "self")
@@ -23,7 +25,7 @@ def codes(*calls: str, **changes: object) -> tuple[list[int], list[Call]]:
     instance = guest(wat(before=ALL, step=stores + "(i32.const 0)"))
     step = instance.run(arguments(**changes))
     assert step.status == "ok"
-    return list(struct.unpack_from(f"<{len(calls)}I", instance.memory())), step.calls
+    return list(struct.unpack_from(f"<{len(calls)}I", instance.memory())), list(step.calls)
 
 
 def test_the_adapter_is_the_port() -> None:
@@ -224,7 +226,7 @@ def test_an_inbox_of_a_thousand_messages_arrives_whole() -> None:
     instance = guest(wat(receive=add))
     inbox = [envelope(bytes([n & 255]) * 2000, seq=n) for n in range(1000)]
     step = instance.run(arguments(inbox=inbox, fuel=1_000_000))
-    assert step.status == "ok" and 0 < step.fuel < 200_000
+    assert step.status == "ok" and 0 < step.fuel < 300_000
     assert struct.unpack_from("<Q", instance.memory()) == (sum(n & 255 for n in range(1000)),)
 
 
@@ -265,9 +267,9 @@ def test_fuel_is_what_was_consumed_and_a_trap_costs_all_that_was_granted() -> No
     assert guest(wat(step=loop + "(i32.const 0)")).run(arguments()).fuel > short + 300
     assert guest(wat(step="unreachable")).run(arguments(fuel=5000)).fuel == 5000
     assert guest(wat()).run(arguments(fuel=0)).status == "fuel"
-    assert guest(wat()).run(arguments(fuel=short)) == GuestStep("ok", [], short)
+    assert guest(wat()).run(arguments(fuel=short)) == GuestStep("ok", (), short, b"\x90")
     # wasmtime looks at the count only where a function or a loop begins: a step may end just beyond its fuel.
-    assert guest(wat()).run(arguments(fuel=short - 1)) == GuestStep("ok", [], short - 1)
+    assert guest(wat()).run(arguments(fuel=short - 1)) == GuestStep("ok", (), short - 1, b"\x90")
     assert guest(wat(step="(loop $l (br $l)) (i32.const 0)")).run(arguments(fuel=5000)) == GuestStep("fuel", [], 5000)
 
 
@@ -304,5 +306,92 @@ def test_a_second_thread_is_refused_while_a_step_runs() -> None:
     assert refusals == 1
 
 
-def test_every_field_of_the_arguments_is_read() -> None:
-    assert len(StepArguments._fields) == 14  # `WasmGuest.run` takes them apart by position
+SENDING = """
+  (drop (call $send (i32.const 1) (i32.const 0) (i32.const 0)))
+  (drop (call $send (i32.const 127) (i32.const 300) (i32.const 1)))
+  (drop (call $publish (i32.const 128) (i32.const 300) (i32.const 255)))
+  (drop (call $subscribe (i32.const 255)))
+  (drop (call $unsubscribe (i32.const 256)))
+  (drop (call $wake (i32.const 65535)))
+  (drop (call $wake (i32.const 65536)))
+  (drop (call $wake (i32.const -1)))
+  (drop (call $output (i32.const 300) (i32.const 256)))
+  (drop (call $send (i32.const 2) (i32.const 0) (i32.const 65535)))
+  (drop (call $send (i32.const 2) (i32.const 0) (i32.const 65536)))
+  (i32.const 0)"""
+
+
+def test_effects_leave_as_msgspec_writes_them() -> None:
+    """Numbers and lengths on both sides of every limit of the encoding; more than the shim's first page."""
+    many = {"agents": 1 << 16, "topics": 1 << 16, "max_payload": 1 << 20, "send_limit": 64}
+    fill = '(data (i32.const 300) "' + "".join(f"\\{n:02x}" for n in range(256)) + '")'
+    listing, made = (guest(wat(before=ALL, step=SENDING, after=fill)) for _ in range(2))
+    calls = listing.run(arguments(**many)).calls
+    memory = bytes(listing.memory())
+    assert len(calls) == 11
+    for _ in range(2):
+        step = made.run(arguments(**many, listed=False))
+        effects = [Effect(c.op, c.target, memory[c.pointer : c.pointer + c.length]) for c in calls]
+        assert (step.status, step.calls, step.effects) == ("ok", (), bytes(packed_effects(effects)))
+
+
+@pytest.mark.parametrize("count", [0, 1, 15, 16, 255, 256, 65_535, 65_536])
+def test_any_number_of_effects_leaves_as_msgspec_writes_it(count: int) -> None:
+    body = """(local $n i32) (block $all (loop $next (br_if $all (i32.eq (local.get $n) (i32.load (i32.const 2048))))
+      (drop (call $wake (local.get $n))) (local.set $n (i32.add (local.get $n) (i32.const 1))) (br $next)))
+      (i32.const 0)"""
+    instance = guest(
+        wat(
+            before=ALL,
+            step=body,
+            receive="(i32.store (i32.const 2048) (i32.load offset=24 (local.get 0))) (i32.const 0)",
+        )
+    )
+    step = instance.run(
+        arguments(inbox=[envelope(struct.pack("<I", count))], listed=False, send_limit=1 << 17, fuel=1 << 30)
+    )
+    assert step.effects == bytes(packed_effects([Effect("wake", n) for n in range(count)]))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "(call $send (i32.const 1) (i32.const -4) (i32.const 8))",
+        "(call $send (i32.const 1) (i32.const 65536) (i32.const 1))",
+        "(call $send (i32.const 1) (i32.const 65530) (i32.const 7))",
+        "(call $buffer_write (i32.const 1) (i32.const 0) (i32.const 4))",
+    ],
+)
+def test_a_range_outside_the_memory_and_a_buffer_are_left_to_the_host(call: str) -> None:
+    instance = guest(wat(before=ALL, step=f"(drop (call $wake (i32.const 1))) {call}"))
+    step = instance.run(arguments(listed=False))
+    assert (step.status, step.effects, len(step.calls)) == ("ok", None, 2)
+
+
+def test_a_range_up_to_the_last_byte_leaves() -> None:
+    instance = guest(wat(before=ALL, step="(call $send (i32.const 1) (i32.const 65530) (i32.const 6))"))
+    assert instance.run(arguments(listed=False)).effects == bytes(packed_effects([Effect("send", 1, bytes(6))]))
+
+
+def test_a_failed_step_lists_its_calls_whatever_was_asked_for() -> None:
+    step = guest(wat(before=ALL, step="(drop (call $wake (i32.const 1))) (i32.const 9)")).run(arguments(listed=False))
+    assert (step.status, step.effects, step.calls) == ("agent_error:9", None, [Call("wake", 1, 0, 0)])
+
+
+@pytest.mark.parametrize("seq", [0, 127, 128, 255, 256, 65_535, 65_536, (1 << 32) - 1, 1 << 32, (1 << 64) - 1])
+@pytest.mark.parametrize("size", [0, 255, 256, 65_535, 65_536])
+def test_an_envelope_is_its_message_whatever_its_numbers_are(seq: int, size: int) -> None:
+    """The agent keeps what it is given; it is compared with the envelope that the message stands for."""
+    copy = """(memory.copy (i32.const 100000) (local.get 0) (local.get 1)) (i32.const 0)"""
+    instance = guest(wat(receive=copy, memory='(memory (export "memory") 5)'), memory=5 * 65536)
+    data = envelope(bytes(n % 251 for n in range(size)), kind=seq & 127, sender=seq & 0xFFFFFFFF, seq=seq, channel=size)
+    assert instance.run(arguments(inbox=[data], max_payload=1 << 20)).status == "ok"
+    assert bytes(instance.memory()[100_000 : 100_000 + len(data)]) == data
+
+
+@pytest.mark.parametrize("count", [15, 16, 65_535, 65_536])
+def test_an_inbox_of_any_length_arrives(count: int) -> None:
+    add = "(i32.store (i32.const 0) (i32.add (i32.load (i32.const 0)) (i32.const 1))) (i32.const 0)"
+    instance = guest(wat(receive=add))
+    assert instance.run(arguments(inbox=[envelope(b"x")] * count, fuel=1 << 30)).status == "ok"
+    assert struct.unpack_from("<I", instance.memory()) == (count,)

@@ -6,8 +6,10 @@ import hashlib
 import struct
 from typing import Any
 
-from runtime.ports import StepArguments
-from runtime.state import AgentSpec, Limits
+from msgspec.structs import replace
+
+from runtime.frames import StepArguments, packed_inbox
+from runtime.state import AgentSpec, Limits, Message
 from runtime.wasm import WasmGuest, WasmGuests, assemble
 from runtime.wasm.abi import GROUPS, HOST, VALUE_NAMES
 
@@ -54,11 +56,21 @@ def guest(text: str, **changes: Any) -> WasmGuest:
 
 
 def arguments(**changes: Any) -> StepArguments:
+    """Of a step whose host calls are listed; `inbox` are envelopes."""
     defaults = StepArguments(
-        kind="step", tick=7, agent=3, now_ms=1_700_000_000_070, random_key=42, agents=10, topics=4, buffers=2,
-        send_limit=8, max_payload=100, fuel=1_000_000, inbox=(), stop_at=0,
+        kind="step", tick=7, agent=3, n=1, now_ms=1_700_000_000_070, random_key=42, agents=10, topics=4, buffers=2,
+        models=0, send_limit=8, max_payload=100, snapshot=False, inbox=packed_inbox([]), views=(), grants=(),
+        fuel=1_000_000, stop_at=0, listed=True,
     )  # fmt: skip
-    return defaults._replace(**changes)
+    if "inbox" in changes:
+        changes["inbox"] = packed_inbox([opened(data) for data in changes["inbox"]])
+    return replace(defaults, **changes)
+
+
+def opened(data: bytes) -> Message:
+    """The message that an envelope holds."""
+    kind, sender, seq, channel, _ = struct.unpack_from("<IIQII", data)
+    return Message(seq, kind, sender, channel, data[24:])
 
 
 def envelope(payload: bytes, kind: int = 1, sender: int = 2, seq: int = 1, channel: int = 0) -> bytes:

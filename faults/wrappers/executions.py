@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from faults.deaths import WorkerDied, WorkerHung
 from faults.injector import Fields, Injector
 from faults.plan import Fault
 from faults.streams import draw
 from faults.wrappers.guests import STOPPED
-from runtime.ports import Guest, Guests, GuestStep, StepArguments
+from runtime.frames import StepArguments
+from runtime.ports import Guest, Guests, GuestStep
 from runtime.state import AgentSpec
 
 KINDS = ("worker.oom", "worker.wrong", "task.poison", "task.hang")
@@ -51,7 +54,9 @@ class StruckGuest:
     def run(self, arguments: StepArguments) -> GuestStep:
         at, index, fault = self._endless(arguments)
         stops = [stop for stop in (arguments.stop_at, at) if stop]
-        step = self._inner.run(arguments._replace(stop_at=min(stops, default=0)))
+        # Where a result may be altered, it is still in the module's memory when it is.
+        listed = arguments.listed or bool(self._injector.faults("worker.wrong"))
+        step = self._inner.run(replace(arguments, stop_at=min(stops, default=0), listed=listed))
         if fault is not None and step.status == STOPPED and at == min(stops):
             self._tell(index, {**self._about(arguments), "hostcall": at})
             raise (WorkerHung if fault.kind == "task.hang" else WorkerDied)(self._worker)

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from faults.deaths import WorkerDied
 from faults.injector import Fields, Injector
 from faults.plan import Fault
 from faults.wrappers import intruders
 from faults.wrappers.intruders import FUEL_REASON, Intruder
-from runtime.ports import Guest, Guests, GuestStep, StepArguments
+from runtime.frames import StepArguments
+from runtime.ports import Guest, Guests, GuestStep
 from runtime.state import AgentSpec
 
 STOPPED = "stopped"  # the status of a step that was ended by `stop_at`
@@ -125,14 +127,16 @@ class FaultyGuest:
         trapped_at, trap = self._visible.trap(arguments)
         stops = [stop for stop in (arguments.stop_at, killed_at, trapped_at) if stop]
         stop = min(stops, default=0)
-        step = self._run(arguments._replace(stop_at=stop))
+        pointers = self._visible.pointers(arguments)
+        listed = bool(pointers) or self._visible.intruder(arguments) is not None
+        step = self._run(replace(arguments, stop_at=stop, listed=listed))
         if step.status == STOPPED and stop == killed_at:
             self._injector.fire(kill, self._fields(stop))
             raise WorkerDied(site.worker)
         if step.status == STOPPED and stop == trapped_at:
             self._injector.note(trap, self._fields(stop))
             return step._replace(status=TRAP_REASON)
-        return self._bad_pointers(arguments, step)
+        return self._bad_pointers(pointers, step)
 
     def _run(self, arguments: StepArguments) -> GuestStep:
         """The step by the agent's own module, or by what takes its place."""
@@ -141,7 +145,7 @@ class FaultyGuest:
             return self._inner.run(arguments)
         index, fault = taken
         if fault.kind == "agent.fuel_out":
-            step = self._inner.run(arguments._replace(fuel=min(arguments.fuel, fault.number("fuel"))))
+            step = self._inner.run(replace(arguments, fuel=min(arguments.fuel, fault.number("fuel"))))
             if step.status == FUEL_REASON:
                 self._injector.note(index, self._fields(0))
             return step
@@ -149,7 +153,7 @@ class FaultyGuest:
         if forged is not None:
             step = self._inner.run(arguments)
             if step.status == "ok":
-                step = step._replace(calls=[*step.calls, forged])
+                step = step._replace(calls=[*step.calls, forged], effects=None)
                 self._injector.note(index, self._fields(0))
             return step
         done = self._intruder.run(fault, arguments)
@@ -180,11 +184,11 @@ class FaultyGuest:
         kills = [(fault.number("hostcall"), index) for index, fault in armed if "hostcall" in fault.at]
         return min(kills, default=(0, -1))
 
-    def _bad_pointers(self, arguments: StepArguments, step: GuestStep) -> GuestStep:
-        if step.status != "ok":
+    def _bad_pointers(self, pointers: list[tuple[int, int]], step: GuestStep) -> GuestStep:
+        if step.status != "ok" or not pointers:
             return step
         calls = list(step.calls)
-        for number, index in self._visible.pointers(arguments):
+        for number, index in pointers:
             if number <= len(calls):
                 calls[number - 1] = calls[number - 1]._replace(pointer=BAD_POINTER)
                 self._injector.note(index, self._fields(number))

@@ -14,7 +14,8 @@ from functools import cache
 from faults.plan import Fault
 from faults.wasm_kinds import PAGE, VALUES
 from runtime.errors import ModuleRefused
-from runtime.ports import Call, Guest, Guests, GuestStep, StepArguments
+from runtime.frames import StepArguments
+from runtime.ports import Call, Guest, Guests, GuestStep
 from runtime.state import AgentSpec
 from runtime.wasm import assemble
 

@@ -7,10 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from faults.deaths import WorkerDied
 from harness.history import GuestCall, GuestEvent
-from runtime.ports import Guest, Guests, GuestStep, StepArguments
+from runtime.frames import StepArguments
+from runtime.ports import Guest, Guests, GuestStep
 from runtime.state import AgentSpec
+
+_encode = msgspec.msgpack.Encoder().encode
 
 
 class ObservedGuest:
@@ -30,24 +35,26 @@ class ObservedGuest:
             raise
         memory = self._memory()
         size = len(memory)
+        if step.effects is not None:
+            self._note(arguments, step.status, step.effects, step.fuel, size)
+            return step
         if not step.calls:
             self._note(arguments, step.status, (), step.fuel, size)
             return step
         calls = [
             GuestCall(
-                op,
-                target,
-                pointer,
-                length,
-                bytes(memory[pointer : pointer + length]) if pointer + length <= size else None,
+                op, target, length, bytes(memory[pointer : pointer + length]) if pointer + length <= size else None
             )
             for op, target, pointer, length in step.calls
         ]
-        self._note(arguments, step.status, tuple(calls), step.fuel, size)
+        made: bytes | tuple[GuestCall, ...] = tuple(calls)
+        if step.status == "ok" and all(call.data is not None for call in calls):
+            made = _encode([(call.op, call.target, call.data) for call in calls])
+        self._note(arguments, step.status, made, step.fuel, size)
         return step
 
     def _note(
-        self, arguments: StepArguments, status: str, calls: tuple[GuestCall, ...], used: int, memory: int
+        self, arguments: StepArguments, status: str, made: bytes | tuple[GuestCall, ...], used: int, memory: int
     ) -> None:
         self._log.append(
             GuestEvent(
@@ -57,9 +64,9 @@ class ObservedGuest:
                 arguments.agent,
                 arguments.kind,
                 arguments.tick,
-                tuple(arguments.inbox),
+                bytes(arguments.inbox),
                 status,
-                calls,
+                made,
                 self._fresh,
                 arguments.fuel,
                 used,

@@ -30,6 +30,7 @@ class Loop:
     def __init__(self) -> None:
         self._env = simpy.Environment(0)
         self._stopped = False
+        self._last: Callable[[], None] | None = None
         self.events = 0
         self.lag_ns = 0
 
@@ -40,6 +41,10 @@ class Loop:
     def later(self, delay_ns: int, callback: Callable[[], None]) -> None:
         self._env.schedule(_Due(self._env, callback), delay=self.lag_ns + (delay_ns if delay_ns > 0 else 0))
 
+    def last(self, callback: Callable[[], None]) -> None:
+        """Call back once at this same time, after all that is scheduled for it; one callback at a time."""
+        self._last = callback
+
     def stop(self) -> None:
         self._stopped = True
 
@@ -48,6 +53,11 @@ class Loop:
         env = self._env
         queue, step = env._queue, env.step
         while not self._stopped:
+            last = self._last
+            if last is not None and (not queue or queue[0][0] > env._now):
+                self._last = None
+                last()
+                continue
             if not queue or queue[0][0] > until_ns or self.events >= max_events:
                 return False
             self.events += 1

@@ -7,9 +7,7 @@ back. A floor above `FLOOR_MAX` bare crossings would flatter whatever is compare
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import struct
 import time
 from typing import NamedTuple
 
@@ -25,8 +23,6 @@ from scenarios.base import Scenario
 
 FLOOR_MAX = 2.5  # bare crossings
 
-_ENVELOPE = struct.Struct("<IIQII")
-_ENTRY = struct.Struct("<IIII")  # op, target, pointer, length
 _LIMIT, _PAYLOAD_MAX, _FUEL = 64, 65_536, 100_000
 _INBOX_AT = LIST_AT + _LIMIT * 16
 
@@ -41,7 +37,6 @@ class Peer:
         imports = [module.export("memory"), host.export("memory"), *(module.export(name) for name in DRIVER_CALLS)]
         self.call = raw.Linked(host.store, driver(), imports).entry("run").call
         self.list = memory.view()
-        self.memory = module.memory("memory").view()
         self._kept = host, module
 
 
@@ -50,7 +45,7 @@ class Crossed(NamedTuple):
 
     outputs: list[bytes]
     chain: bytes
-    inboxes: list[tuple[int, int, int, bytes]]  # tick, agent, messages, lengths and envelopes
+    inboxes: list[tuple[int, int, bytes]]  # tick, agent, the inbox as msgpack
     cpu_ns: int  # from the first step to the last, instances made before
 
 
@@ -59,57 +54,52 @@ def cross(scenario: Scenario, seed: int, record: bool = False) -> Crossed:
     agents = len(scenario.agents)
     last = scenario.config(seed).last_tick
     peers = [Peer(scenario, agent) for agent in range(agents)]
-    calls = [(peer.call, peer.list, peer.memory) for peer in peers]
+    calls = [(peer.call, peer.list) for peer in peers]
     boxes = _first(scenario, seed, agents)
-    kept: list[tuple[int, int, int, bytes]] = []
+    kept: list[tuple[int, int, bytes]] = []
     sent = [(agent + 1) << 32 for agent in range(agents)]  # the number of each peer's last message
     outputs: list[bytes] = []
     chain = b""
-    pack, entry, envelope, encode = HEADER.pack_into, _ENTRY.iter_unpack, _ENVELOPE.pack, msgspec.msgpack.encode
+    pack, encode, decode = HEADER.pack_into, msgspec.msgpack.encode, msgspec.msgpack.decode
     begun = time.process_time_ns()
     for tick in range(last + 1):
         kind = KINDS["init" if tick == 0 else "shutdown" if tick == last else "step"]
         entries = []
-        arriving: list[list[bytes]] = [[] for _ in range(agents)] if tick else boxes
-        for agent, (call, shared, memory) in enumerate(calls):
-            count, inbox = 0, b""
+        arriving: list[list[Parcel]] = [[] for _ in range(agents)] if tick else boxes
+        for agent, (call, shared) in enumerate(calls):
+            inbox = b""
             if kind == 2:
-                box = boxes[agent]
-                count = len(box)
-                inbox = b"".join((_lengths(count).pack(*map(len, box)), *box))
+                inbox = encode(boxes[agent])
                 shared[_INBOX_AT : _INBOX_AT + len(inbox)] = inbox
             if record:
-                kept.append((tick, agent, count, inbox))
+                kept.append((tick, agent, inbox))
             pack(
                 shared, 0, 0, 0, tick, 0, 0,
-                kind, count, _INBOX_AT, agent, agents, 0, 0, _LIMIT, _PAYLOAD_MAX, 0, 0, 0, 0,
+                kind, 0, _INBOX_AT, agent, agents, 0, 0, _LIMIT, _PAYLOAD_MAX, 0, 0, 0, 0,
             )  # fmt: skip
-            number = call(_FUEL) & 0xFFFFFFFF
-            for op, target, pointer, length in entry(shared[LIST_AT : LIST_AT + 16 * number]):
-                payload = bytes(memory[pointer : pointer + length])
-                entries.append((agent, op, target, payload))
-                if op:
+            length = call(_FUEL) & 0xFFFFFFFF
+            effects = bytes(shared[_INBOX_AT : _INBOX_AT + length])
+            entries.append((agent, effects))
+            for op, target, payload in decode(effects) if length else ():
+                if op != "send":
                     outputs.append(payload)
                     continue
                 sent[agent] += 1
-                arriving[target].append(envelope(MESSAGE, agent, sent[agent], 0, length) + payload)
+                arriving[target].append((sent[agent], MESSAGE, agent, 0, payload))
         chain = hashlib.sha256(chain + encode((tick, entries))).digest()
         boxes = arriving
     return Crossed(outputs, chain, kept, time.process_time_ns() - begun)
 
 
-@functools.cache
-def _lengths(count: int) -> struct.Struct:
-    return struct.Struct(f"<{count}I")
+Parcel = tuple[int, int, int, int, bytes]  # a message, as `runtime.state.Message` stands in a frame
 
 
-def _first(scenario: Scenario, seed: int, agents: int) -> list[list[bytes]]:
+def _first(scenario: Scenario, seed: int, agents: int) -> list[list[Parcel]]:
     """The inboxes of the first tick: what comes from outside."""
-    boxes: list[list[bytes]] = [[] for _ in range(agents)]
+    boxes: list[list[Parcel]] = [[] for _ in range(agents)]
     for number, item in enumerate(scenario.workload(seed), 1):
         assert isinstance(item.action, Send)
-        head = _ENVELOPE.pack(INPUT, OUTSIDE, number, 0, len(item.action.payload))
-        boxes[item.action.agent].append(head + item.action.payload)
+        boxes[item.action.agent].append((number, INPUT, OUTSIDE, 0, item.action.payload))
     return boxes
 
 
@@ -121,13 +111,13 @@ def bare(scenario: Scenario, crossed: Crossed) -> int:
     calls = [(peer.call, peer.list) for peer in peers]
     pack = HEADER.pack_into
     begun = time.process_time_ns()
-    for tick, agent, count, inbox in crossed.inboxes:
+    for tick, agent, inbox in crossed.inboxes:
         call, shared = calls[agent]
         shared[_INBOX_AT : _INBOX_AT + len(inbox)] = inbox
         pack(
             shared, 0, 0, 0, tick, 0, 0,
             1 if not tick else 3 if tick == last else 2,
-            count, _INBOX_AT, agent, agents, 0, 0, _LIMIT, _PAYLOAD_MAX, 0, 0, 0, 0,
+            0, _INBOX_AT, agent, agents, 0, 0, _LIMIT, _PAYLOAD_MAX, 0, 0, 0, 0,
         )  # fmt: skip
         call(_FUEL)
     return time.process_time_ns() - begun

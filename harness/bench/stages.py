@@ -23,7 +23,7 @@ STAGES: dict[str, tuple[str, ...]] = {
         "runtime.fold:begin",
         "runtime.fold:next_tick",
     ),
-    "select": ("runtime.scheduler:select", "runtime.fold:_record"),
+    "select": ("runtime.scheduler:select", "runtime.fold:_records"),
     "dispatch": (
         "runtime.pool:Pool.open",
         "runtime.pool:Pool.collect",
@@ -52,7 +52,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "hash": (
         "runtime.journal:link",
         "runtime.snapshot:image_digest",
-        "runtime.state:outcome_digest",
+        "runtime.state:outcome_sum",
     ),
     "sync": (
         "runtime.durability:Durability.append",

@@ -1,22 +1,20 @@
-"""Envelopes as they lie in an agent's memory (docs/abi.md), read by a decoder of the oracles' own."""
+"""Messages as they were handed to an agent's driver (docs/abi.md), read by a decoder of the oracles' own."""
 
 from __future__ import annotations
 
-import struct
-
-_HEAD = struct.Struct("<IIQII")  # kind, sender, sequence number or version, channel, length
-_SIZE = _HEAD.size
-
+import msgspec
 
 # One message at its receiver: kind, sender, sequence number or version, channel, payload. Kind 0 is bytes that are no
-# envelope at all, with all of them as payload. Plain tuples: a run has as many as messages.
+# inbox at all, with all of them as payload. Plain tuples: a run has as many as messages.
 Envelope = tuple[int, int, int, int, bytes]
 
+_decode = msgspec.msgpack.Decoder(list[tuple[int, int, int, int, bytes]], strict=True).decode
 
-def open_envelope(data: bytes) -> Envelope:
-    """The envelope that `data` is; a length that does not match its bytes makes it kind 0."""
-    if len(data) >= _SIZE:
-        kind, sender, seq, channel, length = _HEAD.unpack_from(data)
-        if length == len(data) - _SIZE:
-            return kind, sender, seq, channel, data[_SIZE:]
-    return 0, 0, 0, 0, data
+
+def open_inbox(given: bytes) -> tuple[Envelope, ...]:
+    """The messages of an inbox; bytes that are none are one message of kind 0."""
+    try:
+        found = _decode(given)
+    except msgspec.MsgspecError:
+        return ((0, 0, 0, 0, given),)
+    return tuple([(kind, sender, seq, channel, payload) for seq, kind, sender, channel, payload in found])

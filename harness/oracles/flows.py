@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from msgspec import Struct
 
 from harness.history import GuestEvent
-from harness.oracles.envelopes import Envelope, open_envelope
+from harness.oracles.envelopes import Envelope, open_inbox
 from harness.oracles.reading import Block, Journal, JournalEffect, Step
 from runtime.state import INFERENCE, INPUT, MESSAGE, OUTSIDE, REFUSED, TOPIC, WAKE, Input, Publish, Schedule, Send
 
@@ -32,7 +32,7 @@ class Execution(Struct, gc=False):
     @property
     def inbox(self) -> tuple[Envelope, ...]:
         if self.opened is None:
-            self.opened = tuple([open_envelope(data) for data in self.event.inbox])
+            self.opened = open_inbox(self.event.given)
         return self.opened
 
 

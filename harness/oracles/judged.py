@@ -30,9 +30,9 @@ from runtime.state import Inference, Input, State, decode
 
 Part = Callable[["Judged"], list[str]]  # a part of an oracle: the violations that it finds in some of the records
 
-_Content = tuple[str, tuple[bytes, ...], tuple[GuestCall, ...]]
+_Content = tuple[str, bytes, bytes | tuple[GuestCall, ...]]
 _key_of: Callable[[GuestEvent], Key] = attrgetter("tick", "agent", "kind")
-_content_of: Callable[[GuestEvent], _Content] = attrgetter("status", "inbox", "calls")
+_content_of: Callable[[GuestEvent], _Content] = attrgetter("status", "given", "made")
 
 _MISCOMPUTED = "worker.wrong"
 CUT_SHORT = ("died", "stopped")  # a crossing that a worker's death ended: what it did is a prefix of the step
@@ -192,7 +192,7 @@ class Judged:
         if not wrong:
             return self.history.guests
         return [
-            replace(event, status=CUT_SHORT[0], calls=()) if (event.worker, event.tick, event.agent) in wrong else event
+            replace(event, status=CUT_SHORT[0], made=()) if (event.worker, event.tick, event.agent) in wrong else event
             for event in self.history.guests
         ]
 

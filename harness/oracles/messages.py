@@ -239,7 +239,7 @@ def _same_inbox(run: Judged) -> list[str]:
     """Repeated runs of a step, after a loss or in a replay, that were fed other bytes than the accepted one."""
     found = []
     for index, event, accepted in run.repeats:
-        if event.inbox != accepted.inbox:
+        if event.given != accepted.given:
             died = " before it died" if event.status in CUT_SHORT else ""
             number = run.accepted_at(event)
             found.append(f"guest event {index}: was fed another inbox than guest event {number}{died}")

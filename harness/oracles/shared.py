@@ -135,7 +135,7 @@ def no_torn_read(run: Judged) -> list[str]:
     """I15: each version that a reader's module got is, whole, what the writer's module passed for that version."""
     if not run.crossings:
         raise Unjudged("there is no guest log")
-    others = [Execution(index, event) for index, event, accepted in run.repeats if event.inbox != accepted.inbox]
+    others = [Execution(index, event) for index, event, accepted in run.repeats if event.given != accepted.given]
     return run.settled(_whole) + (_as_passed(published(run)[0], others) if others else [])
 
 

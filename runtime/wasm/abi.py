@@ -77,5 +77,5 @@ OPS: tuple[str, ...] = ("send", "publish", "subscribe", "unsubscribe", "wake", "
 
 KINDS: dict[str, int] = {"init": 1, "step": 2, "shutdown": 3}
 
-# Results of the driver's `run`: bits 32..39 of what it returns.
-DONE, ALLOC, AGENT_ERROR = 0, 1, 2
+# Results of the driver's `run`: bits 32..39 of what it returns. LISTED: the entries tell; UNGROWN: no memory for them.
+DONE, ALLOC, AGENT_ERROR, LISTED, UNGROWN = 0, 1, 2, 3, 4

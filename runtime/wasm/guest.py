@@ -13,10 +13,11 @@ import struct
 from collections.abc import Sequence
 
 from runtime.errors import Refused
-from runtime.ports import Call, GuestStep, StepArguments
+from runtime.frames import StepArguments
+from runtime.ports import Call, GuestStep
 from runtime.state import AgentSpec
 from runtime.wasm import raw
-from runtime.wasm.abi import AGENT_ERROR, GLOBAL_NAME, KINDS, OPS, PAGE
+from runtime.wasm.abi import AGENT_ERROR, GLOBAL_NAME, KINDS, LISTED, OPS, PAGE, UNGROWN
 from runtime.wasm.checks import FUEL_MAX, MODULE_BYTES, Loaded, link, load
 from runtime.wasm.engine import driver
 from runtime.wasm.modules import DRIVER_CALLS, HEADER, LIST_AT, RECORDED, RECORDED_AT
@@ -24,7 +25,9 @@ from runtime.wasm.modules import DRIVER_CALLS, HEADER, LIST_AT, RECORDED, RECORD
 _IDLE, _RUNNING, _CLOSED = 0, 1, 2
 _MASK32, _MASK64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
 _RECORD = 16
-_new_call = tuple.__new__  # what Call(...) does in the end, without its detour through a Python function
+_SLACK = 8  # the driver reads numbers eight bytes at a time
+_NONE = b"\x90"  # no effects
+_new_call = _new_step = tuple.__new__  # what Call(...) does in the end, without its detour through a Python function
 
 
 @functools.cache
@@ -54,40 +57,55 @@ class WasmGuest:
         The driver's copy of the inbox costs a unit of fuel per byte; it is granted on top, so that a full mailbox
         takes nothing from what the agent may compute. A trap costs all that was granted: wasmtime loses the count.
         """
-        kind, tick, agent, now, key, agents, topics, buffers, limit, payload, fuel, inbox, stop_at, models = arguments
+        limit, inbox, fuel = arguments.send_limit, arguments.inbox, arguments.fuel
         if self._state:
             raise self._unusable()
+        at = self._list
         if not 0 <= fuel <= FUEL_MAX:
-            raise Refused(f"fuel {fuel} for one step", f"agent {agent}", f"give 0 to {FUEL_MAX}")
+            raise Refused(f"fuel {fuel} for one step", f"agent {arguments.agent}", f"give 0 to {FUEL_MAX}")
         self._state = _RUNNING
         try:
             inbox_at = LIST_AT + limit * _RECORD
-            if inbox and kind == "step":
-                count = len(inbox)
-                copied = self._put_inbox(inbox, inbox_at)
-            else:
-                count = copied = 0
-                if inbox_at > len(self._list):
-                    self._reserve(inbox_at)
+            copied = len(inbox)
+            end = inbox_at + copied
+            if end + _SLACK > len(at):
+                at = self._reserve(end + _SLACK)
+            at[inbox_at:end] = inbox
             HEADER.pack_into(
-                self._list, 0, now, key & _MASK64, tick, 0, stop_at,
-                KINDS[kind], count, inbox_at, agent, agents, topics, buffers, limit, payload, 0, 0, 0, models,
+                at, 0, arguments.now_ms, arguments.random_key & _MASK64, arguments.tick, 0, arguments.stop_at,
+                KINDS[arguments.kind], arguments.listed, inbox_at, arguments.agent, arguments.agents, arguments.topics,
+                arguments.buffers, limit, arguments.max_payload, 0, 0, 0, arguments.models,
             )  # fmt: skip
             self._fresh = False
-            result = self._entry.call(fuel + copied)
+            entry = self._entry
+            result = entry.call(fuel + copied)
             if result < 0:
                 return self._trapped(fuel)
             self._size = (result >> 40) * PAGE
-            used = fuel - self._entry.fuel_left()
+            used = fuel - entry.fuel_left()
             low = result & _MASK32
-            failure = result >> 32 & 0xFF
-            if failure:
-                return self._failed(f"agent_error:{low}" if failure == AGENT_ERROR else "alloc", used)
-            return GuestStep("ok", self._calls(low) if low else [], used)
+            how = result >> 32 & 0xFF
+            if not how:
+                if not low:
+                    return _new_step(GuestStep, ("ok", (), used, _NONE))
+                if inbox_at + low > len(at):
+                    at = self._list = self._host.view()
+                return _new_step(GuestStep, ("ok", (), used, bytes(at[inbox_at : inbox_at + low])))
+            return self._unusual(how, low, used)
         except (struct.error, KeyError) as error:
-            raise Refused(f"no step has these arguments ({error})", f"agent {agent}", "give unsigned values") from None
+            what = f"no step has these arguments ({error})"
+            raise Refused(what, f"agent {arguments.agent}", "give unsigned values") from None
         finally:
             self._state = _IDLE
+
+    def _unusual(self, how: int, low: int, used: int) -> GuestStep:
+        """A step that returned, and whose effects the driver did not make."""
+        if how == LISTED:
+            recorded, _ = RECORDED.unpack_from(self._list, RECORDED_AT)
+            return GuestStep("ok", self._calls(recorded), used)
+        if how == UNGROWN:
+            raise raw.Unavailable("no memory for what a step sends")
+        return self._failed(f"agent_error:{low}" if how == AGENT_ERROR else "alloc", used)
 
     def memory(self) -> memoryview:
         """The whole linear memory, writable; do not release it. It stays readable after `close`."""
@@ -133,22 +151,14 @@ class WasmGuest:
             self._size = len(self._view)
             del self._host, self._agent, self._entry, self._globals, self._list
 
-    def _put_inbox(self, inbox: Sequence[bytes], at: int) -> int:
-        count = len(inbox)
-        envelopes = b"".join(inbox)
-        copied = len(envelopes)
-        start = at + 4 * count
-        if start + copied > len(self._list):
-            self._reserve(start + copied)
-        _words(count).pack_into(self._list, at, *map(len, inbox))
-        self._list[start : start + copied] = envelopes
-        return copied
-
-    def _reserve(self, size: int) -> None:
+    def _reserve(self, size: int) -> memoryview:
         """Grows the shim's memory; it stays in place, and only the view of it is longer."""
-        missing = size - len(self._list)
-        self._host.grow(-(-missing // PAGE))
-        self._list = self._host.view()
+        view = self._host.view()  # the driver may have grown it
+        if size > len(view):
+            self._host.grow(-(-(size - len(view)) // PAGE))
+            view = self._host.view()
+        self._list = view
+        return view
 
     def _calls(self, count: int) -> list[Call]:
         words = _words(4 * count).unpack_from(self._list, LIST_AT)
