@@ -141,11 +141,15 @@ class Crash(NamedTuple):
 
 
 class Injection(NamedTuple):
-    """One thing that a fault wrapper did: index of the fault in the plan, and what it touched."""
+    """One thing that a fault wrapper did: index of the fault in the plan, and what it touched.
+
+    `after` is how many records the trace had then: many things happen at one moment of virtual time.
+    """
 
     at: int
     fault: int
     fields: dict[str, int | str]
+    after: int = 0
 
 
 class History(Struct):

@@ -19,11 +19,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from faults.mutants import Mutant, plant
-from harness import builds
+from harness import builds, cases
 from harness.campaign import Campaign, Ended, tasks_of
 from runtime.errors import Refused
 
-SHRINK_RUNS = 30
+SHRINK_RUNS = 150
+SMALL = 3  # events of a plan, faults and inputs, that one can still follow by eye
 FILE = "prove.json"
 DETAILS_VERSION = 1
 KILLED, WRONG, SURVIVED, STALE, EQUIVALENT, VISIBLE = (
@@ -37,7 +38,10 @@ KILLED, WRONG, SURVIVED, STALE, EQUIVALENT, VISIBLE = (
 
 
 class Found(Struct, frozen=True, kw_only=True):
-    """What became of one mutant. `runs` and `seconds` until its oracle found it, or in all."""
+    """What became of one mutant. `runs` and `seconds` until its oracle found it, or in all.
+
+    `faults` and `inputs` are those of the shrunk case, -1 without one.
+    """
 
     name: str
     title: str
@@ -52,6 +56,8 @@ class Found(Struct, frozen=True, kw_only=True):
     on_good: str = ""
     reason: str = ""
     rare: bool = False
+    faults: int = -1
+    inputs: int = -1
 
 
 def prove(mutant: Mutant, runs: int, seed: int, jobs: int, store: Path, news: Callable[[str], None]) -> Found:
@@ -77,7 +83,27 @@ def prove(mutant: Mutant, runs: int, seed: int, jobs: int, store: Path, news: Ca
         case, on_mutant, on_good = case_of(mutant, first, seed, folder, store)
         found = _found(mutant, KILLED, len(ended), seconds, named)
         outcome = KILLED if (on_mutant, on_good) == ("FAILED", "FIXED") else WRONG
-        return replace(found, outcome=outcome, case=case, on_mutant=on_mutant, on_good=on_good)
+        faults, inputs = size_of(case)
+        return replace(
+            found, outcome=outcome, case=case, on_mutant=on_mutant, on_good=on_good, faults=faults, inputs=inputs
+        )
+
+
+def size_of(case: str) -> tuple[int, int]:
+    """How many faults and inputs a case's plan has; -1 each for no case."""
+    if not case:
+        return -1, -1
+    plan = cases.plan_of(cases.read(Path(case)), case)
+    return len(plan.faults), len(plan.inputs)
+
+
+def small(found: list[Found]) -> str:
+    """How many of the shrunk cases are small, in a line."""
+    shrunk = [f for f in found if f.faults >= 0]
+    events = sum(f.faults + f.inputs <= SMALL for f in shrunk)
+    faults = sum(f.faults <= SMALL for f in shrunk)
+    many = f"at most {SMALL} events (faults and inputs)"
+    return f"{events} of {len(shrunk)} shrunk cases have {many}, {faults} have at most {SMALL} faults"
 
 
 def _campaign(

@@ -227,7 +227,7 @@ class Simulation:
 
     def _injected(self, fault: int, fields: dict[str, int | str]) -> None:
         now = self.loop.now()
-        self.history.injections.append(Injection(now, fault, dict(fields)))
+        self.history.injections.append(Injection(now, fault, dict(fields), len(self.history.trace)))
         lasting = fields.get("for", 0)
         self.history.healed_at = max(self.history.healed_at, now + (lasting if isinstance(lasting, int) else 0))
 

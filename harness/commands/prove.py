@@ -119,17 +119,19 @@ def _clean(scenarios: list[str], runs: int, seed: int, jobs: int) -> list[Ended]
 
 def _print(found: list[proving.Found], told: dict[str, object]) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    for column in ("mutant", "oracle", "outcome", "runs", "seconds", "on mutant", "on good"):
+    for column in ("mutant", "oracle", "outcome", "runs", "seconds", "on mutant", "on good", "faults", "inputs"):
         table.add_column(column)
     for one in found:
-        table.add_row(
-            one.name, one.oracle, one.outcome, str(one.runs), f"{one.seconds:.1f}", one.on_mutant, one.on_good
-        )
+        size = ("", "") if one.faults < 0 else (str(one.faults), str(one.inputs))
+        words = (one.name, one.oracle, one.outcome, str(one.runs), f"{one.seconds:.1f}", one.on_mutant, one.on_good)
+        table.add_row(*words, *size)
     Console().print(table)
     _reasons(found, sys.stdout)
     for one in found:
         if one.case:
             print(f"{one.name}: wasm-engine replay {one.case}")
+    if any(one.faults >= 0 for one in found):
+        print(proving.small(found))
     print(f"{told['killed']} of {told['mutants']} found by the oracle named for them", end="; ")
     if told["median_seconds"] is not None:
         print(f"the median one after {told['median_runs']:g} runs, {told['median_seconds']:.1f} s", end="; ")
