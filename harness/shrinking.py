@@ -58,6 +58,8 @@ class Shrinker:
         for _ in range(ROUNDS):
             before = plan
             plan = self._fewer_faults(plan)
+            plan = self._first_inputs(plan)
+            plan = self._fewer_ticks(plan, scenario)  # before single inputs: a short run has few, and costs little
             plan = self._fewer_inputs(plan)
             plan = self._sooner(plan)
             plan = self._fewer_ticks(plan, scenario)
@@ -93,20 +95,24 @@ class Shrinker:
 
         return replace(plan, faults=tuple(fewest(plan.faults, holds)))
 
+    def _first_inputs(self, plan: Plan) -> Plan:
+        """None, or a first part, by halves."""
+        low, kept = 0, plan.inputs
+        while low < len(kept):
+            middle = (low + len(kept)) // 2
+            if self._tried(replace(plan, inputs=kept[:middle])):
+                kept = kept[:middle]
+            else:
+                low = middle + 1
+        return replace(plan, inputs=kept)
+
     def _fewer_inputs(self, plan: Plan) -> Plan:
-        """None, a first part (by halves), then any part; those that stay are numbered anew."""
+        """Any part of them; those that stay are numbered anew."""
 
         def holds(inputs: Sequence[Input]) -> bool:
             return self._tried(replace(plan, inputs=numbered(inputs)))
 
-        low, kept = 0, plan.inputs
-        while low < len(kept):
-            middle = (low + len(kept)) // 2
-            if holds(kept[:middle]):
-                kept = kept[:middle]
-            else:
-                low = middle + 1
-        return replace(plan, inputs=numbered(fewest(kept, holds)))
+        return replace(plan, inputs=numbered(fewest(plan.inputs, holds)))
 
     def _sooner(self, plan: Plan) -> Plan:
         """Move all inputs and faults to earlier ticks together, by as much as still fails."""
