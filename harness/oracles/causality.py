@@ -81,7 +81,7 @@ def monotonic(run: Judged) -> list[str]:
     """I16: no agent gets an older version of a buffer after a newer one, by its handle or by whose bytes they are."""
     if not run.crossings:
         raise Unjudged("there is no guest log")
-    others = [Execution(index, event) for index, event, accepted in run.repeats if event.inbox != accepted.inbox]
+    others = [Execution(index, event) for index, event, accepted in run.repeats if event.given != accepted.given]
     return run.settled(_never_back) + (_outdated(_by_bytes(run), others) if others else [])
 
 
