@@ -18,9 +18,11 @@ from oracles_kit import (
     World,
     b64,
     call,
+    changed,
     crossing,
     envelope,
     finding,
+    inbox_of,
     refuses,
     step,
     world,
@@ -74,7 +76,7 @@ def test_a_message_that_comes_after_an_answer_to_it_is_named() -> None:
 
 def test_two_messages_of_one_step_in_the_wrong_order_are_named() -> None:
     made = world()
-    one, two, wake = made.guests[6].inbox
+    one, two, wake = inbox_of(made.guests[6])
     made.guest(2, 1, inbox=(two, one, wake))
     refuses("I10", made, f"agent 1 got number {ONE} (guest event 3 call 0) after what guest event 3 call 1")
     made.guest(2, 1, inbox=(one, two, wake))
@@ -96,7 +98,7 @@ def test_what_an_agent_read_from_a_buffer_is_in_its_past() -> None:
     told = (3 << 32) + 1
     made.bodies[2]["steps"][2]["effects"] = [["send", 1, b64(b"told")]]
     made.guest(2, 2, calls=(call("send", 1, b"told"),))
-    one, two, wake = made.guests[6].inbox
+    one, two, wake = inbox_of(made.guests[6])
     made.guest(2, 1, inbox=(wake,))
     late = crossing(3, 1, inbox=(envelope(MESSAGE, 2, told, 0, b"told"), one, two))
     made.guests.append(late)
@@ -113,11 +115,11 @@ def versions() -> World:
     """Agent 0 writes version 2 in tick 2, agent 2 reads version 1 in tick 2 and version 2 in tick 3."""
     made = relayed()
     made.guest(1, 0, calls=(*made.guests[3].calls[:4], call("buffer", 0, OLD), made.guests[3].calls[5]))
-    made.guest(2, 2, inbox=(*made.guests[7].inbox[:2], envelope(BUFFER, 0, 1, 0, OLD)))
+    made.guest(2, 2, inbox=(*inbox_of(made.guests[7])[:2], envelope(BUFFER, 0, 1, 0, OLD)))
     made.bodies[1]["events"][-1][3] = len(OLD)
     made.guest(2, 0, calls=(call("buffer", 0, NEW),))
     made.bodies[2] = {**made.bodies[2], "events": [["published", 0, 2, len(NEW), 7, ""]]}
-    made.guest(3, 2, inbox=(*made.guests[8].inbox, envelope(BUFFER, 0, 2, 0, NEW)))
+    made.guest(3, 2, inbox=(*inbox_of(made.guests[8]), envelope(BUFFER, 0, 2, 0, NEW)))
     made.bodies[3] = {**made.bodies[3], "events": []}
     return made
 
@@ -161,5 +163,5 @@ def test_the_writers_record_counts_as_much_as_the_readers() -> None:
 def test_a_repeated_crossing_that_got_an_older_version_is_named() -> None:
     made = versions()
     good: Any = made.guests[8]
-    made.guests.append(replace(good, inbox=(good.inbox[0], envelope(BUFFER, 0, 2, 0, OLD))))
+    made.guests.append(changed(good, inbox=(inbox_of(good)[0], envelope(BUFFER, 0, 2, 0, OLD))))
     refuses("I16", made, "guest event 9: agent 2 got the bytes of version 1")
