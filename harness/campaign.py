@@ -33,7 +33,7 @@ class Ended(NamedTuple):
 
 
 class Task(NamedTuple):
-    """Runs for one child: of a random campaign, or of the kill points of `who` from tick `first` to `last`.
+    """Runs for one child: of a random campaign, or of the points of `families` from tick `first` to `last`.
 
     `profile` is the campaign's as JSON; "" is the default one. `pairs`: the numbers are those of `harness.pairing`.
     """
@@ -42,7 +42,7 @@ class Task(NamedTuple):
     seed: int
     runs: tuple[int, ...]
     workers: int
-    who: tuple[str, ...] = ()
+    families: tuple[str, ...] = ()
     first: int = 0
     last: int = 0
     profile: str = ""

@@ -1,18 +1,24 @@
-"""Every kill point of a run: the same run once per moment at which a worker, the orchestrator, a device can die.
+"""Every point of a run at which something can go wrong: one run per point, family by family, all of them.
 
-For each step of the twin, the worker that has it dies idle, on entering each of its host calls (every import counts),
-within each copy into a shared segment, and after it; the orchestrator dies before, within and after each call to a
-port; the accelerator goes at each token, in each of the ways in which one can. Guards what random plans may miss:
-after this, no such moment of this scenario and seed is left untried.
+- `kills`: for each step of the twin, the worker that has it dies idle, on entering each of its host calls (every import
+  counts), within each copy into a shared segment, and after it; under one, two, four and seven workers.
+- `phases`: the orchestrator dies before, within and after its first port call in each phase of each tick.
+- `ports`: it dies before, within and after each of its port calls.
+- `writes`: it dies within each write to the disk and the machine with it, so that what was not synced is lost or torn:
+  each record of the journal, each mark, blob and snapshot.
+- `inferences`: the accelerator goes at each request, in each of the ways in which one can.
+- `flips`: a bit flips in each version of a shared buffer that anybody reads: in its head, its first byte, its last.
+- `frames`: each frame of the pipes and of the client arrives altered.
 
-How many host calls and port calls there are is found by killing: the first number at which nobody dies is past the end.
-Host calls and copies are those of the build under test, not what the harness believes of it.
+Guards what random plans may miss: after this, no such moment of this scenario and seed is left untried. How many host
+calls there are is found by killing: the first number at which nobody dies is past the end. Host calls, copies and port
+calls are those of the build under test, not what the harness believes of it.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -22,31 +28,56 @@ from faults.plan import Fault, Plan, canonical
 from harness.check import Checked, Checker
 from harness.history import History
 from harness.simulation import simulate
+from harness.watching import PortCall, port_calls
+from runtime import journal
+from runtime.buffers import HEAD
+from runtime.durability import JOURNAL
 from runtime.physical import Physical
 
-WORKERS, ORCHESTRATOR, ACCELERATOR = "workers", "orchestrator", "accelerator"
+KILLS, PHASES, PORTS, WRITES = "kills", "phases", "ports", "writes"
+INFERENCES, FLIPS, FRAMES = "inferences", "flips", "frames"
+FAMILIES = (KILLS, PHASES, PORTS, WRITES, INFERENCES, FLIPS, FRAMES)
+LEFT_OUT = {"fuel checks": "a worker that dies at one leaves what it leaves on entering the next host call"}
 POINTS = ("before", "within", "after")
+POOLS = (1, 2, 4, 7)
+LOSSES = (("within", "disk.tear"), ("after", "disk.tear"), ("after", "disk.lose"))  # of a write: when, and of the disk
 REMOVALS = (("idle", "exit"), *(("generation", how) for how in DEVICE_ENDS))  # (phase, how)
 NEVER = 2**63
-CALLS_MAX = 1 << 20  # port calls of one run; a search takes a run for each power of two
+CLIENT_FRAMES_MAX = 1 << 16
 
 Step = tuple[int, int]  # (tick, agent)
 
 
 class Target(NamedTuple):
-    """What is enumerated; `who` are some of the three above. Deaths from tick `first` to `last`."""
+    """What is enumerated: `families` from tick `first` to `last`; `workers` is the pool of all but the kills."""
 
     scenario: str
     seed: int
     workers: int
-    who: tuple[str, ...]
+    families: tuple[str, ...]
     first: int
     last: int
 
+    def holds(self, tick: int) -> bool:
+        return self.first <= tick <= self.last
 
-def plan_of(checker: Checker, target: Target, fault: Fault) -> Plan:
-    """The run in which only this death happens."""
-    return replace(bare_plan(checker, target), faults=(fault,))
+
+class Point(NamedTuple):
+    """One run: these faults and no others, under a pool of so many workers. `kind` is what the point is, in words."""
+
+    family: str
+    kind: str
+    faults: tuple[Fault, ...]
+    workers: int
+
+    def __str__(self) -> str:
+        return f"{' and '.join(map(str, self.faults))} under {self.workers} workers"
+
+
+def plan_of(checker: Checker, target: Target, point: Point) -> Plan:
+    """The run in which only this happens."""
+    bare = bare_plan(checker, target)
+    return replace(bare, faults=point.faults, physical=replace(bare.physical, workers=point.workers))
 
 
 def bare_plan(checker: Checker, target: Target) -> Plan:
@@ -56,39 +87,44 @@ def bare_plan(checker: Checker, target: Target) -> Plan:
     )
 
 
-def kill_points(checker: Checker, target: Target) -> list[Fault]:
+def points_of(checker: Checker, target: Target) -> list[Point]:
     """All of them in one order, which depends on the build, the scenario and the target alone."""
     bare = bare_plan(checker, target)
     twin = checker.clean(bare)
-    faults: list[Fault] = []
-    if WORKERS in target.who:
-        faults += _worker_points(bare, twin, checker, target)
-    if ORCHESTRATOR in target.who:
-        faults += _orchestrator_points(bare, checker, target)
-    if ACCELERATOR in target.who:
-        faults += _accelerator_points(twin, target)
-    return [canonical(fault) for fault in faults]
+    calls: list[PortCall] = []
+    if {PHASES, PORTS, WRITES} & set(target.families):
+        made = port_calls(checker.scenario, bare, checker.timing)
+        calls = [call for call in made if target.holds(call.tick)]
+    found: list[Point] = []
+    for family in target.families:
+        if family == KILLS:
+            deaths = list(_kills(bare, twin, checker, target))
+            found += [Point(KILLS, kind, (fault,), workers) for workers in POOLS for kind, fault in deaths]
+        else:
+            listed = _FAMILIES[family](bare, twin, checker, target, calls)
+            found += [Point(family, kind, faults, target.workers) for kind, faults in listed]
+    return [point._replace(faults=tuple(canonical(fault) for fault in point.faults)) for point in found]
 
 
-def check_point(checker: Checker, target: Target, fault: Fault, run: int) -> Checked:
-    return checker.check(plan_of(checker, target, fault), run)
+def check_point(checker: Checker, target: Target, point: Point, run: int) -> Checked:
+    return checker.check(plan_of(checker, target, point), run)
 
 
 # --- workers --------------------------------------------------------------------------------------------------------
 
 
-def _worker_points(bare: Plan, twin: History, checker: Checker, target: Target) -> list[Fault]:
-    steps = sorted({(e.tick, e.agent) for e in twin.guests if target.first <= e.tick <= target.last})
+def _kills(bare: Plan, twin: History, checker: Checker, target: Target) -> Iterator[tuple[str, Fault]]:
+    steps = sorted({(e.tick, e.agent) for e in twin.guests if target.holds(e.tick)})
     calls = _host_calls(bare, checker, steps, twin)
     copies = stored_bytes(twin)
-    faults = []
     for step in steps:
         at = {"tick": step[0], "agent": step[1]}
-        faults.append(Fault(kind="worker.kill", at={**at, "point": "idle"}))
-        faults += [Fault(kind="worker.kill", at={**at, "hostcall": n}) for n in range(1, calls[step] + 1)]
-        faults += [Fault(kind="worker.kill", at={**at, "byte": n}) for n in byte_points(copies.get(step, ()))]
-        faults.append(Fault(kind="worker.kill", at={**at, "point": "after"}))
-    return faults
+        yield "idle", Fault(kind="worker.kill", at={**at, "point": "idle"})
+        for n in range(1, calls[step] + 1):
+            yield "host calls", Fault(kind="worker.kill", at={**at, "hostcall": n})
+        for n in byte_points(copies.get(step, ())):
+            yield "within a copy", Fault(kind="worker.kill", at={**at, "byte": n})
+        yield "after a step", Fault(kind="worker.kill", at={**at, "point": "after"})
 
 
 def _host_calls(bare: Plan, checker: Checker, steps: Sequence[Step], twin: History) -> dict[Step, int]:
@@ -156,38 +192,85 @@ def byte_points(lengths: Sequence[int]) -> list[int]:
     return sorted(points | {1}) if stored else []
 
 
-# --- orchestrator ---------------------------------------------------------------------------------------------------
+# --- orchestrator and disk ------------------------------------------------------------------------------------------
+
+Listed = Iterator[tuple[str, tuple[Fault, ...]]]  # (kind, the faults of one point)
 
 
-def _orchestrator_points(bare: Plan, checker: Checker, target: Target) -> list[Fault]:
-    """Calls are numbered from 1 in the first incarnation, as they are when a fault of the plan is about to happen."""
-
-    def tick_of(call: int) -> int:
-        """The tick in which the orchestrator makes this call; NEVER for one that it does not make."""
-        fault = Fault(kind="orchestrator.kill", at={"call": call})
-        history = simulate(checker.scenario, replace(bare, faults=(fault,)), checker.timing)
-        return max(int(history.injections[0].fields["tick"]), 0) if history.injections else NEVER
-
-    numbers = range(1, CALLS_MAX)
-    first = bisect_left(numbers, target.first, key=tick_of)
-    end = bisect_right(numbers, min(target.last, NEVER - 1), lo=first, key=tick_of)
-    return [
-        Fault(kind="orchestrator.kill", at={"call": call, "point": point})
-        for call in numbers[first:end]
-        for point in POINTS
-    ]
+def _phases(bare: Plan, twin: History, checker: Checker, target: Target, calls: list[PortCall]) -> Listed:
+    for tick, phase in dict.fromkeys((call.tick, call.phase) for call in calls):
+        for point in POINTS:
+            yield phase, (Fault(kind="orchestrator.kill", at={"tick": tick, "phase": phase, "point": point}),)
 
 
-# --- accelerator ----------------------------------------------------------------------------------------------------
+def _ports(bare: Plan, twin: History, checker: Checker, target: Target, calls: list[PortCall]) -> Listed:
+    for call in calls:
+        for point in POINTS:
+            yield point, (Fault(kind="orchestrator.kill", at={"call": call.number, "point": point}),)
 
 
-def _accelerator_points(twin: History, target: Target) -> list[Fault]:
+def _writes(bare: Plan, twin: History, checker: Checker, target: Target, calls: list[PortCall]) -> Listed:
+    for call in calls:
+        if call.wrote:
+            name = "journal records" if call.wrote == JOURNAL else call.wrote.partition("-")[0]
+            for point, loss in LOSSES:
+                kill = Fault(kind="orchestrator.kill", at={"call": call.number, "point": point})
+                yield name, (kill, Fault(kind=loss, at={"crash": 1}))
+
+
+# --- accelerator, shared memory, pipes ------------------------------------------------------------------------------
+
+
+def _inferences(bare: Plan, twin: History, checker: Checker, target: Target, calls: list[PortCall]) -> Listed:
     """The accelerator goes at each request that the twin had computed on one: a token of a decoder is a request."""
     computed = [r for r in twin.trace if r.kind == "inferred" and int(r.fields["device"]) > 0]
     requests = {(record.tick, int(record.fields["request"])) for record in computed}
-    return [
-        Fault(kind="gpu.remove", at={"request": request, "phase": phase}, with_={"how": how})
-        for tick, request in sorted(requests)
-        if target.first <= tick <= target.last
-        for phase, how in REMOVALS
-    ]
+    for tick, request in sorted(requests):
+        for phase, how in REMOVALS if target.holds(tick) else ():
+            kind = f"{how} before a run" if phase == "idle" else f"{how} in a run"
+            yield kind, (Fault(kind="gpu.remove", at={"request": request, "phase": phase}, with_={"how": how}),)
+
+
+def _flips(bare: Plan, twin: History, checker: Checker, target: Target, calls: list[PortCall]) -> Listed:
+    """Versions that nobody reads may hold anything: no bit of them is ever looked at."""
+    blocks = [line.block for line in journal.read(twin.journal).lines]
+    lengths = {(e[1], e[2]): int(e[3]) for block in blocks for e in block.events if e[0] == "published"}
+    read = {view for block in blocks if target.holds(block.tick) for step in block.steps for view in step.views}
+    for buffer, version in sorted(read):
+        last = (HEAD + lengths[buffer, version]) * 8 - 1
+        for kind, bit in (("head", 0), ("first byte", HEAD * 8), ("last byte", last)):
+            yield kind, (Fault(kind="buffer.flip", at={"buffer": buffer, "version": version}, with_={"bit": bit}),)
+
+
+def _frames(bare: Plan, twin: History, checker: Checker, target: Target, calls: list[PortCall]) -> Listed:
+    """Steps that share a frame are a point each: the frame is the same, and so is the run."""
+    for tick, agent in sorted({(e.tick, e.agent) for e in twin.guests if target.holds(e.tick)}):
+        for direction in ("work", "done"):
+            yield direction, (Fault(kind="frame.corrupt", at={"tick": tick, "agent": agent, "direction": direction}),)
+    for line in journal.read(twin.journal).lines:
+        if target.holds(line.block.tick):
+            yield "release", (Fault(kind="frame.corrupt", at={"direction": "release", "block": line.number}),)
+    if target.first == 0:  # the client's frames are numbered, and belong to no tick
+        for n in range(1, _client_frames(bare, checker) + 1):
+            yield "inputs", (Fault(kind="frame.corrupt", at={"direction": "inputs", "occurrence": n}),)
+
+
+def _client_frames(bare: Plan, checker: Checker) -> int:
+    """How many frames the client sends: the last one that can be altered."""
+
+    def beyond(n: int) -> bool:
+        fault = Fault(kind="frame.corrupt", at={"direction": "inputs", "occurrence": n})
+        return not simulate(checker.scenario, replace(bare, faults=(fault,)), checker.timing).injections
+
+    return bisect_left(range(1, CLIENT_FRAMES_MAX), True, key=beyond)
+
+
+_Lister = Callable[[Plan, History, Checker, Target, list[PortCall]], Listed]
+_FAMILIES: dict[str, _Lister] = {
+    PHASES: _phases,
+    PORTS: _ports,
+    WRITES: _writes,
+    INFERENCES: _inferences,
+    FLIPS: _flips,
+    FRAMES: _frames,
+}

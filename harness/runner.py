@@ -2,7 +2,7 @@
 
 Run n of a campaign is a function of (seed, scenario, n) alone. Eight runs in a row share a workload, and so a twin; in
 three of four no visible fault is drawn; every tenth is judged by the oracles that need further runs. A task that names
-who is to die asks for kill points instead, by their number. `start` is announced before each run, so the parent knows
+families of points asks for these instead, by their number. `start` is announced before each run, so the parent knows
 which plan took the interpreter with it.
 """
 
@@ -18,11 +18,11 @@ from typing import Any, TextIO
 import msgspec
 from msgspec.structs import replace
 
-from faults.plan import Fault, Plan, plan_to_json
+from faults.plan import Plan, plan_to_json
 from faults.profiles import Profile, find, from_json, mix_of
 from harness import expand, pairing
 from harness.check import Checked, Checker
-from harness.enumeration import Target, check_point, kill_points
+from harness.enumeration import Point, Target, check_point, points_of
 from runtime.physical import MS, Physical
 from scenarios import get
 from scenarios.strategies import draft_from_seed
@@ -66,23 +66,23 @@ def pair_run(checker: Checker, seed: int, n: int, workers: int = 2, profile: Pro
 
 
 class _Source:
-    """What the numbers of a task's runs mean; the kill points of a target are found once."""
+    """What the numbers of a task's runs mean; the points of a target are found once."""
 
     def __init__(self) -> None:
         self._checkers: dict[str, Checker] = {}
-        self._points: dict[Target, list[Fault]] = {}
+        self._points: dict[Target, list[Point]] = {}
 
     def runs_of(self, task: dict[str, Any]) -> Callable[[int], Checked]:
         name, seed, workers = task["scenario"], task["seed"], task["workers"]
         checker = self._checkers.setdefault(name, Checker(get(name)))
-        if not task["who"]:
+        if not task["families"]:
             profile = from_json(task["profile"]) if task["profile"] else None
             if task["pairs"]:
                 return lambda n: pair_run(checker, seed, n, workers, profile)
             return lambda n: campaign_run(checker, seed, n, workers, profile)
-        target = Target(name, seed, workers, tuple(task["who"]), task["first"], task["last"])
+        target = Target(name, seed, workers, tuple(task["families"]), task["first"], task["last"])
         if target not in self._points:
-            self._points[target] = kill_points(checker, target)
+            self._points[target] = points_of(checker, target)
         points = self._points[target]
         return lambda n: check_point(checker, target, points[n], n)
 

@@ -1,4 +1,4 @@
-"""`wasm-engine enumerate`: the same run once per kill point, all of them."""
+"""`wasm-engine enumerate`: the same run once per point at which something can go wrong, all of them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import os
 import re
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import click
 
-from faults.plan import Fault
 from harness import cases
 from harness.campaign import Campaign, Ended, Task
 from harness.check import Checker
@@ -26,7 +26,8 @@ from harness.commands.common import (
     seed_option,
     workers_option,
 )
-from harness.enumeration import ACCELERATOR, NEVER, ORCHESTRATOR, WORKERS, Target, bare_plan, check_point, kill_points
+from harness.enumeration import FAMILIES, LEFT_OUT, NEVER, Point, Target, bare_plan, check_point, points_of
+from harness.progress_file import ProgressFile, key
 from runtime.errors import Refused
 from scenarios import get
 
@@ -38,21 +39,25 @@ SHORT = 16
 
 @click.command(
     name="enumerate",
-    short_help="Every kill point of a scenario, one run each.",
+    short_help="Every point of a scenario at which something can go wrong, one run each.",
     epilog=examples(
         "wasm-engine enumerate hello",
-        "wasm-engine enumerate hello --orchestrator",
-        "wasm-engine enumerate frames --ticks 10:12 --jobs 4 --json",
-        "wasm-engine enumerate assistants --no-workers --accelerator",
-        "wasm-engine enumerate ledger --no-workers --orchestrator --ticks 60:60 --build ../other-checkout",
+        "wasm-engine enumerate hello --family ports --family writes",
+        "wasm-engine enumerate frames --family kills --family flips --ticks 10:12 --jobs 4 --json",
+        "wasm-engine enumerate assistants --family inferences",
+        "wasm-engine enumerate ledger --family ports --ticks 60:60 --build ../other-checkout",
     ),
 )
 @click.argument("scenario")
 @seed_option
 @workers_option
-@click.option("--orchestrator", is_flag=True, help="Also kill the orchestrator before, within, after each port call.")
-@click.option("--accelerator", is_flag=True, help="Also take the accelerator away at each token.")
-@click.option("--no-workers", is_flag=True, help="Leave the workers alive.")
+@click.option(
+    "--family",
+    "families",
+    multiple=True,
+    type=click.Choice(FAMILIES),
+    help="Only this family; may be repeated. All of them by default.",
+)
 @click.option("--ticks", default="", metavar="A:B", help="Only in ticks A to B; all of them by default.")
 @click.option(
     "--jobs",
@@ -68,51 +73,55 @@ SHORT = 16
     callback=given,
     show_default=True,
     metavar="DIR",
-    help="Folder for failing cases.",
+    help="Folder for failing cases, and for what an interrupted call has done.",
 )
+@click.option("--fresh", is_flag=True, help="Forget what an interrupted call has done.")
 @build_option
 @json_option
 def enumerate_(
     scenario: str,
     seed: int,
     workers: int,
-    orchestrator: bool,
-    accelerator: bool,
-    no_workers: bool,
+    families: tuple[str, ...],
     ticks: str,
     jobs: int,
     store: str,
+    fresh: bool,
     build: str,
     as_json: bool,
 ) -> int:
-    """Run SCENARIO once per moment at a port at which a worker can die, and see that the journal stays the same.
+    """Run SCENARIO once per point at which something can go wrong, and see that the journal stays the same.
 
-    For each step: idle, on entering each host call, within each copy into a shared segment, and after it. A failing
-    point becomes a case below DIR/cases. Exit 12 when a point could not be judged, or none had an effect.
+    Workers die at each host call, copy and step, under four sizes of the pool; the orchestrator at each port call and
+    in each phase of each tick, and with the disk at each write; the accelerator goes at each request; each shared
+    version and each frame is altered. A failing point becomes a case below DIR/cases. An interrupted call goes on where
+    it was. Exit 12 when a point could not be judged, or none had an effect.
     """
     code = elsewhere(build)
     if code is not None:
         return code
-    asked = ((WORKERS, not no_workers), (ORCHESTRATOR, orchestrator), (ACCELERATOR, accelerator))
-    who = tuple(name for name, wanted in asked if wanted)
-    target = Target(get(scenario).name, seed, workers, who, *_ticks(ticks))
+    chosen = tuple(family for family in FAMILIES if family in (families or FAMILIES))
+    target = Target(get(scenario).name, seed, workers, chosen, *_ticks(ticks))
     checker = Checker(get(scenario))
     bare = checker.check(bare_plan(checker, target))
     if bare.failed:
         evidence = "; ".join(line for name in bare.failed for line in bare.findings[name].evidence[:1])
-        print(f"{scenario} fails even where nobody dies: {', '.join(bare.failed)}: {evidence}", file=sys.stderr)
+        print(f"{scenario} fails even where nothing goes wrong: {', '.join(bare.failed)}: {evidence}", file=sys.stderr)
         return 1
-    points = kill_points(checker, target)
-    ended = _run(target, len(points), jobs)
+    points = points_of(checker, target)
+    done = ProgressFile(Path(store), key(target, points), fresh)
+    before = len(done.ended)
+    if before:
+        print(f"{before} of {len(points)} points were run before the interruption", file=sys.stderr)
+    ended = _run(target, len(points), jobs, done)
     counted = _Counted.of(ended, bare.row.journal_digest)
     written = _cases(checker, target, points, counted.failed, Path(store))
     if as_json:
-        print_json(_told(scenario, points, counted, written))
+        told = {"scenario": scenario, "resumed": before, **counted.told(len(points)), "families": {}, "kinds": {}}
+        told |= {"families": _families(chosen, points, ended, bare.row.journal_digest), "kinds": _kinds(points)}
+        print_json(told | {"journal_digest": counted.journal, "not_enumerated": LEFT_OUT, "cases": written})
     else:
-        shares = ", ".join(f"{n} {kind}" for kind, n in kinds(points).items())
-        print(f"{scenario}, seed {seed}: {len(points)} kill points: {shares or 'none'}")
-        same = f"{len(counted.passed)} of {len(points)} kill points, same journal"
-        print(f"{same}  {counted.journal[:SHORT]}, {counted.traces} distinct traces")
+        _print(scenario, seed, chosen, points, ended, counted)
     _failures(points, [one for one in ended if one not in counted.passed], as_json)
     for path in written if not as_json else ():
         print(f"replay it: wasm-engine replay {path}{f' --build {build}' if build else ''}")
@@ -130,7 +139,7 @@ class _Counted(NamedTuple):
     journal: str
 
     @classmethod
-    def of(cls, ended: list[Ended], journal: str) -> _Counted:
+    def of(cls, ended: Sequence[Ended], journal: str) -> _Counted:
         same = [one for one in ended if one.row.journal_digest == journal]
         passed = [one for one in same if one.row.verdict == "PASS"]
         idle = [one for one in same if one.row.verdict == "IDLE"]
@@ -138,26 +147,54 @@ class _Counted(NamedTuple):
         unknown = len(ended) - len(passed) - len(idle) - len(failed)
         return cls(passed, idle, failed, unknown, len({one.row.trace_digest for one in ended}), journal)
 
+    def told(self, points: int) -> dict[str, object]:
+        """The counts as --json has them, for all points or for a family's."""
+        return {
+            "points": points,
+            "run": len(self.passed) + len(self.idle) + len(self.failed) + self.unknown,
+            "passed": len(self.passed),
+            "failed": len(self.failed),
+            "idle": len(self.idle),
+            "unknown": self.unknown,
+            "distinct_traces": self.traces,
+        }
 
-def _told(scenario: str, points: list[Fault], counted: _Counted, written: list[str]) -> dict[str, object]:
-    """What `enumerate --json` prints."""
-    return {
-        "scenario": scenario,
-        "points": len(points),
-        "run": len(counted.passed) + len(counted.idle) + len(counted.failed) + counted.unknown,
-        "passed": len(counted.passed),
-        "failed": len(counted.failed),
-        "idle": len(counted.idle),
-        "unknown": counted.unknown,
-        "distinct_traces": counted.traces,
-        "journal_digest": counted.journal,
-        "kinds": kinds(points),
-        "cases": written,
-    }
+
+def _families(
+    families: Sequence[str], points: Sequence[Point], ended: Sequence[Ended], journal: str
+) -> dict[str, dict[str, object]]:
+    """Per family what `told` says of all; one without any point is there as well."""
+    of_family: dict[str, list[Ended]] = {family: [] for family in families}
+    for one in ended:
+        of_family[points[one.row.run].family].append(one)
+    sizes = Counter(point.family for point in points)
+    return {name: _Counted.of(of_family[name], journal).told(sizes[name]) for name in families}
+
+
+def _kinds(points: Sequence[Point]) -> dict[str, int]:
+    """How many points there are of each kind, in the order in which they come."""
+    return dict(Counter(f"{point.family}: {point.kind}" for point in points))
+
+
+def _print(
+    scenario: str, seed: int, families: Sequence[str], points: list[Point], ended: list[Ended], counted: _Counted
+) -> None:
+    kinds: dict[str, Counter[str]] = {}
+    for point in points:
+        kinds.setdefault(point.family, Counter())[point.kind] += 1
+    for family, told in _families(families, points, ended, counted.journal).items():
+        shares = ", ".join(f"{n} {kind}" for kind, n in kinds.get(family, Counter()).items())
+        print(f"{family:<11} {told['run']} of {told['points']} run, {told['passed']} passed: {shares or 'none here'}")
+    for what, why in LEFT_OUT.items():
+        print(f"{what:<11} not enumerated: {why}")
+    same = len(counted.passed) + len(counted.idle)
+    print(f"{scenario}, seed {seed}: {len(ended)} of {len(points)} points run, {len(counted.passed)} passed", end="")
+    print(f", {len(counted.idle)} without effect" if counted.idle else "")
+    print(f"{same} gave the same journal  {counted.journal[:SHORT]}, {counted.traces} distinct traces")
 
 
 def _exit(points: int, counted: _Counted) -> int:
-    """A death that nobody notices, as the run is over, gives the same journal, but is not counted among the passed."""
+    """What nobody notices, as the run is over, gives the same journal, but is not counted among the passed."""
     if counted.failed:
         return 1
     if not points:
@@ -174,53 +211,34 @@ def _ticks(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def kinds(points: list[Fault]) -> dict[str, int]:
-    """How many points there are of each kind, in the order in which they come."""
-    names = {"idle": "idle", "after": "after a step"}
-    counts: Counter[str] = Counter()
-    for fault in points:
-        if fault.kind == "orchestrator.kill":
-            counts["port calls of the orchestrator"] += 1
-        elif fault.kind == "gpu.remove":
-            counts["removals of the accelerator"] += 1
-        elif "hostcall" in fault.at:
-            counts["host calls"] += 1
-        elif "byte" in fault.at:
-            counts["within a copy"] += 1
-        else:
-            counts[names[str(fault.get("point"))]] += 1
-    return dict(counts)
-
-
-def _run(target: Target, points: int, jobs: int) -> list[Ended]:
+def _run(target: Target, points: int, jobs: int, done: ProgressFile) -> list[Ended]:
+    """Run what is left; whatever ends it, what has ended is on disk."""
+    left = [run for run in range(points) if run not in done.ended]
+    ranges = [tuple(left[start : start + RANGE]) for start in range(0, len(left), RANGE)]
     tasks = [
-        Task(
-            target.scenario,
-            target.seed,
-            tuple(range(start, min(start + RANGE, points))),
-            target.workers,
-            target.who,
-            target.first,
-            target.last,
-        )
-        for start in range(0, points, RANGE)
+        Task(target.scenario, target.seed, runs, target.workers, target.families, target.first, target.last)
+        for runs in ranges
     ]
-    ended: list[Ended] = []
-    with progress("kill points", points) as step:
-        failed = 0
+    complete = False
+    try:
+        with progress("points", len(left)) as step:
+            failed = sum(one.row.verdict == "FAIL" for one in done.ended.values())
 
-        def on_end(one: Ended) -> bool:
-            nonlocal failed
-            failed += one.row.verdict == "FAIL"
-            ended.append(one)
-            step(f"{failed} failed")
-            return False
+            def on_end(one: Ended) -> bool:
+                nonlocal failed
+                failed += one.row.verdict == "FAIL"
+                done.add(one)
+                step(f"{failed} failed")
+                return False
 
-        Campaign(jobs, on_end).run(tasks)
-    return sorted(ended, key=lambda one: one.row.run)
+            Campaign(jobs, on_end).run(tasks)
+        complete = len(done.ended) == points
+    finally:
+        done.close(complete)
+    return [done.ended[run] for run in sorted(done.ended)]
 
 
-def _cases(checker: Checker, target: Target, points: list[Fault], failed: list[Ended], store: Path) -> list[str]:
+def _cases(checker: Checker, target: Target, points: list[Point], failed: list[Ended], store: Path) -> list[str]:
     """A case for the first failure of each kind; none for a point that takes the interpreter with it."""
     first: dict[tuple[str, ...], int] = {}
     for one in failed:
@@ -236,7 +254,7 @@ def _cases(checker: Checker, target: Target, points: list[Fault], failed: list[E
     return written
 
 
-def _failures(points: list[Fault], bad: list[Ended], as_json: bool) -> None:
+def _failures(points: list[Point], bad: list[Ended], as_json: bool) -> None:
     """The points that did not pass; with --json on stderr, as stdout holds one object."""
     file = sys.stderr if as_json else sys.stdout
     for one in bad[:FAILURES_SHOWN]:
