@@ -48,9 +48,9 @@ class _Written(SimDisk):
 
     note: Callable[[str], None]
 
-    def write(self, name: str, offset: int, data: bytes) -> None:
+    def write(self, name: str, offset: int, data: bytes) -> int:
         self.note(name)
-        super().write(name, offset, data)
+        return super().write(name, offset, data)
 
 
 class _Watching(Simulation):
