@@ -15,7 +15,7 @@ from faults.injector import Injector
 from faults.plan import Fault, Plan
 from harness.adapters.disk import SimDisk
 from harness.adapters.workers import Timing
-from harness.simulation import Simulation
+from harness.simulation import Setting, Simulation
 from scenarios.base import Scenario
 
 NEVER_CALLED = 1 << 20  # port calls of one run: far more than any has
@@ -44,23 +44,22 @@ class _Asked(Injector):
 
 
 class _Written(SimDisk):
-    """A disk that notes which file is written."""
+    """A disk that tells which file is written."""
 
-    note: Callable[[str], None]
+    told: Callable[[str], None]
 
     def write(self, name: str, offset: int, data: bytes) -> int:
-        self.note(name)
+        self.told(name)
         return super().write(name, offset, data)
 
 
 class _Watching(Simulation):
     def __init__(self, scenario: Scenario, plan: Plan, timing: Timing) -> None:
-        super().__init__(scenario, plan, timing)
+        super().__init__(scenario, plan, timing, setting=Setting(disk=_Written))
         self.calls: dict[int, tuple[int, str]] = {}
         self.writes: dict[int, str] = {}
-        disk = _Written(self.loop, timing.sync_ns, self._wake)
-        disk.note = self._wrote
-        self.disk = disk
+        assert isinstance(self.disk, _Written)
+        self.disk.told = self._wrote
         self.injector = _Asked(plan.faults, plan.seed, self._asked)
         self.world = self.world._replace(injector=self.injector)
 
