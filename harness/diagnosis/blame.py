@@ -19,7 +19,17 @@ from faults.plan import Fault
 from harness.check import BROAD, COMPONENTS, Checked
 from harness.diagnosis.coverage import Line, Spectrum
 from harness.diagnosis.difference import Difference
-from harness.diagnosis.knowledge import CARRIERS, CHECKS, GUARDS, LAYERS, ORACLES, SAID, WRITERS, Shares
+from harness.diagnosis.knowledge import (
+    CARRIERS,
+    CHECKS,
+    GUARDS,
+    LAYERS,
+    ORACLES,
+    SAID,
+    TOLD_BY_DISK,
+    WRITERS,
+    Shares,
+)
 from harness.history import History, Receipt
 from runtime import journal, watermark
 
@@ -149,6 +159,8 @@ def _belief(facts: Facts) -> Iterator[Vote]:
     taken = max((int(r.fields["block"]) for r in started), default=0)
     if taken >= early.block:
         yield Vote("boot", BELIEF, f"block {early.block} was taken over as durable at the start, and was not")
+    elif told >= early.block and TOLD_BY_DISK.intersection(fault.kind for fault in facts.necessary):
+        yield Vote("patience", BELIEF, f"block {early.block} was reported durable although the disk said otherwise")
     elif told >= early.block:
         yield Vote("durability", BELIEF, f"block {early.block} was reported durable before it was")
     else:

@@ -45,6 +45,8 @@ GUARDS: dict[str, Shares] = {
     "frame.corrupt": {"frames": 0.8, "pool": 0.1},
     "disk.lose": {"durability": 0.4, "boot": 0.2, "recovery": 0.2, "archive": 0.1},
     "disk.tear": {"durability": 0.2, "journal": 0.3, "watermark": 0.2, "recovery": 0.2, "snapshot": 0.1},
+    "disk.sync_error": {"patience": 0.7, "durability": 0.2},
+    "disk.full": {"patience": 0.7, "durability": 0.2},
     "model.load_fail": {"router": 0.5, "inference.device": 0.4},
 }
 LAYERS: dict[str, Shares] = {  # for kinds that have no row above
@@ -140,6 +142,9 @@ CHECKS: dict[str, Shares] = {
     "inference": {"requests": 0.5, "router": 0.3},
     "segment": {"buffers": 0.7},
 }
+
+# Faults in which the disk itself says that something failed: who hears it decides what counts as done.
+TOLD_BY_DISK = frozenset({"disk.sync_error", "disk.full"})
 
 # Who carries what others decided: seldom to blame for what it carries.
 CARRIERS = frozenset({"errors", "ports", "telemetry", "physical", "versions", "state", "config", "wasm.raw"})
