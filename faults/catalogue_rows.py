@@ -189,15 +189,15 @@ while
 # id | name | state | statement
 _ORACLES = """
 I1 | replay digest | available | Two runs of one (seed, plan, build) give the same log digest
-I2 | hash-seed | comes with determinism verification across processes | digest equal for PYTHONHASHSEED in \
+I2 | hash-seed | available | digest equal for PYTHONHASHSEED in \
 {0,1,random}
 I3 | worker count | available | digest equal for workers in {1,2,4,nproc}
-I4 | host speed | comes with determinism verification across host speeds | digest equal under taskset 1 core, nice \
+I4 | host speed | available | digest equal under taskset 1 core, nice \
 19, injected 0-50 ms stalls
 I5 | device | available | ordering digest equal GPU/CPU/fallback mid-run; tensor payloads \
 compared apart (I24)
-I6 | observer | comes with the observer | digest equal with 0, 1, 50 observers attached, slow or dying
-I7 | fault-plan purity | comes with determinism verification | a plan that injects nothing leaves the digest \
+I6 | observer | available | digest equal with 0, 1, 50 observers attached, slow or dying
+I7 | fault-plan purity | available | a plan that injects nothing leaves the digest \
 unchanged; the injector draws from its own PRNG stream
 I8 | exactly-once | available | each effect id applied exactly once over any number of crashes and redeliveries
 I9 | per-sender FIFO | available | for each (sender,receiver,topic) delivered seq strictly increasing, no gap \
@@ -207,7 +207,7 @@ delivery order
 I11 | no invention | available | every delivered message was sent, bytes equal
 I12 | bounded wait | comes with the scheduler's wait bound | every ready agent runs within wait_bound ticks (agents \
 x max priority ratio)
-I13 | barrier | comes with the barrier check | no event of tick t+1 precedes the close of tick t
+I13 | barrier | available | no event of tick t+1 precedes the close of tick t
 I14 | single writer | available | per buffer epoch at most one live writer lease; stale-epoch writes are refused
 I15 | no torn read | available | every read equals one whole published version (seqlock even + checksum)
 I16 | reader monotonic | available | a reader never sees an older version after a newer \
@@ -240,7 +240,7 @@ partial output
 I31 | restart budget | comes with the physical restart budget | <= R restarts in W ticks then escalate; no restart \
 storm; backoff in ticks not seconds
 I32 | isolation | available | a fault in agent A changes no byte of B's state unless B depends on A
-I33 | time | comes with the clock wrapper | no wall-clock value reaches the log; monotone tick
+I33 | time | available | no wall-clock value reaches the log; monotone tick
 I34 | conservation | available | sent = delivered + dropped(logged) + in flight, per topic, each tick
 I35 | ABI | comes with the module vectors | plugin with other ABI version/hash never runs; refusal logged once
 I36 | hot reload atomicity | comes with hot reload | each call is served wholly by the old or the new version; \

@@ -225,8 +225,8 @@ LEAKS: tuple[Leak, ...] = (
         section="steps",
         edits=_fold(
             (
-                '    key = hashlib.sha256(b"%d/random/%d/%d" % (config.seed, index, state.tick)).digest()\n',
-                "    key = os.urandom(32)\n",
+                '    stream = hashlib.shake_256(b"%d/random/%d" % (seed, tick)).digest(8 * agents)\n',
+                "    stream = os.urandom(8 * agents)\n",
             ),
             imports="import os\n",
         ),

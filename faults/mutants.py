@@ -360,6 +360,66 @@ MUTANTS: tuple[Mutant, ...] = (
             ),
         ),
     ),
+    Mutant(
+        name="ties_broken_by_hash",
+        title="tasks of a tick are ordered by hash() of their agents' names",
+        scenario="ledger",
+        oracle="I2",
+        edits=(
+            Edit(
+                "scheduler.py",
+                "    chosen = ordered[: config.max_tasks_per_tick]\n",
+                "    ordered = sorted(ordered, key=lambda i: hash(agents[i].spec.name))\n"
+                "    chosen = ordered[: config.max_tasks_per_tick]\n",
+            ),
+        ),
+    ),
+    Mutant(
+        name="first_answer_recorded",
+        title="a block tells whose answer came first",
+        scenario="ledger",
+        oracle="I4",
+        edits=(
+            Edit(
+                "orchestrator.py",
+                "            committed = fold.commit(self.state, opened, self._outcomes)\n",
+                '            opened.events.insert(0, ("first", next(iter(self._outcomes), -1)))\n'
+                "            committed = fold.commit(self.state, opened, self._outcomes)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        name="day_recorded",
+        title="a block tells the day on which it was made",
+        scenario="hello",
+        oracle="I33",
+        edits=(
+            Edit("fold.py", "import hashlib\n", "import hashlib\nimport time\n"),
+            Edit(
+                "fold.py",
+                "    events: list[Event] = []\n    asked",
+                '    events: list[Event] = [("day", int(time.time()) // 86_400)]\n    asked',
+            ),
+        ),
+    ),
+    Mutant(
+        name="closed_one_step_early",
+        title="a tick is closed while one of many steps is still out, which counts as one without effects",
+        scenario="ledger",
+        oracle="I13",
+        edits=(
+            Edit(
+                "orchestrator.py",
+                "        if self._open and len(self._outcomes) == len(self._open.records):\n",
+                "        if self._open and len(self._open.records) - len(self._outcomes) <= "
+                "(len(self._open.records) > 4):\n"
+                "            for record in self._open.records:\n"
+                "                if record.agent not in self._outcomes:\n"
+                '                    self._outcomes[record.agent] = Outcome("ok", ())\n'
+                "                    self._pool.done(record.agent)\n",
+            ),
+        ),
+    ),
 )
 
 

@@ -17,8 +17,15 @@ from runtime.physical import RESPAWN_DOUBLINGS
 from runtime.state import Config
 from scenarios.base import Scenario
 
+BOUNDS = 40  # a run may take this many liveness bounds of virtual time: no plan has as many faults in a row
 LOAD_NS_MAX = 40_000_000  # one model from memory, on any simulated device
 RESTART_SYNCS = 8  # syncs one after the other in boot, and until the first block is durable
+
+
+def horizon_ns(scenario: Scenario, plan: Plan, timing: Timing) -> int:
+    """The virtual time after which nothing that heals could still be under way: a run that goes on is given up."""
+    held = sum(fault.number("for") for fault in plan.faults if fault.number("for") > 0)
+    return BOUNDS * max(timing.slowness) * liveness_bound(scenario, plan, timing) + held
 
 
 def liveness_bound(scenario: Scenario, plan: Plan, timing: Timing) -> int:

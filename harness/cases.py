@@ -18,7 +18,7 @@ from msgspec import Struct
 from faults.mutants import MARK
 from faults.plan import Plan, plan_from_json, plan_to_json
 from harness import builds
-from harness.check import DEEP, Checked, Checker, encoded
+from harness.check import DEEP, UNREPEATABLE, Checked, Checker, encoded
 from harness.history import History
 from harness.oracles import ORACLES
 from harness.plans import accept
@@ -195,7 +195,9 @@ def replay(path: Path) -> Replayed:
     row = checked.row
     outcome = "FAILED" if row.failed_oracles else "FIXED"
     recorded = (case.journal_digest, case.trace_digest, case.twin_digest)
-    if not mismatches and (row.journal_digest, row.trace_digest, row.twin_digest) != recorded:
+    # A run that failed because it does not repeat fails again by not repeating: that is what was recorded.
+    unrepeatable = {*UNREPEATABLE} & set(row.failed_oracles) & set(case.failed_oracles)
+    if not mismatches and not unrepeatable and (row.journal_digest, row.trace_digest, row.twin_digest) != recorded:
         outcome = "DIVERGED"
     return Replayed(
         outcome,

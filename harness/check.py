@@ -21,10 +21,11 @@ from faults.catalogue import kind_of
 from faults.plan import Fault, Plan, plan_to_json
 from harness import restarts, sometimes
 from harness.adapters.workers import Timing
-from harness.bounds import liveness_bound
+from harness.bounds import horizon_ns, liveness_bound
 from harness.history import History
 from harness.oracles import Finding, Judged, Verdict, judge, judgeable
 from harness.simulation import simulate, trace_digest
+from harness.verification import further
 from reports import RunRow
 from reports.frames import Verdict as RowVerdict
 from runtime import journal
@@ -38,19 +39,23 @@ from scenarios.base import Outcome, Scenario
 
 OTHER_WORKERS = (1, 2, 7)
 TWINS_MAX = 12
-BOUNDS = 40  # a run may take this many liveness bounds of virtual time: no plan has as many faults in a row
 COMPUTED_MAX = 4096  # results of requests, a few KB each
 
 # Which part of the runtime an oracle's finding points at first.
 COMPONENTS = {
     "twin": "orchestrator",
     "I1": "orchestrator",
+    "I2": "orchestrator",
     "I3": "pool",
+    "I4": "pool",
     "I5": "router",
+    "I6": "orchestrator",
+    "I7": "orchestrator",
     "I8": "broker",
     "I9": "broker",
     "I10": "broker",
     "I11": "frames",
+    "I13": "orchestrator",
     "I14": "buffers",
     "I15": "buffers",
     "I16": "buffers",
@@ -63,6 +68,7 @@ COMPONENTS = {
     "I28": "durability",
     "I29": "durability",
     "I32": "worker",
+    "I33": "orchestrator",
     "I34": "broker",
     "replay": "snapshot",
     "ledger": "durability",
@@ -70,7 +76,10 @@ COMPONENTS = {
 }
 
 
-DEEP = ("I1", "I3", "I5", "I20")  # the oracles that need further runs
+APART = ("I2", "I6")  # the oracles that need further processes
+DEEP = ("I1", *APART, "I3", "I4", "I5", "I7", "I20", "I33")  # the oracles that need further runs
+
+UNREPEATABLE = ("I1", "I2", "I33")  # they fail because the same plan gives another run
 
 # They see that something is wrong; where others fail as well, those say better what it is.
 BROAD = ("twin", *DEEP, "scenario")
@@ -170,7 +179,10 @@ class Checker:
         self._read = [*self._read[1 - TWINS_MAX :], found]
         return found
 
-    def check(self, plan: Plan, run: int = 0, deep: bool = False) -> Checked:
+    def check(self, plan: Plan, run: int = 0, deep: bool = False, apart: bool | None = None) -> Checked:
+        """Run and judge. `deep` adds the oracles that need further runs, `apart` (as `deep` unless said) those of them
+        that need further processes.
+        """
         history = self.simulate(plan)
         read = self._reading(history.journal)
         bare = twin_plan(plan, read.decrees)
@@ -191,6 +203,9 @@ class Checker:
             judged.others = self._others(plan)
             judged.devices = self._devices(plan, bare, history)
             judged.replays = tuple(restarts.from_snapshots(self.scenario, plan, bare, self.timing))
+            judged.varied |= further.here(self.scenario, plan, bare, self.timing)
+        if deep if apart is None else apart:
+            judged.varied |= further.apart(self.scenario, plan, self.timing)
         findings = judge(judged, judgeable(judged))
         known.forget()
         effective = effect.effective(plan, history.injections, history.trace, read.statuses)
@@ -200,9 +215,7 @@ class Checker:
 
     def simulate(self, plan: Plan) -> History:
         """A run that is given up once nothing that heals could still be under way: its end is then a finding."""
-        held = sum(fault.number("for") for fault in plan.faults if fault.number("for") > 0)
-        bound = liveness_bound(self.scenario, plan, self.timing)
-        return simulate(self.scenario, plan, self.timing, BOUNDS * bound + held)
+        return simulate(self.scenario, plan, self.timing, horizon_ns(self.scenario, plan, self.timing))
 
     def _others(self, plan: Plan) -> dict[int, History]:
         counts = [n for n in OTHER_WORKERS if n != plan.physical.workers]

@@ -30,6 +30,7 @@ from scenarios.strategies import draft_from_seed
 SHARED = 8
 DEFAULT_PROFILE = "stress"
 DEEP_EVERY = 10
+APART_AT = 7  # of every DEEP_EVERY runs: another one, so that a handful of runs needs no further process
 PROBE_NS = 2 * MS  # runs last some 50 ms: a device that failed must be tried again within them
 
 
@@ -55,7 +56,7 @@ def campaign_plan(
 
 def campaign_run(checker: Checker, seed: int, n: int, workers: int = 2, profile: Profile | None = None) -> Checked:
     plan = campaign_plan(checker, seed, n, workers, profile)
-    return checker.check(plan, n, deep=n % DEEP_EVERY == 0)
+    return checker.check(plan, n, deep=n % DEEP_EVERY == 0, apart=n % DEEP_EVERY == APART_AT)
 
 
 def pair_run(checker: Checker, seed: int, n: int, workers: int = 2, profile: Profile | None = None) -> Checked:

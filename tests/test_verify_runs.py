@@ -16,14 +16,16 @@ from pathlib import Path
 import pytest
 from cli_kit import build, child, here, refused
 
+from harness.adapters.loop import Loop
 from harness.plans import default_plan
 from harness.simulation import journal_digest, trace_digest
 from harness.verification import surroundings
 from harness.verification.axes import AXES, PHYSICAL
-from harness.verification.faulty import faulty_plans, idle_plan
+from harness.verification.faulty import faulty_plans
+from harness.verification.idle import idle_plan
 from harness.verification.interpreters import Host, Interpreter, Request
 from harness.verification.loops import ShuffledLoop, StalledLoop
-from harness.verification.observers import Observers
+from harness.verification.observers import Observers, watched_disk
 from harness.verification.variation import Variation, carry_out
 from runtime.errors import Refused
 from scenarios import get
@@ -244,3 +246,34 @@ def test_all_scenarios_have_one_report_with_the_axes_put_together() -> None:
     assert both["equal"] is False and both["axes"]["repetition"]["equal"] is False
     assert both["axes"]["repetition"]["digests"] == {"hello": {"run 1": "hello"}, "ledger": {"run 1": "ledger"}}
     assert set(both["scenarios"]) == {"hello", "ledger"} and json.dumps(both)
+
+
+class _LosesAll:
+    """A machine's death that takes whatever was not synced."""
+
+    machine_died = True
+
+    def __call__(self, name: str, synced: bytes, written: bytes) -> bytes:
+        return synced
+
+    def keeps_entry(self, name: str) -> bool:
+        return False
+
+
+def test_the_files_that_observers_read_are_those_of_the_disk_after_a_crash_too(tmp_path: Path) -> None:
+    """Else the run goes on from files that are not there, and fails because it is observed."""
+    disk = watched_disk(tmp_path, lambda: None)(Loop(), 1, lambda: None)
+    disk.load({"decrees": b"one"})
+    disk.write("journal", 0, b"header")
+    disk.write("old", 0, b"x")
+    disk.rename("old", "new")
+
+    def folder() -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    assert folder() == disk.contents() == {"decrees": b"one", "journal": b"header", "new": b"x"}
+    disk.crash(_LosesAll())
+    assert folder() == disk.contents() == {"decrees": b"one"}
+    disk.alter("decrees", b"two")
+    disk.remove("decrees")
+    assert folder() == disk.contents() == {}

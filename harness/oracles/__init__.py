@@ -9,7 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from harness.oracles import acknowledged, causality, contained, durable, grants, inference, messages, sameness, shared
+from harness.oracles import (
+    acknowledged,
+    barrier,
+    causality,
+    contained,
+    durable,
+    grants,
+    inference,
+    messages,
+    sameness,
+    shared,
+    varied,
+)
 from harness.oracles.judged import Judged
 from harness.oracles.verdict import Finding, Unjudged, Verdict, guarded, merge
 
@@ -30,12 +42,17 @@ ORACLES: dict[str, Oracle] = {
     for oracle in (
         Oracle("twin", "equal to the twin", "journal, twin's journal", sameness.twin),
         Oracle("I1", "replay digest", "journal and trace, those of a repetition", sameness.repeated),
+        Oracle("I2", "hash-seed", "journal and trace, those under other hash seeds", varied.hash_seeds),
         Oracle("I3", "worker count", "journal, journals under other numbers of workers", sameness.worker_counts),
+        Oracle("I4", "host speed", "twin's journal, journals at other speeds of workers", varied.host_speeds),
         Oracle("I5", "device", "journal, journals on other devices", sameness.devices),
+        Oracle("I6", "observer", "journal and trace, those of an observed run", varied.observed),
+        Oracle("I7", "fault-plan purity", "twin's journal and trace, those with idle faults", varied.purity),
         Oracle("I8", "exactly-once", "client's ledger and guest log, journal", messages.exactly_once),
         Oracle("I9", "per-sender FIFO", "receivers' guest log, senders' guest log and journal", messages.fifo),
         Oracle("I10", "causal order", "receivers' guest log, senders' guest log", causality.causal),
         Oracle("I11", "no invention", "receivers' guest log, senders' guest log and client", messages.no_invention),
+        Oracle("I13", "barrier", "trace, guest log and journal", barrier.barrier),
         Oracle("I14", "single writer", "store log, trace", shared.single_writer),
         Oracle("I15", "no torn read", "readers' guest log, writers' guest log", shared.no_torn_read),
         Oracle("I16", "reader monotonic", "readers' guest log, writers' guest log", causality.monotonic),
@@ -48,6 +65,7 @@ ORACLES: dict[str, Oracle] = {
         Oracle("I28", "prefix durability", "client's ledger, synced bytes and kept journals", durable.prefix_durable),
         Oracle("I29", "no false ack", "client's ledger, the disk's log of its syncs", acknowledged.no_false_ack),
         Oracle("I32", "isolation", "guest log, injections, trace; journal, baseline's journal", contained.isolation),
+        Oracle("I33", "time", "journal and trace, those under other clocks", varied.time),
         Oracle("I34", "conservation", "guest log and client, journal and final state", messages.conservation),
         Oracle("replay", "replay comparison", "guest log, itself on repeated steps; checks", contained.replays),
         Oracle("ledger", "client's ledger", "client's ledger, journal", durable.ledger),
@@ -67,6 +85,7 @@ def judgeable(run: Judged) -> tuple[str, ...]:
     missing = {
         "twin": run.twin is None,
         "I1": run.repeat is None,
+        **{oracle: not run.varied.get(oracle) for oracle in ("I2", "I4", "I6", "I7", "I33")},
         "I3": not run.others,
         "I5": not run.devices,
         "I14": not run.shares,

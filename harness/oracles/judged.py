@@ -46,7 +46,8 @@ class Judged:
     `others` the plan under other numbers of workers, `devices` on other devices, by their names. `recompute` gives the
     result of a request, by the digest of its model, on the CPU and apart from any run. `replays` are (snapshot, final
     state's bytes) of recoveries, by what each began with. `bound_ns` bounds the time a tick stays open after healing; 0
-    is: not known. `known` is another run, judged with the same oracles.
+    is: not known. `varied` are runs in which only what must not matter is another, by oracle and by what it is.
+    `known` is another run, judged with the same oracles.
     """
 
     history: History
@@ -59,6 +60,7 @@ class Judged:
     invariant: Callable[[History], list[str]] | None = None
     devices: Mapping[str, History] = field(default_factory=dict)
     recompute: Callable[[str, InferenceItem], Inference] | None = None
+    varied: dict[str, dict[str, History]] = field(default_factory=dict)
     known: Judged | None = None
     _clean: dict[Part, bool] = field(default_factory=dict)
 

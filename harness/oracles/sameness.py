@@ -30,16 +30,20 @@ def repeated(run: Judged) -> list[str]:
     """I1: the same plan once more gives the same journal and the same trace."""
     if run.repeat is None:
         raise Unjudged("there is no repetition")
-    found = compare(run.history, run.repeat, "repetition")
-    ours, theirs = run.history.trace, run.repeat.trace
+    return compare(run.history, run.repeat, "repetition") + traces(run.history, run.repeat, "repetition")
+
+
+def traces(history: History, other: History, whose: str) -> list[str]:
+    """The first record in which two traces differ, as one line; none when they are equal."""
+    ours, theirs = history.trace, other.trace
     if not ours or not theirs:
         raise Unjudged("there is no trace")
-    if ours != theirs:
-        first = next((i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), None)
-        at = min(len(ours), len(theirs)) if first is None else first
-        sides = [repr(trace[at])[:160] if at < len(trace) else "nothing" for trace in (ours, theirs)]
-        found.append(f"trace record {at}: here {sides[0]}, in the repetition {sides[1]}")
-    return found
+    if ours == theirs:
+        return []
+    first = next((i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), None)
+    at = min(len(ours), len(theirs)) if first is None else first
+    sides = [repr(trace[at])[:160] if at < len(trace) else "nothing" for trace in (ours, theirs)]
+    return [f"trace record {at}: here {sides[0]}, in the {whose} {sides[1]}"]
 
 
 def worker_counts(run: Judged) -> list[str]:

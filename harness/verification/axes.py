@@ -20,7 +20,8 @@ from msgspec.structs import replace
 
 from faults.plan import Plan, plan_to_json
 from harness.verification.divergence import Divergence, first_divergence
-from harness.verification.faulty import faulty_plans, idle_plan, removal_plans
+from harness.verification.faulty import faulty_plans, removal_plans
+from harness.verification.idle import idle_plan
 from harness.verification.interpreters import Host, Interpreter, Request
 from harness.verification.sample import Sample
 from harness.verification.variation import Variation

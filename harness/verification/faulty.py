@@ -1,8 +1,7 @@
 """Plans for `verify` that differ from a plain one in their faults alone.
 
 Faulty plans are drawn as a campaign draws them, from transparent kinds at events of the plain run. One counts only if
-its faults took effect and no decree was made, as a decree is part of the journal; the idle plan names events that never
-come, one per kind that can be addressed so.
+its faults took effect and no decree was made, as a decree is part of the journal.
 """
 
 from __future__ import annotations
@@ -14,19 +13,11 @@ from msgspec.structs import replace
 from faults.plan import Fault, Plan
 from harness import expand
 from harness.check import Checker
-from harness.plans import accept
-from runtime.errors import Refused
 from runtime.telemetry import Record
 from scenarios import get
 from scenarios.strategies import draft_from_seed
 
 PLANS, DRAWN_MAX = 3, 24
-NEVER = 4_000_000  # a tick beyond the end of every scenario
-IDLE = (
-    Fault(kind="worker.kill", at={"tick": NEVER, "agent": 0}),
-    Fault(kind="frame.lose", at={"tick": NEVER, "agent": 0, "direction": "done"}),
-    Fault(kind="orchestrator.kill", at={"tick": NEVER, "phase": "sync"}),
-)
 
 
 def faulty_plans(plain: Plan) -> Iterator[Plan]:
@@ -60,15 +51,3 @@ def removal_plans(plain: Plan) -> Iterator[Plan]:
     requests = [event.request for event in events.requests]
     for place in (0, len(requests) // 2, len(requests) - 1) if requests else ():
         yield replace(plain, faults=(Fault(kind="gpu.remove", at={"request": requests[place]}),))
-
-
-def idle_plan(plain: Plan) -> Plan:
-    """Faults, all of them transparent, at events that never come."""
-    faults: list[Fault] = []
-    for fault in IDLE:
-        try:
-            accept(replace(plain, faults=(*faults, fault)), "")
-        except Refused:
-            continue
-        faults.append(fault)
-    return replace(plain, faults=tuple(faults))

@@ -100,6 +100,18 @@ class Interpreter:
             tuple(said["told"]),
         )
 
+    def journal_and_trace(self, request: Request) -> tuple[bytes, bytes] | None:
+        """The files that a run left; None when the child ended in the middle of it. They are not kept."""
+        self.ask(request)
+        out = self._asked.pop(0)
+        if self.got() is None or self._line() is None:
+            return None
+        files = [out.with_suffix(suffix) for suffix in (".journal", ".trace")]
+        journal, trace = (file.read_bytes() for file in files)
+        for file in files:
+            file.unlink()
+        return journal, trace
+
     def run(self, request: Request) -> Sample:
         self.ask(request)
         return self.answer()

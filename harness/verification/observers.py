@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
+from faults.wrappers.storage import CrashPolicy
 from harness.adapters.disk import SimDisk
 from harness.adapters.loop import Loop
 from harness.verification import tail
@@ -122,3 +123,24 @@ class _WatchedDisk(SimDisk):
     def rename(self, old: str, new: str) -> None:
         super().rename(old, new)
         (self._folder / old).replace(self._folder / new)
+
+    def load(self, files: dict[str, bytes]) -> None:
+        super().load(files)
+        self._mirror()
+
+    def alter(self, name: str, content: bytes) -> None:
+        super().alter(name, content)
+        self._mirror()
+
+    def crash(self, policy: CrashPolicy) -> None:
+        """What a machine's death took from the simulated disk is gone from the folder as well."""
+        super().crash(policy)
+        self._mirror()
+
+    def _mirror(self) -> None:
+        kept = self.contents()
+        for path in self._folder.iterdir():
+            if path.name not in kept:
+                path.unlink()
+        for name, content in kept.items():
+            (self._folder / name).write_bytes(content)

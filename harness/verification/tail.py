@@ -21,7 +21,10 @@ def _look(folder: str, open_: dict[str, int], most: int) -> tuple[int, bool]:
     got, journal = 0, False
     for name in sorted(os.listdir(folder)):
         if name not in open_:
-            open_[name] = os.open(os.path.join(folder, name), os.O_RDONLY)
+            try:
+                open_[name] = os.open(os.path.join(folder, name), os.O_RDONLY)
+            except FileNotFoundError:  # it was removed between the two calls
+                continue
         data = os.read(open_[name], most)
         got += len(data)
         journal = journal or (name == JOURNAL and bool(data))

@@ -15,10 +15,9 @@ from msgspec.structs import replace
 from faults.plan import Plan
 from harness.adapters.loop import Loop
 from harness.adapters.workers import Timing
-from harness.bounds import liveness_bound
-from harness.check import BOUNDS
+from harness.bounds import horizon_ns
 from harness.history import History
-from harness.simulation import HORIZON_NS, Setting, Simulation
+from harness.simulation import Setting, Simulation
 from harness.verification import surroundings
 from harness.verification.loops import ShuffledLoop, StalledLoop
 from harness.verification.observers import Observers, watched_disk
@@ -43,13 +42,13 @@ def carry_out(
     variation: Variation,
     folder: Path | None = None,
     told: list[str] | None = None,
+    timing: Timing | None = None,
 ) -> History:
     """The run; with observers its files are in `folder` while it goes on, and what they say at the end in `told`.
 
     Raises Refused when an observer cannot attach.
     """
-    timing = Timing(slowness=variation.slowness)
-    held = sum(fault.number("for") for fault in plan.faults if fault.number("for") > 0)
+    timing = replace(timing or Timing(), slowness=variation.slowness)
     if not variation.accelerator:
         timing = replace(timing, devices=replace(timing.devices, accelerator=None))
 
@@ -65,8 +64,8 @@ def carry_out(
             observers = stack.enter_context(Observers(folder, variation.observers))
             setting = setting._replace(disk=watched_disk(folder, observers.attached))
         stack.enter_context(surroundings.collecting(variation.eager))
-        horizon_ns = min(HORIZON_NS, BOUNDS * max(variation.slowness) * liveness_bound(scenario, plan, timing) + held)
-        history = Simulation(scenario, plan, timing, horizon_ns=horizon_ns, setting=setting).run()
+        horizon = horizon_ns(scenario, plan, timing)
+        history = Simulation(scenario, plan, timing, horizon_ns=horizon, setting=setting).run()
     if told is not None and variation.observers:
         told += observers.told
     return history
