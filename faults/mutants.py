@@ -382,9 +382,9 @@ MUTANTS: tuple[Mutant, ...] = (
         edits=(
             Edit(
                 "orchestrator.py",
-                "            committed = fold.commit(self.state, opened, self._outcomes)\n",
-                '            opened.events.insert(0, ("first", next(iter(self._outcomes), -1)))\n'
-                "            committed = fold.commit(self.state, opened, self._outcomes)\n",
+                "        committed = fold.commit(self.state, opened, self._outcomes)\n",
+                '        opened.events.insert(0, ("first", next(iter(self._outcomes), -1)))\n'
+                "        committed = fold.commit(self.state, opened, self._outcomes)\n",
             ),
         ),
     ),
