@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 from oracles_kit import (
     BUFFER,
     LEFT,
@@ -104,7 +103,7 @@ def test_what_an_agent_read_from_a_buffer_is_in_its_past() -> None:
     made.guests.append(late)
     made.bodies[3]["steps"].append(step(1, 4, inbox=[told, ONE, TWO], seq=LEFT + 1))
     refuses("I10", made, f"agent 1 got number {ONE}")
-    made.guests[-1] = replace(late, inbox=(one, two, envelope(MESSAGE, 2, told, 0, b"told")))
+    made.guests[-1] = changed(late, inbox=(one, two, envelope(MESSAGE, 2, told, 0, b"told")))
     assert finding("I10", made).verdict is Verdict.PASS
 
 
