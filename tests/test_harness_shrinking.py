@@ -13,6 +13,7 @@ from faults.plan import Plan, parse_fault
 from harness import golden
 from harness.plans import accept
 from harness.shrinking import Shrinker, earlier, ending, fewest
+from harness.simulation import simulate
 from scenarios import get
 
 FAULTS = tuple(parse_fault(f"worker.kill@tick:{tick},agent:{tick % 7}") for tick in range(1, 25))
@@ -167,3 +168,18 @@ def test_a_shorter_run_has_the_inputs_that_are_due_by_then_and_nothing_is_moved_
     assert accept(short, "").last_tick == 3 and {item.tick for item in short.inputs} <= {0, 1, 2, 3}
     moved = earlier(plan(), 1000)
     assert set(ticks_of(moved)) == {1} and {item.tick for item in moved.inputs} <= {0, 1}
+
+
+@pytest.mark.parametrize(
+    "text", ["link.noise@tick:1,direction:work,verb=corrupt,percent=30,ticks=4", "link.clog@tick:3,percent=50,for=6ms"]
+)
+def test_what_a_fault_draws_does_not_change_when_another_one_is_left_out(text: str) -> None:
+    """Or leaving out anything would change everything, and nothing could be left out."""
+    drawn = parse_fault(text)
+    late = parse_fault("worker.kill@tick:11,agent:3")
+    alone, beside = (
+        simulate(get("hello"), replace(golden.default_plan("hello"), faults=faults)).injections
+        for faults in ((drawn,), (late, drawn))
+    )
+    did = [(one.at, one.fields) for one in alone]
+    assert did and did == [(one.at, one.fields) for one in beside if one.fault == 1][: len(did)]

@@ -98,7 +98,7 @@ class StruckGuest:
             memory = self._inner.memory()
             passed = [c for c in step.calls if c.length and c.pointer + c.length <= len(memory)]
             what = str(fault.get("what")) if passed else "state"
-            pick = draw(self._injector.seed, "worker.wrong", index, arguments.tick, arguments.agent)
+            pick = draw(self._injector.seed, "worker.wrong", str(fault), arguments.tick, arguments.agent)
             if what == "effect":
                 call = passed[pick % len(passed)]
                 place = call.pointer + (pick >> 8) % call.length
@@ -114,7 +114,7 @@ class StruckGuest:
             return (tick, agent) == (arguments.tick, arguments.agent)
         if arguments.tick < tick:
             return False
-        share = draw(self._injector.seed, "worker.wrong share", index, arguments.tick, arguments.agent)
+        share = draw(self._injector.seed, "worker.wrong share", str(fault), arguments.tick, arguments.agent)
         return share % fault.number("one_in") == 0
 
     def _about(self, arguments: StepArguments) -> Fields:

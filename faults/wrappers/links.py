@@ -163,7 +163,7 @@ class Links:
             chance = fault.number("percent")
             if self._hit.get((index, end)) and fault.number("burst"):
                 chance = fault.number("burst")
-            drawn = draw(self.injector.seed, "noise", index, *key, occurrence)
+            drawn = draw(self.injector.seed, "noise", str(fault), *key, occurrence)
             most = NOISY_BLOCK_MAX if direction == "release" else NOISY_STEP_MAX
             hit = drawn % 100 < chance and self.injector.count("noisy", index, *key) <= most
             self._hit[index, end] = hit
@@ -178,7 +178,7 @@ class Links:
         """Stop a random subset of the links, one by one, and let them go on in another order."""
         links = [*self.alive, CLIENTS]
         seed, both = self.injector.seed, (TO, FROM)
-        links.sort(key=lambda link: draw(seed, "clog", index, self._name(link)))
+        links.sort(key=lambda link: draw(seed, "clog", str(fault), self._name(link)))
         chosen = links[: max(1, len(links) * fault.number("percent") // 100)]
         for_ns = fault.number("for")
         pause = for_ns // (2 * len(chosen)) if fault.get("swizzle") == "yes" else 0
@@ -188,7 +188,7 @@ class Links:
                 self.later(place * pause, partial(self.hold, link, both, index))
             else:
                 self.hold(link, both, index)
-        chosen.sort(key=lambda link: draw(seed, "unclog", index, self._name(link)))
+        chosen.sort(key=lambda link: draw(seed, "unclog", str(fault), self._name(link)))
         for place, link in enumerate(chosen):
             self.later(for_ns + place * pause, partial(self.release, link, both, index))
 
