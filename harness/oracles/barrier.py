@@ -12,7 +12,7 @@ from bisect import bisect_right
 from itertools import pairwise
 
 from harness.oracles.flows import place
-from harness.oracles.judged import Judged
+from harness.oracles.judged import CUT_SHORT, Judged
 from harness.oracles.verdict import Unjudged
 from runtime.state import OUTSIDE
 
@@ -97,14 +97,17 @@ def _crossed(run: Judged) -> list[str]:
 
 
 def _late(run: Judged, closes: dict[int, int]) -> list[str]:
-    """Steps of the journal, those that a decree ended apart, whose every crossing came after their tick's commit."""
+    """Steps of the journal, those that a decree ended apart, that no crossing had carried out when their tick closed.
+
+    A crossing that a worker's death cut short has carried out nothing.
+    """
     found = []
-    first: dict[tuple[int, int, str], int] = {}
-    for event in run.crossings:
-        first.setdefault((event.tick, event.agent, event.kind), event.at)
     for block in run.journal.blocks:
         for step in block.steps:
-            at = first.get((step.tick, step.agent, step.kind))
-            if at is not None and not step.status.startswith("decree") and at > closes.get(step.tick, at):
+            execution = run.executions.get((step.tick, step.agent, step.kind))
+            if execution is None or execution.event.status in CUT_SHORT or step.status.startswith("decree"):
+                continue
+            at = execution.event.at
+            if at > closes.get(step.tick, at):
                 found.append(f"{place(step.at)} was run at {at} ns, after tick {step.tick} was committed")
     return found
