@@ -25,6 +25,7 @@ from runtime.errors import Refused
 
 SHRINK_RUNS = 150
 SMALL = 3  # events of a plan, faults and inputs, that one can still follow by eye
+EQUIVALENT_RUNS = 200  # what shows in none of these is taken to be equal, as its reason says
 FILE = "prove.json"
 DETAILS_VERSION = 1
 KILLED, WRONG, SURVIVED, STALE, EQUIVALENT, VISIBLE = (
@@ -116,7 +117,8 @@ def _campaign(
         news(f"{mutant.name} {len(ended)}")
         return not mutant.equivalent and mutant.oracle in one.row.failed_oracles
 
-    Campaign(jobs, on_end, str(folder)).run(tasks_of([mutant.scenario], runs, seed, 2))
+    most = min(runs, EQUIVALENT_RUNS) if mutant.equivalent else runs
+    Campaign(jobs, on_end, str(folder)).run(tasks_of([mutant.scenario], most, seed, 2))
     return ended
 
 

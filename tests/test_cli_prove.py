@@ -16,7 +16,7 @@ from faults.mutants import MUTANTS, Edit, Mutant, plant
 from harness import proving
 from harness.oracles import ORACLES
 from runtime.errors import Refused
-from scenarios import SCENARIOS
+from scenarios import get
 
 KEYS = {
     "mutants",
@@ -41,11 +41,11 @@ def test_a_mutant_applies_to_this_runtime_and_compiles(mutant: Mutant, tmp_path:
         file = folder / "runtime" / edit.file
         assert file.read_bytes() != (RUNTIME / edit.file).read_bytes()
         py_compile.compile(str(file), cfile=str(tmp_path / "compiled"), doraise=True)
-    assert mutant.oracle in ORACLES and mutant.scenario in SCENARIOS
+    assert mutant.oracle in ORACLES and get(mutant.scenario).name == mutant.scenario
 
 
-def test_eight_mutants_are_to_be_found_and_the_others_have_their_reason() -> None:
-    assert sum(not mutant.equivalent for mutant in MUTANTS) >= 8
+def test_thirty_mutants_are_to_be_found_one_per_oracle_at_least_and_the_others_have_their_reason() -> None:
+    assert sum(not mutant.equivalent for mutant in MUTANTS) >= 30
     assert len(NAMES) == len(MUTANTS) and len({m.oracle for m in MUTANTS}) >= 6
 
 
@@ -117,9 +117,9 @@ def test_an_unknown_mutant_is_refused(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 @pytest.mark.skipif(not os.environ.get("WASM_ENGINE_SOAK"), reason="takes minutes; WASM_ENGINE_SOAK=1 runs it")
-def test_every_mutant_is_killed_by_its_oracle_within_200_runs(
+def test_every_mutant_is_killed_by_its_oracle_within_2000_runs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ended = here(capsys, "prove", "--runs", "200", "--store", str(tmp_path), "--json")
+    ended = here(capsys, "prove", "--runs", "2000", "--store", str(tmp_path), "--json")
     assert ended.code == 0, ended
-    assert ended.json["killed"] == ended.json["mutants"] >= 8 and ended.json["false_alarms"] == 0
+    assert ended.json["killed"] == ended.json["mutants"] >= 30 and ended.json["false_alarms"] == 0

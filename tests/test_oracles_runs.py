@@ -21,11 +21,13 @@ from oracles_kit import (
     world,
 )
 
-from faults.plan import Fault
+from faults.plan import Fault, Plan, parse_fault
+from harness.check import Checker, read_of
 from harness.history import History, Injection
 from harness.oracles import Judged, Unjudged, Verdict, judge
 from harness.oracles.supervision import supervised
 from runtime.state import Decree
+from scenarios import get
 
 
 @pytest.mark.parametrize("oracle", ["twin", "I1", "I3", "I19", "I20", "I32", "replay", "scenario"])
@@ -439,3 +441,15 @@ def test_a_violated_invariant_is_a_failure_and_one_that_raises_is_unknown() -> N
         raise Unjudged("no outputs")
 
     assert finding("scenario", world(), invariant=broken).verdict is Verdict.UNKNOWN
+
+
+def test_a_step_that_fails_by_itself_may_do_so_under_a_fault_that_would_fail_it_otherwise() -> None:
+    scenario = get("edges")
+    checker = Checker(scenario)
+    plan = Plan(scenario="edges", seed=1, inputs=scenario.workload(1))
+    statuses = read_of(checker.clean(plan).journal).statuses
+    own = [place for place, status in statuses.items() if status == "bad_pointer"]
+    assert own
+    for tick, agent in own:
+        misuse = parse_fault(f"agent.misuse@tick:{tick},agent:{agent},what=handle")
+        assert "I32" not in checker.check(replace(plan, faults=(misuse,))).failed

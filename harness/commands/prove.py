@@ -17,7 +17,7 @@ from harness.campaign import Campaign, Ended, tasks_of
 from harness.commands.common import examples, given, json_option, print_json, progress, seed_option
 from runtime.errors import Refused
 
-RUNS = 200
+RUNS = 2000
 RARE_RUNS = 5000
 CLEAN_RUNS = 120
 

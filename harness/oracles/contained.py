@@ -157,9 +157,11 @@ def _effect(run: Judged, injection: Injection) -> tuple[int, int, list[str]]:
         raise Unjudged(f"the effect of fault {injection.fault} ({fault.kind}) has no definition or address")
     if (tick, agent) in _decreed(run):
         return agent, tick, []
-    for step, _ in run.flows.taken:
+    for step, execution in run.flows.taken:
         if step.tick == tick and step.agent == agent:
-            if step.status in defined:
+            calls = execution.event.calls if execution else ()
+            own = step.status == "bad_pointer" and any(call.data is None for call in calls)  # it fails by itself too
+            if step.status in defined or own:
                 return agent, tick, []
             text = f"{place(step.at)}: {step.status}, fault {injection.fault} ({fault.kind}) defines "
             return agent, tick, [text + " or ".join(defined)]
