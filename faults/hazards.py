@@ -11,7 +11,16 @@ from faults.streams import draw
 SITES = {
     "pool.tiny_batch": "a worker gets its batch one step at a time",
     "pool.resend_base": "a batch carries its agents' bases although the worker holds the agents",
+    "pool.backwards": "the batches of a tick go to the workers in the other order",
+    "pool.impatient": "an unanswered frame is sent again after half the time",
     "sync.one_block": "no block is opened while another one is not synced",
+    "archive.skip_image": "an agent's image does not reach the disk",
+    "archive.skip_state": "a snapshot of the state does not reach the disk",
+    "archive.keep_more": "an old snapshot stays although newer ones are durable",
+    "releases.again": "a block that a client has not reported is released again at once",
+    "recovery.older_snapshot": "a recovery begins with an older snapshot of the state than it could",
+    "router.tiny_batch": "requests of one shape go to a device one by one",
+    "router.second_opinion": "an answer of a trusted device is checked on the CPU",
 }
 ACTIVE_IN = FIRES_IN = 4
 

@@ -7,7 +7,7 @@ waits for it: a snapshot only saves work, and one that could not be synced is th
 from __future__ import annotations
 
 from runtime import snapshot
-from runtime.ports import Storage
+from runtime.ports import Hazard, Storage, never
 from runtime.snapshot import HeldImage
 from runtime.telemetry import Telemetry
 
@@ -17,8 +17,8 @@ PREFIXES = ("agent-", "state-")
 class Archive:
     """`keep` files of each kind stay: per agent, and of the state tree."""
 
-    def __init__(self, storage: Storage, telemetry: Telemetry, keep: int) -> None:
-        self._storage, self._telemetry, self._keep = storage, telemetry, keep
+    def __init__(self, storage: Storage, telemetry: Telemetry, keep: int, hazard: Hazard = never) -> None:
+        self._storage, self._telemetry, self._keep, self._hazard = storage, telemetry, keep, hazard
         self._files: dict[int, str] = {}  # ticket of the file's sync
         self._synced: list[str] = []  # files whose bytes are durable, their directory entries not
         self._entering: list[str] = []  # those that the directory's sync under way covers
@@ -29,11 +29,15 @@ class Archive:
                 self._kept.setdefault(_kind(name), []).append(name)
 
     def agent(self, agent: int, image: HeldImage) -> None:
+        if self._hazard("archive.skip_image", agent, image.n):
+            return
         content = snapshot.AgentFile(agent, image.image())
         self._write(snapshot.agent_name(agent, image.n), snapshot.pack_file(content))
         self._telemetry.emit("snapshot", agent=agent, n=image.n)
 
     def state(self, block: int, encoded: bytes) -> None:
+        if self._hazard("archive.skip_state", block):
+            return
         content = snapshot.StateFile(block, encoded)
         self._write(snapshot.state_name(block), snapshot.pack_file(content))
         self._telemetry.emit("snapshot", agent=-1, n=block)
@@ -75,7 +79,7 @@ class Archive:
         kept = self._kept.setdefault(_kind(name), [])
         if name not in kept:
             kept.append(name)
-        while len(kept) > self._keep:
+        while len(kept) > self._keep + self._hazard("archive.keep_more", len(kept)):
             self._storage.remove(kept.pop(0))
 
 

@@ -61,7 +61,7 @@ class Orchestrator(Calls):
         self.phase = "boot"
         self._intake = Intake(genesis, due)
         self._storage = PatientStorage(ports.storage, ports.clock.now, self.telemetry, physical.resend_ns)
-        self._boot = Boot(self._storage, self.telemetry, journal.header_bytes(header or {}))
+        self._boot = Boot(self._storage, self.telemetry, journal.header_bytes(header or {}), ports.hazard)
         self.state = State()
         self._open: fold.Open | None = None
         self._outcomes: dict[int, Outcome] = {}
@@ -170,9 +170,14 @@ class Orchestrator(Calls):
         self.state, self._residences, self._versions = found.state, found.residences, found.versions
         self._durability = self._boot.durability
         self._releases = Releases(
-            self.ports.gateway, self.ports.clock.now, self.physical.resend_ns, self.telemetry, found.releases
+            self.ports.gateway,
+            self.ports.clock.now,
+            self.physical.resend_ns,
+            self.telemetry,
+            found.releases,
+            self.ports.hazard,
         )
-        self._archive = Archive(self._storage, self.telemetry, self.physical.keep_snapshots)
+        self._archive = Archive(self._storage, self.telemetry, self.physical.keep_snapshots, self.ports.hazard)
         self._decrees = [d for d in found.decrees if d.tick > self.state.tick]
         self._decree_end = len(found.kept[recovery.DECREES])
         self._pool = Pool(self.ports, self.physical, self.telemetry.incarnation, self.telemetry, self._order)
@@ -273,6 +278,7 @@ class Orchestrator(Calls):
                 self.telemetry,
                 lambda model: config.models[model].digest,
                 self._kv_of,
+                self.ports.hazard,
             )
         self._router.want(self.state.requests)
 

@@ -91,7 +91,8 @@ class Pool:
         for slot, batch in zip(self._slots, batches, strict=True):
             size = 1 if self._ports.hazard("pool.tiny_batch", records[0].tick, slot.index) else len(batch)
             slot.queue = [batch[i : i + size] for i in range(0, len(batch), size or 1)]
-        for slot in self._slots:
+        backwards = self._ports.hazard("pool.backwards", records[0].tick)
+        for slot in reversed(self._slots) if backwards else self._slots:
             self._next(slot)
 
     def done(self, agent: int) -> None:
@@ -284,7 +285,8 @@ class Pool:
             return
         slot.sent = [~record.agent if apart else record.agent for record in records]
         slot.deadline = now + (budget << min(doublings, MAX_DOUBLINGS))
-        slot.resend_ns = self._physical.resend_ns
+        hasty = self._ports.hazard("pool.impatient", records[0].tick, slot.lease)
+        slot.resend_ns = self._physical.resend_ns >> hasty
         slot.resend_at = now + slot.resend_ns
         self._telemetry.emit("sent", worker=slot.worker, lease=slot.lease, orders=len(orders))
         self._ports.workers.send(slot.worker, slot.frame)

@@ -18,7 +18,7 @@ from runtime.durability import BLOBS, JOURNAL, check_growth
 from runtime.errors import FailStop, ReadFailed, Refused
 from runtime.frames import Output, Release
 from runtime.journal import Block, Line
-from runtime.ports import Storage
+from runtime.ports import Hazard, Storage, never
 from runtime.residence import Residence
 from runtime.snapshot import HeldImage
 from runtime.state import AgentSpec, Decree, Outcome, State, StepRecord, decode
@@ -50,7 +50,7 @@ class Recovered(NamedTuple):
     folded: int
 
 
-def load(storage: Storage, telemetry: Telemetry) -> Recovered:
+def load(storage: Storage, telemetry: Telemetry, hazard: Hazard = never) -> Recovered:
     """Raises FailStop when what was synced is not there as it was synced, Refused when another version wrote it."""
     names = storage.names()
     data, cut_short = _readable(storage, names, JOURNAL, telemetry)
@@ -74,7 +74,7 @@ def load(storage: Storage, telemetry: Telemetry) -> Recovered:
         if good < size:
             telemetry.emit("discarded", file=name, reason=f"{size - good} bytes at its end do not verify")
     images = _images(storage, names, lines, telemetry)
-    state, start = _start(storage, names, lines, images, telemetry)
+    state, start = _start(storage, names, lines, images, telemetry, hazard)
     residences, versions = _fold(state, start, lines, blobs, images)
     releases = [release_of(line.number, line.block, blobs) for line in lines]
     return Recovered(
@@ -180,7 +180,12 @@ def _images(storage: Storage, names: list[str], lines: list[Line], telemetry: Te
 
 
 def _start(
-    storage: Storage, names: list[str], lines: list[Line], images: dict[int, HeldImage], telemetry: Telemetry
+    storage: Storage,
+    names: list[str],
+    lines: list[Line],
+    images: dict[int, HeldImage],
+    telemetry: Telemetry,
+    hazard: Hazard,
 ) -> tuple[State, int]:
     """The newest usable state snapshot that is not younger than any agent's image, and its block (0 is genesis)."""
     last_init: dict[int, int] = {}
@@ -190,7 +195,7 @@ def _start(
                 last_init[step.agent] = step.n
     for name in sorted((n for n in names if n.startswith("state-")), reverse=True):
         number = int(name[6:]) if name[6:].isdecimal() else 0
-        if not 0 < number <= len(lines):
+        if not 0 < number <= len(lines) or hazard("recovery.older_snapshot", number, telemetry.incarnation):
             continue
         content = snapshot.unpack_state(_readable(storage, names, name, telemetry)[0])
         if isinstance(content, str):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from runtime.errors import FrameRefused
 from runtime.frames import Infer, InferenceItem, Inferred, pack, unpack
 from runtime.physical import Physical
-from runtime.ports import Accelerators, Clock
+from runtime.ports import Accelerators, Clock, Hazard, never
 from runtime.state import Inference, Request
 from runtime.telemetry import Telemetry
 
@@ -59,10 +59,11 @@ class Router:
         telemetry: Telemetry,
         model_of: Callable[[int], str],
         kv_of: Callable[[Request], bytes],
+        hazard: Hazard = never,
     ) -> None:
         self._port, self._clock, self._physical = accelerators, clock, physical
         self._incarnation, self._telemetry = incarnation, telemetry
-        self._model_of, self._kv_of = model_of, kv_of
+        self._model_of, self._kv_of, self._hazard = model_of, kv_of, hazard
         self._devices: dict[int, Device] = {}
         self._by_process: dict[int, Device] = {}
         self._queue: list[Batch] = []
@@ -81,8 +82,9 @@ class Router:
                 self._known.add(request.id)
                 groups.setdefault((request.model, len(request.tokens), request.position), []).append(request)
         for (model, _, _), group in groups.items():
-            for start in range(0, len(group), self._physical.batch_max):
-                part = group[start : start + self._physical.batch_max]
+            size = 1 if self._hazard("router.tiny_batch", group[0].id) else self._physical.batch_max
+            for start in range(0, len(group), size):
+                part = group[start : start + size]
                 items = tuple(InferenceItem(r.id, r.position, r.tokens, self._kv_of(r)) for r in part)
                 self._queue.append(Batch(self._model_of(model), part, items))
 
@@ -183,7 +185,8 @@ class Router:
             lease=frame.lease,
             requests=len(frame.results),
         )
-        if device.number != CPU and (self._physical.check_answers or not device.trusted):
+        sure = device.trusted and not self._hazard("router.second_opinion", batch.requests[0].id)
+        if device.number != CPU and (self._physical.check_answers or not sure):
             batch.first, batch.first_device, batch.first_process = frame.results, device.number, device.process
             self._queue.insert(0, batch)
             return
