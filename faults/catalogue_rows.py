@@ -47,7 +47,7 @@ F05 | workload | scheduler | agent.flood | - | I12 I18 | comes with the workload
 thousand ready tasks
 F06 | workload | scheduler | dag.edit | - | I22 I30 | comes with the dag policy | late, failing, cyclic or huge \
 nodes in a task graph
-F07 | transparent | scheduler | fault.pair | - | I19 I30 | comes with the pair explorer | a second fault while the \
+F07 | transparent | scheduler | fault.pair | repair.kill | I19 I30 | available | a second fault while the \
 first is being repaired
 F08 | transparent | worker | worker.kill | - | I8 I14 I15 I21 | available | a worker dies idle, in mid-call, in \
 mid-copy or after its step

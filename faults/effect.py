@@ -158,7 +158,14 @@ def _client_again(fault: Fault, mine: Sequence[Performed], trace: Trace, until: 
     return any("again" in injection.fields and (until is None or injection.at <= until) for injection in mine[1:])
 
 
+def _repairer_lost(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
+    if "process" not in mine[0].fields:
+        return lost(fault, mine, trace)
+    return bool(seen(trace, "device_lost", {"process": mine[0].fields["process"]}, mine[0].at))
+
+
 _RULES: dict[str, Rule] = {
+    "repair.kill": _repairer_lost,
     **PIPE_RULES,
     **WORKER_RULES,
     **DISK_RULES,

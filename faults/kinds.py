@@ -6,6 +6,7 @@ from faults.disk_kinds import DISK_KINDS
 from faults.kind import AGENT, HOSTCALL, MS, OCCURRENCE, TICK, TOP, UNITS, FaultKind, Form, Key, Value
 from faults.memory_kinds import MEMORY_KINDS
 from faults.pipe_kinds import PIPE_KINDS
+from faults.repair_kinds import REPAIR_KINDS
 from faults.wasm_kinds import WASM_KINDS
 from faults.worker_kinds import WORKER_KINDS
 
@@ -306,5 +307,6 @@ KINDS: tuple[FaultKind, ...] = (
         counts_when="its process is lost for a load that failed",
     ),
     *WORKER_KINDS,
+    *REPAIR_KINDS,
     *DISK_KINDS,
 )

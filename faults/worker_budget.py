@@ -15,7 +15,7 @@ from runtime.second import MILLION
 FAILED_STARTS_MAX = 10
 DECREES_MAX = 3
 _WHERE = "fault budget"
-_ONE_EACH = ("worker.kill", "worker.stall", "worker.zombie", "pipe.errno", "lock.abandon")
+_ONE_EACH = ("worker.kill", "worker.stall", "worker.zombie", "pipe.errno", "lock.abandon", "repair.kill")
 _ENDED = ("task.poison", "task.hang")
 
 

@@ -20,6 +20,7 @@ from faults.wrappers.guests import FaultyGuests, VisibleFaults, WorkerSite
 from faults.wrappers.links import LinkedGateway, LinkedWorkers, Links
 from faults.wrappers.memory import TornMemory
 from faults.wrappers.models import DeviceSite, FaultyModels
+from faults.wrappers.repairs import RepairDevices, RepairGuests, Repairs, RepairWorkers
 from faults.wrappers.slots import FaultySlots
 from faults.wrappers.workers import FaultyWorkers
 from harness.adapters.accelerators import Made, Meter, MeteredModels, SimAccelerators
@@ -33,7 +34,7 @@ from harness.adapters.workers import SimWorkers, Timing
 from harness.history import History, Life
 from runtime.inference import DeviceCore, OrtModels
 from runtime.orchestrator import Orchestrator
-from runtime.ports import Accelerators, Arrival, Guests, Hazard, Ports, Storage, never
+from runtime.ports import Accelerators, Arrival, Guests, Hazard, Ports, Storage, Workers, never
 from runtime.telemetry import Record
 from runtime.wasm import WasmGuests
 from runtime.worker import WorkerCore
@@ -54,6 +55,7 @@ class World(NamedTuple):
     counted: bool = False  # whether port calls are counted though nothing can die at one
     strays: list[Arrival] = []  # answers of dead incarnations' workers that nobody has read yet
     hazards: bool = True  # whether rare but legal choices are made in runs with faults
+    repairs: Repairs | None = None  # where faults strike repairs
 
 
 class LoopClock:
@@ -142,6 +144,9 @@ def incarnate(world: World, disk: SimDisk, client: SimClient) -> Incarnation:
     world.pools.append(workers)
     workers.stray(world.strays)
     world.strays.clear()
+    repaired: Workers = workers
+    if world.repairs is not None:
+        repaired = RepairWorkers(workers, injector, world.repairs)
 
     def strays(arrivals: list[Arrival]) -> None:
         if world.pools[-1] is workers:
@@ -152,7 +157,7 @@ def incarnate(world: World, disk: SimDisk, client: SimClient) -> Incarnation:
     links = Links(injector, later)
     linked = LinkedGateway(client, links, lambda: max(incarnation.where()[0], 0))
     faulty_workers = FaultyWorkers(
-        LinkedWorkers(workers, links), injector, later, memory, lambda: max(incarnation.where()[0], 0)
+        LinkedWorkers(repaired, links), injector, later, memory, lambda: max(incarnation.where()[0], 0)
     )
     faulty_gateway = FaultyGateway(linked, injector, later)
     incarnation.fuse = Fuse(injector, incarnation.where, len(history.crashes), lambda ns: _stall(loop, ns))
@@ -204,7 +209,9 @@ def _devices(world: World, incarnation: Incarnation, later: Later, note: Callabl
     simulated = SimAccelerators(loop, devices, made, world.wake, note, stretch)
     wrapped = FaultyAccelerators(simulated, injector, sites, clock, later, lambda: max(incarnation.where()[0], 0))
     incarnation.on_close(simulated.orphan, wrapped.close)
-    return wrapped
+    if world.repairs is None:
+        return wrapped
+    return RepairDevices(wrapped, injector, world.repairs, lambda: max(incarnation.where()[0], 0))
 
 
 def _hazard(world: World) -> Hazard:
@@ -226,6 +233,8 @@ def _cores(world: World, memory: FaultySlots) -> Callable[[int], WorkerCore]:
         faulty: Guests = FaultyGuests(guests, injector, site, visible)
         if struck:
             faulty = StruckGuests(faulty, injector, worker)
+        if world.repairs is not None:
+            faulty = RepairGuests(faulty, injector, world.repairs, worker)
         observed = ObservedGuests(faulty, worker, worker // 1_000_000, loop.now, history.guests)
         shared = TornMemory(WorkerMemory(memory, worker, loop.now, history.stores), injector, site, memory)
         return WorkerCore(worker, observed, shared, artifacts)

@@ -18,6 +18,7 @@ from harness import aims
 from harness.disk_recipes import DISK_RECIPES
 from harness.events import Chooser, Events, Recipe, RequestEvent, StepEvent, at_step, events_of, step_of
 from harness.recipes import RECIPES, byte_classes
+from harness.repair_aims import REPAIR_AIMS
 from harness.worker_aims import WORKER_AIMS, kill_together
 from runtime.errors import Refused
 from runtime.physical import MS, Physical
@@ -231,6 +232,7 @@ AIMS: dict[str, tuple[Recipe, ...]] = {
 }
 
 AIMS |= WORKER_AIMS
+AIMS |= REPAIR_AIMS
 
 STRESS = everything(find("stress"), "transparent", "visible")
 TRANSPARENT = everything(find("transparent"))

@@ -17,6 +17,7 @@ import msgspec
 from faults.deaths import Killed
 from faults.injector import Injector
 from faults.plan import Plan
+from faults.wrappers.repairs import Repairs
 from faults.wrappers.storage import policy_at_crash
 from harness.adapters.disk import SimDisk
 from harness.adapters.gateway import SimClient
@@ -97,6 +98,7 @@ class Simulation:
             strays=[],
             hazards=setting.hazards,
             counted=setting.counted,
+            repairs=Repairs.of(plan.faults),
         )
         self.orchestrator: Orchestrator | None = None
         self._present: Incarnation | None = None

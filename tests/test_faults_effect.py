@@ -61,6 +61,8 @@ WOKEN = did(40, worker=5, woken=6)
 
 TAKEN = [
     ("worker.kill@tick:3,agent:1", [did(10, worker=5)], [said(11, "lost", worker=5, lease=9, cause="exit")]),
+    ("repair.kill@tick:3,agent:1,during:restore", [did(10, worker=5)], [said(11, "lost", worker=5, cause="exit")]),
+    ("repair.kill@request:7,during:failover", [did(10, process=5)], [said(11, "device_lost", process=5, cause="exit")]),
     ("worker.stall@tick:3,agent:1", [did(10, **LEASE)], [LOST, STALE]),
     (f"frame.lose@{WORK}", [did(10, **LEASE)], [RESENT]),
     (f"frame.lose@{DONE}", [did(10, **LEASE)], [LOST]),
@@ -163,6 +165,8 @@ def test_what_was_noticed_earlier_was_something_else(
     ("text", "injections", "trace"),
     [
         ("worker.kill@tick:3,agent:1", [did(10, worker=5)], [said(11, "lost", worker=6, lease=9, cause="exit")]),
+        ("repair.kill@tick:3,agent:1,during:replay", [did(10, worker=5)], [said(11, "lost", worker=6, cause="exit")]),
+        ("repair.kill@request:7,during:failover", [did(10, process=5)], [said(11, "lost", worker=5, cause="exit")]),
         ("worker.stall@tick:3,agent:1", [did(10, **LEASE)], [LOST]),
         ("worker.stall@tick:3,agent:1", [did(10, **LEASE)], [STALE]),
         ("worker.stall@tick:3,agent:1", [did(10, **LEASE)], [said(30, "lost", cause="exit", **LEASE), STALE]),

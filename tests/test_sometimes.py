@@ -110,6 +110,21 @@ EXAMPLES: dict[str, tuple[Seen, tuple[Seen, ...]]] = {
             seen(r("restored", worker=W, replayed=1), r("lost", worker=W2)),
         ),
     ),
+    "died_while_replaying": (
+        seen(faults=["repair.kill@tick:1,agent:0,during:replay"]),
+        (
+            seen(faults=["repair.kill@tick:1,agent:0,during:replay"], missed=[0]),
+            seen(faults=["repair.kill@tick:1,agent:0,during:restore"]),
+        ),
+    ),
+    "failover_failed": (
+        seen(faults=["repair.kill@request:5,during:failover"]),
+        (seen(faults=["repair.kill@tick:5,during:probe"]),),
+    ),
+    "trial_failed": (
+        seen(faults=["repair.kill@tick:5,during:probe"]),
+        (seen(faults=["repair.kill@request:5,during:failover"]),),
+    ),
     "restored_from_image": (seen(r("restored", agent=1, replayed=0)), (seen(r("restored", agent=1, replayed=1)),)),
     "restored_with_replay": (seen(r("restored", agent=1, replayed=1)), (seen(r("restored", agent=1, replayed=0)),)),
     "long_replay": (seen(r("restored", agent=1, replayed=10)), (seen(r("restored", agent=1, replayed=9)),)),

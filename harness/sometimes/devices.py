@@ -73,12 +73,31 @@ def _worker_and_device(seen: Seen) -> bool:
     return bool(set(seen.ticks("lost")) & set(seen.ticks("device_lost")))
 
 
+def _repairer(seen: Seen, during: str) -> bool:
+    """The device that repaired a loss was lost in turn, at this."""
+    return any(fault.get("during") == during for _, fault in seen.effective("repair.kill"))
+
+
 def _confirmed_by_cpu(seen: Seen) -> bool:
     """An accelerator on trial answered, and the CPU gave the same."""
     return seen.any("device_trusted")
 
 
 PROPERTIES = (
+    Property(
+        "failover_failed",
+        "the device that took a request over was lost with it",
+        lambda s: _repairer(s, "failover"),
+        ("repair.*",),
+        _WHERE,
+    ),
+    Property(
+        "trial_failed",
+        "a device that was tried again was lost with its first batch",
+        lambda s: _repairer(s, "probe"),
+        ("repair.*",),
+        _WHERE,
+    ),
     Property(
         "device_lost",
         "an accelerator was lost",

@@ -61,6 +61,11 @@ def _killed(seen: Seen, key: str, value: object = None) -> bool:
     )
 
 
+def _repairer(seen: Seen, during: str) -> bool:
+    """Who repaired a loss was lost in turn, at this."""
+    return any(fault.get("during") == during for _, fault in seen.effective("repair.kill"))
+
+
 def _late_result(seen: Seen) -> bool:
     return any(is_worker(record.fields["worker"]) for record in seen.all("stale"))
 
@@ -100,6 +105,12 @@ PROPERTIES = (
     Property("no_worker_left", "no worker of the pool was alive", _none_alive, _DEATHS),
     Property("restored_twice_in_one_tick", "an agent was restored twice for one step", _restored_twice, _DEATHS),
     Property("died_while_restoring", "a worker died while it restored an agent", _died_in_restore, _DEATHS),
+    Property(
+        "died_while_replaying",
+        "a worker died while it replayed an agent's steps",
+        lambda s: _repairer(s, "replay"),
+        ("repair.*",),
+    ),
     Property(
         "restored_from_image", "an agent was restored with no step to replay", lambda s: _replayed(s, 0, 0), _DEATHS
     ),
