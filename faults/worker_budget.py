@@ -15,13 +15,15 @@ from runtime.second import MILLION
 FAILED_STARTS_MAX = 10
 DECREES_MAX = 3
 _WHERE = "fault budget"
-_ONE_EACH = ("worker.kill", "worker.stall", "worker.zombie", "pipe.errno", "lock.abandon", "repair.kill")
+_ONE_EACH = ("worker.kill", "worker.stall", "worker.zombie", "pipe.errno", "lock.abandon")
 _ENDED = ("task.poison", "task.hang")
 
 
 def taken_of(fault: Fault) -> bool:
     """Whether it costs the step that it names a worker, by itself."""
-    return fault.kind in _ONE_EACH or (fault.kind == "worker.oom" and "tick" in fault.at)
+    if fault.kind in ("worker.oom", "repair.kill"):
+        return "tick" in fault.at and "agent" in fault.at
+    return fault.kind in _ONE_EACH
 
 
 def anywhere(fault: Fault, agent: int) -> int:
