@@ -15,6 +15,7 @@ from faults.kinds import KINDS
 from faults.plan import Fault, Plan
 from faults.profiles import Mix, everything, find
 from harness import aims
+from harness.combined_aims import COMBINED_AIMS
 from harness.disk_recipes import DISK_RECIPES
 from harness.events import Chooser, Events, Recipe, RequestEvent, StepEvent, at_step, events_of, step_of
 from harness.recipes import RECIPES, byte_classes
@@ -233,6 +234,7 @@ AIMS: dict[str, tuple[Recipe, ...]] = {
 
 AIMS |= WORKER_AIMS
 AIMS |= REPAIR_AIMS
+AIMS |= {slug: AIMS[slug] * 3 + more for slug, more in COMBINED_AIMS.items()}
 
 STRESS = everything(find("stress"), "transparent", "visible")
 TRANSPARENT = everything(find("transparent"))
