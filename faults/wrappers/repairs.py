@@ -14,8 +14,8 @@ from faults.injector import Fields, Injector
 from faults.plan import Fault
 from faults.wrappers.models import CPU
 from runtime.errors import FrameRefused
-from runtime.frames import Infer, Work, unpack
-from runtime.ports import Accelerators, Arrival, Guest, Guests, GuestStep, StepArguments, Workers
+from runtime.frames import Infer, StepArguments, Work, unpack
+from runtime.ports import Accelerators, Arrival, Guest, Guests, GuestStep, Workers
 from runtime.state import AgentSpec
 
 KIND = "repair.kill"
