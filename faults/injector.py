@@ -17,6 +17,7 @@ Fields = dict[str, int | str]
 Record = Callable[[int, Fields], None]  # (index of the fault in the plan, what it touched)
 Later = Callable[[int, Callable[[], None]], None]  # run it so many ns from now, then let the orchestrator advance
 Step = tuple[int, int]  # (tick, agent)
+NEVER = 1 << 62  # a tick that no run reaches
 
 
 class Undead(Struct):
@@ -51,11 +52,21 @@ class Injector:
         self._steps: dict[tuple[str, int, int], list[int]] = {}
         self._owed: dict[tuple[int | str, ...], list[int]] = {}
         self._left: dict[str, int] = {}
+        self._first = self._first_tick()
         for index, fault in self._armed.items():
             self._left[fault.kind] = self._left.get(fault.kind, 0) + 1
             if "tick" in fault.at and "agent" in fault.at:
                 step = (fault.kind, fault.number("tick"), fault.number("agent"))
                 self._steps.setdefault(step, []).append(index)
+
+    def _first_tick(self) -> int:
+        """The first tick at a step of which a fault waits."""
+        at = (fault.number("tick") for fault in self._armed.values() if "tick" in fault.at and "agent" in fault.at)
+        return min(at, default=NEVER)
+
+    def is_due(self, tick: int) -> bool:
+        """Whether a fault waits at any step of this tick or of one before: asked for every frame."""
+        return self._first <= tick
 
     def armed(self, *kinds: str) -> list[tuple[int, Fault]]:
         """Faults of these kinds that have not fired, in plan order."""
@@ -94,6 +105,7 @@ class Injector:
         self._left[kind] -= 1
         if not self._left[kind]:
             del self._left[kind]
+        self._first = self._first_tick()
         self._record(index, fields)
 
     def note(self, index: int, fields: Fields) -> None:

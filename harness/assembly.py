@@ -171,7 +171,7 @@ def incarnate(world: World, disk: SimDisk, client: SimClient) -> Incarnation:
         _devices(world, incarnation, later, note) if world.scenario.config(world.plan.seed).models else None,
     )
     # Where nothing can kill the orchestrator, nothing stands between it and its ports: a dozen calls in every tick.
-    mortals = world.counted or injector.faults("orchestrator.kill")
+    mortals = world.counted or injector.faults("orchestrator.kill", "orchestrator.stall")
     incarnation.ports = mortal(inner, incarnation.fuse) if mortals else inner
     incarnation.on_close(lambda: workers.orphan(strays), links.close, faulty_workers.close, faulty_gateway.close)
     return incarnation

@@ -98,7 +98,8 @@ class Pool:
     def done(self, agent: int) -> None:
         """The step's outcome is settled (by its result or by decree)."""
         self._pending.pop(agent, None)
-        self._checks.drop(agent)
+        if self._checks.ppm:
+            self._checks.drop(agent)
 
     def poisonous(self) -> list[int]:
         """Pending steps that, sent alone, have taken `lost_workers_max` workers with them."""

@@ -59,7 +59,7 @@ class World:
     def __init__(self, *texts: str) -> None:
         self.injector, self.log = injector(*texts)
         self.toy, self.timers = ToyWorkers(), Timers()
-        self.tick = 0
+        self.tick = 9
         self.workers = self.next_incarnation()
 
     def next_incarnation(self) -> FaultyWorkers:
@@ -135,6 +135,7 @@ def test_a_wrong_core_is_wrong_once_in_so_many_steps_by_the_step_alone() -> None
 
 def test_starts_fail_as_often_as_the_fault_says_from_its_tick_on() -> None:
     world = World("worker.spawn_fail@tick:3,attempts=2")
+    world.tick = 2
     world.workers.spawn(1)
     world.tick = 5
     for worker in (2, 3):

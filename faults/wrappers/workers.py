@@ -11,7 +11,7 @@ from functools import partial
 
 from msgspec import Struct
 
-from faults.injector import Fields, Injector, Later, Step
+from faults.injector import NEVER, Fields, Injector, Later, Step
 from faults.plan import Fault
 from faults.wrappers.frames import KINDS as FRAME_KINDS
 from faults.wrappers.frames import Delivery, applied
@@ -23,7 +23,6 @@ from runtime.frames import Done, Work, unpack
 from runtime.ports import Arrival, Workers
 from runtime.state import View
 
-_WATCHED = ("worker.kill", "worker.stall", "worker.crash_loop", "worker.zombie", *VIEWED, *FRAME_KINDS)
 _WAKE_NS = 1_000  # a zombie's frames arrive right behind the frame that gave its step to another
 
 
@@ -47,7 +46,7 @@ class FaultyWorkers:
         injector: Injector,
         later: Later,
         on_view: Callable[[View], None] | None = None,
-        tick_of: Callable[[], int] = lambda: 0,
+        tick_of: Callable[[], int] = lambda: NEVER,
     ) -> None:
         self._inner, self._injector, self._later, self._on_view = inner, injector, later, on_view
         self._tick_of = tick_of
@@ -143,9 +142,10 @@ class FaultyWorkers:
 
     def _decode(self, frame: bytes) -> object:
         """The frame, or None when no armed fault can concern it or it does not verify."""
-        if not self._stalled and not self._injector.undead and not self._injector.is_armed_kind(*_WATCHED):
+        viewed = self._injector.is_armed_kind(*VIEWED)
+        if not (viewed or self._stalled or self._injector.undead or self._injector.is_due(self._tick_of())):
             return None
-        if self._injector.is_armed_kind(*VIEWED):
+        if viewed:
             try:
                 return unpack(frame)
             except FrameRefused:
