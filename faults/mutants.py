@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from faults.mutant import MARK, RARE, Edit, Mutant, plant
 from faults.mutants_logic import LOGIC
+from faults.mutants_ports import PORTS
 
 __all__ = ["MARK", "MUTANTS", "RARE", "Edit", "Mutant", "plant"]
 
 MUTANTS: tuple[Mutant, ...] = (
+    *PORTS,
     Mutant(
         name="frame_checksum_skipped",
         title="a frame's checksum is not compared",

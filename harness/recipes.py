@@ -120,7 +120,7 @@ def tear_read(events: Events, chooser: Chooser, so_far: list[Fault]) -> Fault | 
     at = _version(events, chooser)
     if at is None:
         return None
-    at["occurrence"] = (1, 2, 2, 2, 3, 4)[chooser.below(6)]
+    at["occurrence"] = (1, 2, 2, 3, 3, 4)[chooser.below(6)]
     with_: dict[str, int | str] = {"byte": chooser.below(1 << 16), "half": ("second", "first")[chooser.below(2)]}
     return Fault(kind="buffer.torn_read", at=at, with_=with_)
 
@@ -168,7 +168,7 @@ def misuse(events: Events, chooser: Chooser, so_far: list[Fault]) -> Fault | Non
     step = step_of([s for s in events.calling or events.steps if s.kind == "step"], chooser)
     if step is None:
         return None
-    what, values = MISUSES[chooser.below(len(MISUSES))], tuple(VALUES)
+    what, values = MISUSES[chooser.below(len(MISUSES))], (*VALUES, "edge", "edge")
     return Fault(
         kind="agent.misuse", at=at_step(step), with_={"what": what, "value": values[chooser.below(len(values))]}
     )
