@@ -173,6 +173,7 @@ PORTS: tuple[Mutant, ...] = (
                 "        inbox = tuple(sorted(agent.mailbox, key=lambda message: message.sender, reverse=True))\n",
             ),
         ),
+        one_in=20,
     ),
     Mutant(
         name="repeated_subscription_counts_twice",
