@@ -16,9 +16,11 @@ from oracles_kit import (
     WAKE,
     World,
     call,
+    changed,
     crossing,
     envelope,
     finding,
+    inbox_of,
     refuses,
     step,
     world,
@@ -135,7 +137,7 @@ def test_a_smaller_grant_in_the_journal_is_as_bad(limit: str) -> None:
 
 def test_a_repeated_crossing_has_its_limits_as_well() -> None:
     made = world()
-    made.guests.append(crossing(2, 1, inbox=made.guests[6].inbox, calls=made.guests[6].calls, granted=FUEL + 5))
+    made.guests.append(changed(made.guests[6], granted=FUEL + 5))
     refuses("I18", made, "guest event 8: agent 1 was given")
 
 
@@ -174,7 +176,7 @@ def test_a_step_beyond_a_bound_of_the_configuration_is_named_and_one_at_it_is_no
 def test_refusals_results_and_wakes_do_not_count_as_messages_and_refusals_have_a_bound() -> None:
     made = world()
     config(made).update(mailbox=2, send_limit=6)
-    one, two, wake = made.guests[6].inbox
+    one, two, wake = inbox_of(made.guests[6])
     back = tuple(envelope(REFUSED, 2, 9, 4, b"") for _ in range(6))
     version = envelope(BUFFER, 0, 1, 0, LONG)
     made.guest(2, 1, inbox=(one, two, wake, *back, version))
