@@ -219,7 +219,7 @@ point
 I19 | recovery liveness | available | after the last fault heals, no tick stays open longer than B virtual ns, B \
 computed from leases, respawn and replay length
 I20 | snapshot+replay | available | state(snapshot@k + replay k..n) == state(straight run @n), for every k
-I21 | no leak | comes with the live adapters | at quiescence buffers, sessions, fds, /dev/shm names, children == \
+I21 | no leak | available | at quiescence buffers, sessions, fds, /dev/shm names, children == \
 baseline
 I22 | DAG order | comes with the dag policy | no node starts before all parents ended ok; failed parent -> \
 descendants skipped exactly once
@@ -237,7 +237,7 @@ I29 | no false ack | available | an fsync error is never followed by an ack for 
 range; process stops or moves to a new file
 I30 | fail-stop | comes with the storage error wrapper | on unrecoverable corruption: named error, non-zero exit, no \
 partial output
-I31 | restart budget | comes with the physical restart budget | <= R restarts in W ticks then escalate; no restart \
+I31 | restart budget | available | <= R restarts in W ticks then escalate; no restart \
 storm; backoff in ticks not seconds
 I32 | isolation | available | a fault in agent A changes no byte of B's state unless B depends on A
 I33 | time | available | no wall-clock value reaches the log; monotone tick

@@ -15,7 +15,7 @@ from faults.evidence import Performed, Rule, Trace, lease_of, seen, sent_again
 from faults.injector import Step
 from faults.pipe_rules import PIPE_RULES
 from faults.plan import Fault, Plan
-from faults.worker_effect import WORKER_RULES, lost
+from faults.worker_effect import WORKER_RULES, found_wrong, lost
 from faults.wrappers.guests import endings
 from faults.wrappers.models import CPU
 
@@ -41,6 +41,27 @@ def effective(
         else:
             verdicts[index] = _RULES[fault.kind](fault, mine, trace)
     return verdicts
+
+
+def detections(plan: Plan, injections: Sequence[Performed], trace: Trace) -> tuple[int, int]:
+    """Wrong results that reached the runtime, and how many of them it found: the detection rate of measured kinds.
+
+    One whose worker or device was lost before it could answer has reached nobody.
+    """
+    answered = found = 0
+    for one in injections:
+        if plan.faults[one.fault].kind == "gpu.wrong":
+            about = {name: one.fields[name] for name in ("request", "device")}
+            told = bool(seen(trace, "infer_disagreed", about, one.at))
+            met = seen(trace, "infer_received", _infer_lease(one), one.at)
+        elif plan.faults[one.fault].kind == "worker.wrong":
+            told = found_wrong(one, trace)
+            met = seen(trace, "received", {"worker": one.fields["worker"]}, one.at)
+        else:
+            continue
+        found += told
+        answered += bool(told or met)
+    return answered, found
 
 
 def _worker_stalled(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:

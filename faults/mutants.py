@@ -1,4 +1,4 @@
-"""The planted bugs, all of them: those of frames, workers, disk and devices here, those of the logic beside.
+"""The planted bugs, all of them: those of frames, workers, disk and devices here, those of logic and pool beside.
 
 What a mutant is, and how it is planted, stands in `faults.mutant`.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from faults.mutant import MARK, RARE, Edit, Mutant, plant
 from faults.mutants_logic import LOGIC
 from faults.mutants_ports import PORTS
+from faults.mutants_workers import WORKERS
 
 __all__ = ["MARK", "MUTANTS", "RARE", "Edit", "Mutant", "plant"]
 
@@ -292,7 +293,7 @@ MUTANTS: tuple[Mutant, ...] = (
         name="late_result_of_the_same_step",
         title="a result is matched by agent and step, whichever worker and lease it comes from",
         scenario="ledger",
-        oracle="twin",
+        oracle="I14",
         edits=(
             Edit(
                 "pool.py",
@@ -305,7 +306,6 @@ MUTANTS: tuple[Mutant, ...] = (
                 "                slot = self._slots[frame.results[0].agent % len(self._slots)]\n",
             ),
         ),
-        equivalent="steps are closed: whoever runs step n of an agent gives the same result, so an old one is as good",
     ),
     Mutant(
         name="decree_after_one_loss",
@@ -388,4 +388,5 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     *LOGIC,
+    *WORKERS,
 )

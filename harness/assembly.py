@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
@@ -31,7 +32,7 @@ from harness.adapters.loop import Loop
 from harness.adapters.memory import SimMemory, WorkerMemory
 from harness.adapters.models import ObservedModels
 from harness.adapters.workers import SimWorkers, Timing
-from harness.history import History, Life
+from harness.history import Census, History, Life
 from runtime.inference import DeviceCore, OrtModels
 from runtime.orchestrator import Orchestrator
 from runtime.ports import Accelerators, Arrival, Guests, Hazard, Ports, Storage, Workers, never
@@ -54,6 +55,7 @@ class World(NamedTuple):
     pools: list[SimWorkers] = []  # of all incarnations so far, given anew for each run
     counted: bool = False  # whether port calls are counted though nothing can die at one
     strays: list[Arrival] = []  # answers of dead incarnations' workers that nobody has read yet
+    instances: Counter[tuple[int, int]] = Counter()  # open ones by (worker, agent), given anew for each run
     hazards: bool = True  # whether rare but legal choices are made in runs with faults
     repairs: Repairs | None = None  # where faults strike repairs
 
@@ -98,6 +100,8 @@ class Incarnation:
     def __init__(self) -> None:
         self.ports: Ports
         self.fuse: Fuse
+        self.devices: Callable[[], tuple[tuple[int, int], ...]] = lambda: ()
+        self.segments: Callable[[], tuple[int, ...]] = lambda: ()
         self._closing: list[Callable[[], None]] = []
         self._orchestrator: Orchestrator | None = None
 
@@ -123,7 +127,9 @@ def incarnate(world: World, disk: SimDisk, client: SimClient) -> Incarnation:
     loop, history, injector = world.loop, world.history, world.injector
     incarnation = Incarnation()
     capacities = tuple(buffer.capacity for buffer in world.scenario.config(world.plan.seed).buffers)
-    memory = FaultySlots(SimMemory(), injector, capacities)
+    segments = SimMemory()
+    incarnation.segments = segments.segments
+    memory = FaultySlots(segments, injector, capacities)
 
     def later(delay_ns: int, action: Callable[[], None]) -> None:
         def act() -> None:
@@ -188,6 +194,15 @@ def _storage(world: World, incarnation: Incarnation, disk: SimDisk) -> Storage:
     return FaultyStorage(disk, world.injector, lambda: incarnation.where()[0], world.loop.now)
 
 
+def census(world: World, present: Incarnation) -> Census:
+    """What is held now: workers of all incarnations, the rest of the present one, which alone could hold it."""
+    workers = tuple(sorted(worker for pool in world.pools for worker in pool.alive()))
+    instances = tuple(
+        (worker, agent, count) for (worker, agent), count in sorted(world.instances.items()) if worker in workers
+    )
+    return Census(workers, present.devices(), present.segments(), instances)
+
+
 def _devices(world: World, incarnation: Incarnation, later: Later, note: Callable[[str, int], None]) -> Accelerators:
     """The devices of one incarnation: the runtime's own cores over metered, faulty and observed models."""
     loop, injector, log = world.loop, world.injector, world.history.inferences
@@ -208,6 +223,7 @@ def _devices(world: World, incarnation: Incarnation, later: Later, note: Callabl
 
     simulated = SimAccelerators(loop, devices, made, world.wake, note, stretch)
     wrapped = FaultyAccelerators(simulated, injector, sites, clock, later, lambda: max(incarnation.where()[0], 0))
+    incarnation.devices = simulated.alive
     incarnation.on_close(simulated.orphan, wrapped.close)
     if world.repairs is None:
         return wrapped
@@ -235,7 +251,7 @@ def _cores(world: World, memory: FaultySlots) -> Callable[[int], WorkerCore]:
             faulty = StruckGuests(faulty, injector, worker)
         if world.repairs is not None:
             faulty = RepairGuests(faulty, injector, world.repairs, worker)
-        observed = ObservedGuests(faulty, worker, worker // 1_000_000, loop.now, history.guests)
+        observed = ObservedGuests(faulty, worker, worker // 1_000_000, loop.now, history.guests, world.instances)
         shared = TornMemory(WorkerMemory(memory, worker, loop.now, history.stores), injector, site, memory)
         return WorkerCore(worker, observed, shared, artifacts)
 

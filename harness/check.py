@@ -63,10 +63,12 @@ COMPONENTS = {
     "I18": "broker",
     "I19": "pool",
     "I20": "snapshot",
+    "I21": "pool",
     "I24": "router",
     "I27": "journal",
     "I28": "durability",
     "I29": "durability",
+    "I31": "pool",
     "I32": "worker",
     "I33": "orchestrator",
     "I34": "broker",
@@ -299,6 +301,7 @@ def _row(
     unknown = tuple(i for i, f in findings.items() if f.verdict is Verdict.UNKNOWN)
     judged_ids = tuple(i for i, f in findings.items() if f.verdict is not Verdict.UNKNOWN)
     times = recoveries(history, effective)
+    wrong, found = effect.detections(plan, history.injections, history.trace)
     telling = sorted(failed, key=lambda i: i in BROAD)
     first = next((findings[i].evidence[0] for i in (*telling, *unknown) if findings[i].evidence), "")
     return RunRow(
@@ -314,6 +317,8 @@ def _row(
         faults_fired=_counted(plan.faults[i].kind for i, fired in effective.items() if fired),
         steps_redone=len(history.guests) - judged.steps_crossed,
         workers_lost=sum(record.kind == "lost" for record in history.trace),
+        wrong_results=wrong,
+        wrong_found=found,
         recoveries_ns=times,
         margin_ns=judged.bound_ns - max(times, default=0),
         bound_ns=judged.bound_ns,

@@ -129,6 +129,18 @@ class Life(NamedTuple):
     alive: bool
 
 
+class Census(NamedTuple):
+    """What the adapters hold at the end: live workers, live device processes, segments, and open instances.
+
+    `devices` are (device, process), `instances` (worker, agent, how many) of live workers.
+    """
+
+    workers: tuple[int, ...]
+    devices: tuple[tuple[int, int], ...]
+    segments: tuple[int, ...]
+    instances: tuple[tuple[int, int, int], ...]
+
+
 class Crash(NamedTuple):
     """One death of the orchestrator; `journal` is the file as written (page cache) just before, `kept` after it."""
 
@@ -170,6 +182,7 @@ class History(Struct):
     hazards: dict[str, int] = {}  # how often each site took its rare choice
     files: dict[str, bytes] = {}  # the disk at the end
     final_state: bytes = b""
+    census: Census | None = None  # None where the run has none: it never got as far as an orchestrator
     virtual_ns: int = 0
     healed_at: int = 0
     finished: bool = False

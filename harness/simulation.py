@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import traceback
+from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ from harness.adapters.disk import SimDisk
 from harness.adapters.gateway import SimClient
 from harness.adapters.loop import Loop
 from harness.adapters.workers import Timing
-from harness.assembly import Incarnation, World, incarnate
+from harness.assembly import Incarnation, World, census, incarnate
 from harness.history import Crash, History, Injection
 from runtime import journal, state, watermark
 from runtime.durability import BLOBS, JOURNAL
@@ -96,6 +97,7 @@ class Simulation:
             self._wake,
             pools=[],
             strays=[],
+            instances=Counter(),
             hazards=setting.hazards,
             counted=setting.counted,
             repairs=Repairs.of(plan.faults),
@@ -248,6 +250,7 @@ class Simulation:
         if self.orchestrator is not None:
             history.final_state = state.encode(self.orchestrator.state)
         if self._present is not None:
+            history.census = census(self.world, self._present)
             self._present.close()
 
 

@@ -25,6 +25,7 @@ _INVALID = (msgspec.MsgspecError, TypeError, OverflowError, UnicodeError)
 class RunRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One run. Times are virtual nanoseconds; `faults_*` map a fault's slug to how many were planned and took effect.
 
+    `wrong_results` were computed wrong, silently, and reached the runtime; `wrong_found` of them it found.
     `recoveries_ns` holds one time per interrupted tick, from the fault to that tick's commit. `bound_ns` is the
     liveness bound of the run, `margin_ns` what the longest recovery left of it (negative when it was exceeded).
     `reached` names the `sometimes` properties that held.
@@ -44,6 +45,8 @@ class RunRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     faults_fired: dict[str, Natural] = {}
     steps_redone: Natural = 0
     workers_lost: Natural = 0
+    wrong_results: Natural = 0
+    wrong_found: Natural = 0
     reached: tuple[str, ...] = ()
     recoveries_ns: tuple[Natural, ...] = ()
     margin_ns: int = 0

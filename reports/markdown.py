@@ -57,6 +57,12 @@ def render(rows: Sequence[RunRow], meta: Meta) -> str:
             f"Failure rate of workloads at most {bound} (95%, exact, one-sided, under this profile): "
             f"{summary.sentence(trials)}\n"
         )
+    if counts.wrong_results:
+        missed = at_most(upper_bound(counts.wrong_results - counts.wrong_found, counts.wrong_results))
+        parts.append(
+            f"Of {plural(counts.wrong_results, 'result')} computed wrong, every answer checked, "
+            f"{number(counts.wrong_found)} found; missed at most {missed} (95%, exact, one-sided).\n"
+        )
     if rows:
         parts += ["## Scenarios\n", _scenarios(rows)]
     groups = summary.groups(rows)

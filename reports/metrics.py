@@ -45,6 +45,8 @@ METRICS: dict[str, str] = {
     "oracles.judged": "oracles that judged a run at least",
     "oracles.silent": "oracles that could have judged and never did",
     "steps.redone": "steps that ran again after a loss",
+    "wrong_results.total": "results computed wrong, silently, that reached the runtime",
+    "wrong_results.missed": "of those, the ones that it did not find",
     "findings.total": "fingerprints that failed and are not waived",
     "findings.waived": "fingerprints that failed and are waived",
     "findings.new": "compare: on HEAD alone, more often than chance allows",
@@ -95,6 +97,8 @@ def of_runs(
         "oracles.judged": len(counts.oracles_judged),
         "oracles.silent": sum(1 for line in summary.oracles(kept, meta) if not line.judged),
         "steps.redone": counts.steps_redone,
+        "wrong_results.total": counts.wrong_results,
+        "wrong_results.missed": counts.wrong_results - counts.wrong_found,
         "findings.total": len(prints - waived),
         "findings.waived": len(prints & waived),
     }

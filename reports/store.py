@@ -28,7 +28,7 @@ RUN_FILE, TABLE_FILE = "run.json", "results.parquet"
 _LISTS = ("failed_oracles", "unknown_oracles", "judged", "reached", "recoveries_ns")
 _MAPS = ("faults_planned", "faults_fired")
 _INTEGERS = (
-    *("run", "workers", "steps_redone", "workers_lost", "margin_ns", "bound_ns"),
+    *("run", "workers", "steps_redone", "workers_lost", "wrong_results", "wrong_found", "margin_ns", "bound_ns"),
     *("ticks", "messages", "agent_steps", "virtual_ns"),
 )
 

@@ -30,6 +30,8 @@ class Counts(Struct, frozen=True, kw_only=True):
     idle: int
     steps_redone: int
     workers_lost: int
+    wrong_results: int = 0
+    wrong_found: int = 0
     faults_planned: dict[str, int]
     faults_fired: dict[str, int]
     oracles_judged: dict[str, int]
@@ -94,6 +96,8 @@ def count(rows: Sequence[RunRow]) -> Counts:
         idle=verdicts["IDLE"],
         steps_redone=sum(row.steps_redone for row in rows),
         workers_lost=sum(row.workers_lost for row in rows),
+        wrong_results=sum(row.wrong_results for row in rows),
+        wrong_found=sum(row.wrong_found for row in rows),
         faults_planned=_sum(rows, lambda row: row.faults_planned),
         faults_fired=_sum(rows, lambda row: row.faults_fired),
         oracles_judged=_sum(rows, lambda row: dict.fromkeys(row.judged, 1)),

@@ -17,10 +17,22 @@ import google_crc32c
 import msgspec
 
 from faults.plan import Fault, Plan
-from harness.history import Crash, GuestCall, GuestEvent, History, Injection, Life, Receipt, StoreEvent, SyncEvent
+from harness.history import (
+    Census,
+    Crash,
+    GuestCall,
+    GuestEvent,
+    History,
+    Injection,
+    Life,
+    Receipt,
+    StoreEvent,
+    SyncEvent,
+)
 from harness.oracles import Finding, Judged, Verdict, judge
 from harness.oracles.envelopes import open_inbox
 from runtime.frames import Output
+from runtime.physical import Physical
 from runtime.state import AgentSpec, AgentState, Input, Message, Schedule, Send, State, encode
 from runtime.telemetry import Record
 
@@ -145,8 +157,11 @@ class World:
         self.outputs = {2: (Output(1, 0, 0, 0, b"done"),)}
         self.receipts: list[Receipt] = []
         self.mailboxes: list[list[Message]] = [[], [], [Message(LEFT, MESSAGE, 1, 0, b"left")]]
+        self.restarts: dict[int, list[int]] = {}  # agent -> ticks
         self.deaths: dict[int, int] = {}  # worker -> when it died
         self.finished = True
+        self.census: Census | None = Census((11, 12), (), (0,), ((11, 0, 1), (11, 2, 1), (12, 1, 1)))
+        self.physical = Physical()
         self.failure = ""
         self.blobs = {hashlib.sha256(LONG).hexdigest(): LONG}
         self.syncs = [SyncEvent(20 + 100 * n, "journal", 1, True, 0, 100_000) for n in range(4)]
@@ -155,12 +170,10 @@ class World:
 
     def final(self) -> bytes:
         """The final state: its mailboxes, and a spec for each agent."""
-        agents = [
-            AgentState(
-                spec=AgentSpec(capabilities=(), module="", name=f"a{i}", reads=(0,) if i == 2 else ()), mailbox=m
-            )
-            for i, m in enumerate(self.mailboxes)
-        ]
+        agents = []
+        for i, mailbox in enumerate(self.mailboxes):
+            spec = AgentSpec(capabilities=(), module="", name=f"a{i}", reads=(0,) if i == 2 else ())
+            agents.append(AgentState(spec=spec, mailbox=mailbox, restarts=self.restarts.get(i, [])))
         return encode(State(agents=agents))
 
     def seal(self) -> None:
@@ -185,7 +198,7 @@ class World:
         workers = sorted({e.worker for e in self.guests} | {s.worker for s in self.stores})
         return History(
             lives=[Life(0, w, True) for w in workers] + [Life(at, w, False) for w, at in sorted(self.deaths.items())],
-            plan=Plan(scenario="hand", seed=1, inputs=tuple(self.sent), faults=self.faults),
+            plan=Plan(scenario="hand", seed=1, inputs=tuple(self.sent), faults=self.faults, physical=self.physical),
             journal=b"".join(journal_of(self.bodies)),
             blobs=self.blobs,
             files={"blobs": blob_file(LONG)},
@@ -198,6 +211,7 @@ class World:
             crashes=self.crashes,
             injections=self.injections,
             final_state=self.final(),
+            census=self.census,
             healed_at=0,
             finished=self.finished,
             failure=self.failure,

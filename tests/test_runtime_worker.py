@@ -13,7 +13,7 @@ from wasm_kit import imports, spec_of, wat
 
 from runtime import buffers, frames
 from runtime.fold import begin
-from runtime.frames import Base, Order, Replay, Result, Work, pack, unpack
+from runtime.frames import APART, Base, Order, Replay, Result, Work, pack, unpack
 from runtime.ports import StepArguments
 from runtime.residence import Residence
 from runtime.snapshot import PAGE
@@ -188,6 +188,7 @@ def test_a_replayed_step_that_differs_is_named_and_never_run_on() -> None:
     result = other.serve(record, bench.residence.base())
     assert (result.unserved, result.detail[0]) == ("diverged", 3)
     assert other.serve(record).unserved == "behind", "nothing of it may be used"
+    assert all(guest.closed for guest in other.guests.made), "and its instance is closed"
 
 
 def test_an_image_that_does_not_give_its_digest_is_named() -> None:
@@ -203,7 +204,7 @@ def test_an_image_that_does_not_give_its_digest_is_named() -> None:
     ):
         result = other.serve(record, replace(base, image=image))
         assert (result.unserved, result.detail[0]) == ("diverged", 1)
-    assert other.ran == 0
+    assert other.ran == 0 and all(guest.closed for guest in other.guests.made)
     assert other.serve(record, base).status == "ok"
 
 
@@ -452,3 +453,35 @@ def test_answers_that_fit_no_frame_together_are_given_as_far_as_they_fit(monkeyp
     monkeypatch.setattr(frames, "MAX_FRAME", len(whole))
     monkeypatch.setattr("runtime.worker.unpack_work", lambda data: read)
     assert bench.worker.handle(frame) == [whole]
+
+
+def test_a_second_execution_runs_in_an_instance_of_its_own_that_is_closed_and_leaves_the_hosted_one_alone() -> None:
+    script = calling(("send", 0, 0, 4))
+    bench = Bench(script, snapshot_every=4)
+    other, record, expected = restored(bench, 6, script)
+    hosted = other.serve(record, bench.residence.base())
+    before = bytes(other.guests.made[0].bytes)
+    order = Order(record, 1000, bench.residence.base(), check=APART)
+    (answer,) = other.worker.handle(pack(Work(1, 1, 2, (order,))))
+    done = unpack(answer)
+    assert isinstance(done, frames.Done)
+    checked = done.results[0]
+    assert (checked.status, checked.effects) == (expected.status, expected.effects) == (hosted.status, hosted.effects)
+    assert checked.state and len(other.guests.made) == 2
+    assert other.guests.made[1].closed and not other.guests.made[0].closed
+    assert bytes(other.guests.made[0].bytes) == before
+    again = other.serve(record)
+    assert again == hosted, "the hosted agent still answers a repeated step"
+
+
+def test_a_second_execution_writes_into_no_slot_and_tells_the_same_summary() -> None:
+    buffer = BufferSpec(name="b", capacity=64, writer=0)
+    bench = Bench(calling(("buffer", 0, 0, 16)), buffers=(buffer,))
+    bench.run(1)
+    base = bench.residence.base()
+    record = bench.record()
+    (answer,) = bench.worker.handle(pack(Work(1, 1, 9, (Order(record, 1000, base, check=APART),))))
+    untouched = bytes(bench.memory.segments[0])
+    done = unpack(answer)
+    assert isinstance(done, frames.Done) and not any(untouched)
+    assert bench.serve(record).effects == done.results[0].effects and any(bench.memory.segments[0])

@@ -180,6 +180,10 @@ class SimAccelerators:
                 state.alive = False
                 state.core.close()
 
+    def alive(self) -> tuple[tuple[int, int], ...]:
+        """(device, process) of the processes that live, in order."""
+        return tuple(sorted((s.device, process) for process, s in self._processes.items() if s.alive))
+
     def live(self) -> int:
         return sum(state.alive for state in self._processes.values())
 

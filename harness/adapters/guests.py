@@ -5,6 +5,7 @@ It stands outside of fault wrappers, so it sees what the worker sees; it changes
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -20,10 +21,16 @@ _encode = msgspec.msgpack.Encoder().encode
 
 class ObservedGuest:
     def __init__(
-        self, inner: Guest, worker: int, incarnation: int, now: Callable[[], int], log: list[GuestEvent]
+        self,
+        inner: Guest,
+        worker: int,
+        incarnation: int,
+        now: Callable[[], int],
+        log: list[GuestEvent],
+        ended: Callable[[], None] = lambda: None,
     ) -> None:
         self._inner, self._worker, self._incarnation = inner, worker, incarnation
-        self._now, self._log = now, log
+        self._now, self._log, self._ended = now, log, ended
         self._run, self._memory = inner.run, inner.memory
         self._fresh = True
 
@@ -86,17 +93,32 @@ class ObservedGuest:
 
     def close(self) -> None:
         self._inner.close()
+        ended, self._ended = self._ended, lambda: None  # a second close ends nothing
+        ended()
 
 
 class ObservedGuests:
-    """The `Guests` port of one worker, observed."""
+    """The `Guests` port of one worker, observed. `instances` counts the open ones, by (worker, agent)."""
 
     def __init__(
-        self, inner: Guests, worker: int, incarnation: int, now: Callable[[], int], log: list[GuestEvent]
+        self,
+        inner: Guests,
+        worker: int,
+        incarnation: int,
+        now: Callable[[], int],
+        log: list[GuestEvent],
+        instances: Counter[tuple[int, int]] | None = None,
     ) -> None:
         self._inner, self._worker, self._incarnation = inner, worker, incarnation
         self._now, self._log = now, log
+        self._instances = Counter() if instances is None else instances
 
     def instantiate(self, agent: int, spec: AgentSpec, wasm: bytes) -> Guest:
         inner = self._inner.instantiate(agent, spec, wasm)
-        return ObservedGuest(inner, self._worker, self._incarnation, self._now, self._log)
+        key = (self._worker, agent)
+        self._instances[key] += 1
+
+        def ended() -> None:
+            self._instances[key] -= 1
+
+        return ObservedGuest(inner, self._worker, self._incarnation, self._now, self._log, ended)

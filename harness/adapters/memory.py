@@ -15,6 +15,10 @@ class SimMemory:
     def __init__(self) -> None:
         self._segments: dict[int, bytearray] = {}
 
+    def segments(self) -> tuple[int, ...]:
+        """The reserved ones, in order."""
+        return tuple(sorted(self._segments))
+
     def reserve(self, segment: int, size: int) -> None:
         self._segments[segment] = bytearray(size)
 

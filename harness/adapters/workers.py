@@ -109,6 +109,10 @@ class SimWorkers:
                 state.core.close()
                 self._live(worker, False)
 
+    def alive(self) -> tuple[int, ...]:
+        """The workers whose process lives, in order."""
+        return tuple(sorted(worker for worker, state in self._workers.items() if state.alive))
+
     def stray(self, arrivals: list[Arrival]) -> None:
         """Frames of a predecessor's workers."""
         self._arrive(arrivals)

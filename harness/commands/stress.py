@@ -259,6 +259,7 @@ def _told(asked: Asked, rows: list[RunRow], meta: Meta, report: Path) -> int:
                 "unknown": counts.unknown,
                 "idle": counts.idle,
                 "faults_fired": counts.faults_fired,
+                "wrong_results": {"reached": counts.wrong_results, "found": counts.wrong_found},
                 "oracles_judged": counts.oracles_judged,
                 "sometimes": {line.name: line.runs for line in summary.sometimes(rows, meta)},
                 "never_reached": [line.name for line in never],

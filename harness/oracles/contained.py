@@ -16,6 +16,7 @@ from faults.wrappers.guests import STEP_KINDS, endings
 from harness.history import History, Injection
 from harness.oracles.flows import place
 from harness.oracles.judged import CUT_SHORT, Judged
+from harness.oracles.pooled import leases
 from harness.oracles.reading import Step
 from harness.oracles.shared import published
 from harness.oracles.supervision import supervised
@@ -261,13 +262,14 @@ def liveness(run: Judged) -> list[str]:
     """I19: after the last fault has healed no tick stays open for longer than the bound; the run finishes.
 
     Nor do more blocks wait for the disk than the plan allows, and where nothing physical was disturbed nothing is lost.
+    Leases double with each expiry, and a step that has lost as many workers as it may is sent to no other.
     """
     history = run.history
     if not history.trace or run.bound_ns <= 0:
         raise Unjudged("there is no trace" if not history.trace else "there is no bound")
     if history.failure and any(class_of(fault.kind) == "failstop" for fault in history.plan.faults):
         raise Unjudged("a failstop fault ended the run")
-    found = _ahead(run) + _undisturbed(history, "trace")
+    found = _ahead(run) + _undisturbed(history, "trace") + leases(history)
     if run.twin is not None:
         found += _undisturbed(run.twin, "twin's trace")
     opened: dict[int, int] = {}

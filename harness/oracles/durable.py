@@ -15,6 +15,7 @@ import msgspec
 
 from harness.history import History, Receipt
 from harness.oracles.judged import Judged
+from harness.oracles.pooled import hasty_decrees
 from harness.oracles.reading import Block, Chained, Released, chain
 from harness.oracles.verdict import Unjudged
 from runtime import journal as runtime_journal
@@ -110,12 +111,15 @@ def watermark(data: bytes) -> int:
 
 
 def prefix_durable(run: Judged) -> list[str]:
-    """I28: a block's receipt comes after its bytes and a watermark that covers it are durable, and outlives crashes."""
+    """I28: a block's receipt comes after its bytes and a watermark that covers it are durable, and outlives crashes.
+
+    A decree is durable before any block counts on it.
+    """
     history = run.history
     if not history.receipts:
         raise Unjudged("the client received nothing")
     _, lines, _ = run.chained
-    found = _undurable(run)
+    found = _undurable(run) + hasty_decrees(history)
     for number, crash in enumerate(history.crashes):
         received = max((r.block for r in history.receipts if r.at <= crash.at), default=0)
         kept, written = _lines(run, crash.kept), _lines(run, crash.journal)

@@ -13,6 +13,7 @@ from itertools import pairwise
 from harness.history import History
 from harness.oracles.flows import Execution, place
 from harness.oracles.judged import Judged
+from harness.oracles.pooled import late_answers
 from harness.oracles.verdict import Unjudged
 from runtime.state import BUFFER
 
@@ -26,12 +27,13 @@ def single_writer(run: Judged) -> list[str]:
 
     A worker that has answered may repeat its last stores (a repeated frame) while no other has stored there since.
     Stores of the orchestrator itself (worker below 0: repairs of what is published) are not writers' stores.
-    No agent is at two workers that live, by the adapter's own record; each incarnation has a higher number.
+    No agent is at two workers that live, by the adapter's own record; each incarnation has a higher number. No answer
+    counts of a worker that was given up, or that a dead orchestrator had started.
     """
     history = run.history
     if not history.trace or not history.lives:
         raise Unjudged("there is no trace" if not history.trace else "there is no record of the workers' lives")
-    found = _fenced(history) + _held_once(history)
+    found = _fenced(history) + _held_once(history) + late_answers(history)
     if not history.stores:
         return found + ([] if not run.config["buffers"] else _no_stores(run))
     ranked = [(i, r, _RANKS[r.kind]) for i, r in enumerate(history.trace) if r.kind in _RANKS]

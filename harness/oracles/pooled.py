@@ -1,0 +1,203 @@
+"""The pool's promises: restarts within budget (I31), answers of the living alone (part of I14), leases (part of I19).
+
+The trace says what the pool did; workers' births and deaths are the adapter's record, crashes the disk's, failures and
+restarts the journal's and the final state's. Against: late writers of this or an earlier incarnation, leases that never
+grow, crash loops that become storms, lost workers that are taken for failures of an agent.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from harness.history import History
+from harness.oracles.judged import Judged
+from harness.oracles.verdict import Unjudged
+from runtime.physical import RESPAWN_DOUBLINGS, Physical
+from runtime.recovery import DECREES
+from runtime.telemetry import Record
+
+MAX_DOUBLINGS = 20
+Place = tuple[int, int]  # incarnation, slot
+
+
+def late_answers(history: History) -> list[str]:
+    """Answers that count though their worker was given up, or was started before its orchestrator was."""
+    born = {life.worker: life.at for life in history.lives if life.alive}
+    lost: dict[int, int] = {}
+    found: list[str] = []
+    for index, record in enumerate(history.trace):
+        if record.kind not in ("lost", "received"):
+            continue
+        worker = int(record.fields["worker"])
+        if record.kind == "lost":
+            lost[worker] = index
+            continue
+        since = max((crash.at for crash in history.crashes if crash.at < record.at), default=-1)
+        where = f"trace record {index}: an answer of worker {worker} counts, "
+        if worker in lost:
+            found.append(where + f"which was given up in trace record {lost[worker]}")
+        elif worker not in born:
+            found.append(where + "which was never started")
+        elif born[worker] < since:
+            found.append(where + f"which was started at {born[worker]}, before the orchestrator died at {since}")
+    return found
+
+
+def hasty_decrees(history: History) -> list[str]:
+    """I28's part: decrees that were in force in a committed block before a sync of their file had ended well."""
+    found: list[str] = []
+    waiting: dict[tuple[int, int], int] = {}
+    for index, record in enumerate(history.trace):
+        step = (record.incarnation, record.tick)
+        if record.kind == "decreed":
+            waiting[step] = index
+        elif record.kind == "committed" and step in waiting:
+            since = history.trace[waiting.pop(step)].at
+            synced = [s for s in history.syncs if s.good and s.name.startswith(DECREES) and since < s.at <= record.at]
+            if not synced:
+                found.append(f"trace record {index}: tick {record.tick} holds a decree of {since} that was not durable")
+    return found
+
+
+def leases(history: History) -> list[str]:
+    """I19's part: a lease that follows n expiries in a row is 2**n times as long, and no step loses too many workers.
+
+    Not judged where steps run a second time: what a place has in hand may then be another step than before.
+    """
+    if history.plan.physical.check_ppm:
+        return []
+    account = _Leases(history.plan.physical)
+    for index, record in enumerate(history.trace):
+        account.take(index, record)
+    return account.found
+
+
+class _Leases:
+    """Per place of the pool, within one tick: expiries in a row, and losses in a row of a step that was alone."""
+
+    def __init__(self, physical: Physical) -> None:
+        self._physical = physical
+        self._places: dict[int, Place] = {}
+        self._sent: dict[int, tuple[int, int]] = {}  # worker -> when, how many orders
+        self._expired: Counter[Place] = Counter()
+        self._alone: Counter[Place] = Counter()
+        self.found: list[str] = []
+
+    def take(self, index: int, record: Record) -> None:
+        worker = int(record.fields.get("worker", -1))
+        place = self._places.get(worker, (-1, -1))
+        if record.kind == "spawned":
+            self._places[worker] = (record.incarnation, int(record.fields["slot"]))
+        elif record.kind == "opened":
+            self._expired, self._alone = Counter(), Counter()
+        elif record.kind == "received":
+            self._expired[place] = self._alone[place] = 0
+        elif record.kind == "decreed":
+            self._alone[record.incarnation, int(record.fields["agent"]) % self._physical.workers] = 0
+        elif record.kind == "sent":
+            self._sent[worker] = (record.at, int(record.fields["orders"]))
+            if self._alone[place] >= self._physical.lost_workers_max:
+                lost = self._alone[place]
+                self.found.append(f"trace record {index}: a step is sent again that has taken {lost} workers, alone")
+        elif record.kind == "lost" and record.fields.get("lease") and worker in self._sent:
+            self._lost(index, record, place, *self._sent[worker])
+
+    def _lost(self, index: int, record: Record, place: Place, sent: int, orders: int) -> None:
+        cause = record.fields["cause"]
+        if orders == 1 and cause in ("exit", "lease"):
+            self._alone[place] += 1
+        if cause == "lease":
+            least = self._physical.lease_ns << min(self._expired[place], MAX_DOUBLINGS)
+            if record.at - sent < least:
+                self.found.append(f"trace record {index}: a lease ran out after {record.at - sent} ns, not {least}")
+            self._expired[place] += 1
+
+
+def restart_budget(run: Judged) -> list[str]:
+    """I31: an agent restarts for its failures alone, as often and as late as configured; workers never in a storm."""
+    history = run.history
+    if not history.trace or not history.lives:
+        raise Unjudged("there is no trace" if not history.trace else "there is no record of the workers' lives")
+    found = run.settled_by_journal(_in_windows) + _as_started(history) + _backed_off(history)
+    return found + (_counted(run) if history.finished else [])
+
+
+def _in_windows(run: Judged) -> list[str]:
+    """Per agent: at most `max_restarts` in any `window_ticks`, each at least `backoff_ticks` after its failure."""
+    most, window = run.config["max_restarts"], run.config["window_ticks"]
+    backoff = max(1, run.config["backoff_ticks"])
+    found: list[str] = []
+    restarts: dict[int, list[int]] = {}
+    failed: dict[int, int] = {}
+    for block in run.journal.blocks:
+        for item in block.inputs:
+            if item["action"]["do"] == "operate" and item["action"]["action"] == "release":
+                restarts.pop(item["action"]["agent"], None)
+        for event in block.events:
+            agent = event[1] if len(event) > 1 else -1
+            if event[0] == "failed":
+                failed[agent] = block.tick
+            elif event[0] == "restart":
+                # The budget is spent when the failure is met, not when the agent is back.
+                since = failed.get(agent, -1)
+                if since < 0 or block.tick - since < backoff:
+                    found.append(f"block {block.block}: agent {agent} restarts in tick {block.tick}, failed in {since}")
+                mine = [tick for tick in restarts.get(agent, []) if tick > since - window]
+                if len(mine) >= most:
+                    found.append(f"block {block.block}: agent {agent} restarts after {len(mine)} in {window} ticks")
+                restarts[agent] = [*mine, since]
+    return found
+
+
+def _counted(run: Judged) -> list[str]:
+    """The restarts that the final state counts are of ticks in which the journal has that agent fail."""
+    failures: dict[int, list[int]] = {}
+    for block in run.journal.blocks:
+        for event in block.events:
+            if event[0] == "failed":
+                failures.setdefault(event[1], []).append(block.tick)
+    return [
+        f"the final state counts a restart of agent {agent} in tick {tick}, in which it did not fail"
+        for agent, state in enumerate(run.final.agents)
+        for tick in state.restarts
+        if tick not in failures.get(agent, [])
+    ]
+
+
+def _as_started(history: History) -> list[str]:
+    """The adapter started the workers that the pool says it did, each once."""
+    births = sorted(life.worker for life in history.lives if life.alive)
+    told = sorted(int(record.fields["worker"]) for record in history.trace if record.kind == "spawned")
+    surplus: list[Any] = [worker for worker in sorted(set(births)) if births.count(worker) > told.count(worker)]
+    return [f"worker {worker} was started once more than the trace says" for worker in surplus]
+
+
+def _backed_off(history: History) -> list[str]:
+    """Between a place's failure and the next start there is `respawn_ns`, doubled for each failure in a row."""
+    physical: Physical = history.plan.physical
+    places: dict[int, Place] = {}
+    failures: dict[Place, int] = {}
+    last: dict[Place, int] = {}
+    busy: dict[Place, int] = {}
+    found: list[str] = []
+    for index, record in enumerate(history.trace):
+        if record.kind in ("spawned", "spawn_failed"):
+            place = (record.incarnation, int(record.fields["slot"]))
+            worker = int(record.fields["worker"])
+            count = failures.get(place, 0)
+            least = physical.respawn_ns << min(count - 1, RESPAWN_DOUBLINGS) if count else 0
+            if place in last and record.at - last[place] < least:
+                what = f"started {record.at - last[place]} ns after failure {count} in a row"
+                found.append(f"trace record {index}: worker {worker} is {what}, not {least}")
+            if busy.get(place, -1) >= 0:
+                found.append(f"trace record {index}: worker {worker} is started while worker {busy[place]} is kept")
+            places[worker] = place
+            busy[place] = worker if record.kind == "spawned" else -1
+        if record.kind in ("lost", "spawn_failed"):
+            place = places.get(int(record.fields["worker"]), (-1, -1))
+            failures[place] = failures.get(place, 0) + 1
+            last[place], busy[place] = record.at, -1
+        elif record.kind == "received":
+            failures[places.get(int(record.fields["worker"]), (-1, -1))] = 0
+    return found
