@@ -160,11 +160,12 @@ class Pool:
     def _answers(self, slot: Slot, frame: Done) -> list[Result]:
         """The answers to the slot's batch, each step's once; a step without one is asked for again."""
         answers: dict[int, Result] = {}
-        sent = [step_of(key) for key in slot.sent]
+        sent = {step_of(key): None for key in slot.sent}  # in order: thousands may be asked for in one frame
         for result in frame.results:
-            if result.agent in sent and self._awaited(result):
+            record = self._pending.get(result.agent)
+            if record is not None and record.n == result.n and result.agent in sent:
                 answers.setdefault(result.agent, result)
-        for agent in sent:
+        for agent in sent if len(answers) < len(sent) else ():
             if agent in self._pending and agent not in answers:
                 self._telemetry.emit("unanswered", worker=slot.worker, lease=slot.lease, agent=agent)
                 self.again(agent)
@@ -217,10 +218,6 @@ class Pool:
             return False
         return frame.incarnation == self._incarnation and frame.worker == worker and frame.lease == slot.lease
 
-    def _awaited(self, result: Result) -> bool:
-        record = self._pending.get(result.agent)
-        return record is not None and record.n == result.n
-
     def _next(self, slot: Slot) -> None:
         """Send the next batch, if the slot is free; spawn its worker first, if there is none."""
         while slot.queue and not slot.sent and not slot.dying:
@@ -259,22 +256,18 @@ class Pool:
         orders = []
         budget = self._physical.lease_ns
         again = self._ports.hazard("pool.resend_base", records[0].tick, records[0].agent)
+        step_ns, worst_ns = self._physical.step_ns, self._physical.worst_ns_per_fuel
         for record in records:
             order = self._order_of(record, again or apart or record.agent not in slot.hosted)
             if self._checks.ppm:
                 order = self._checks.marked(order, apart)
-            replayed = len(order.base.replay) if order.base else 0
-            if apart:
-                self._telemetry.emit("checked", worker=slot.worker, agent=record.agent, replayed=replayed)
-            else:
+            replayed = self._from_base(slot, order, apart) if order.base else 0
+            if not apart:
                 slot.hosted.add(record.agent)
-            if order.base and record.kind != "init" and not apart:
-                self._telemetry.emit("restored", worker=slot.worker, agent=record.agent, replayed=replayed)
-            step_ns = self._physical.step_ns + order.fuel * self._physical.worst_ns_per_fuel
-            budget += (1 + replayed) * step_ns
+            budget += (1 + replayed) * (step_ns + order.fuel * worst_ns)
             orders.append(order)
         self._leases += 1
-        doublings = max(self._expiries.get(record.agent, 0) for record in records)
+        doublings = max(self._expiries.get(r.agent, 0) for r in records) if self._expiries else 0
         slot.lease = self._leases
         try:
             slot.frame = pack(Work(self._incarnation, slot.worker, slot.lease, tuple(orders)))
@@ -291,6 +284,13 @@ class Pool:
         slot.resend_at = now + slot.resend_ns
         self._telemetry.emit("sent", worker=slot.worker, lease=slot.lease, orders=len(orders))
         self._ports.workers.send(slot.worker, slot.frame)
+
+    def _from_base(self, slot: Slot, order: Order, apart: bool) -> int:
+        """Tell that the worker gets the agent with this order; the number of steps that it replays."""
+        agent, replayed = order.record.agent, len(order.base.replay) if order.base else 0
+        if apart or order.record.kind != "init":
+            self._telemetry.emit("checked" if apart else "restored", worker=slot.worker, agent=agent, replayed=replayed)
+        return replayed
 
     def _ended(self, slot: Slot | None, worker: int) -> None:
         if slot is None or slot.worker != worker:
