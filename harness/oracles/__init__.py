@@ -55,7 +55,7 @@ ORACLES: dict[str, Oracle] = {
         Oracle("I10", "causal order", "receivers' guest log, senders' guest log", causality.causal),
         Oracle("I11", "no invention", "receivers' guest log, senders' guest log and client", messages.no_invention),
         Oracle("I13", "barrier", "trace, guest log and journal", barrier.barrier),
-        Oracle("I14", "single writer", "store log, trace", shared.single_writer),
+        Oracle("I14", "single writer", "store log, trace, workers' lives, crashes", shared.single_writer),
         Oracle("I15", "no torn read", "readers' guest log, writers' guest log", shared.no_torn_read),
         Oracle("I16", "reader monotonic", "readers' guest log, writers' guest log", causality.monotonic),
         Oracle("I17", "capability", "guest log and journal, admitted specs", grants.capability),
