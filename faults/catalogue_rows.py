@@ -142,22 +142,22 @@ F60 | transparent | log/snapshot | disk.lose | - | I28 I27 | available | what wa
 torn
 F61 | transparent | log/snapshot | disk.reorder | disk.tear | I28 I20 | available | unsynced writes and names reach \
 the disk in another order
-F62 | failstop | log/snapshot | disk.read_error | - | I27 I30 | comes with the storage error wrapper | a sector \
+F62 | failstop | log/snapshot | disk.read_error | - | I27 I30 | available | a sector \
 cannot be read
-F63 | failstop | log/snapshot | disk.misdirect | - | I27 | comes with the storage error wrapper | a write or read \
+F63 | failstop | log/snapshot | disk.misdirect | - | I27 | available | a write or read \
 goes to another place, or nowhere
-F64 | failstop | log/snapshot | disk.rot | - | I27 | comes with the storage error wrapper | runs of bits on the disk \
+F64 | failstop | log/snapshot | disk.rot | - | I27 | available | runs of bits on the disk \
 change
-F65 | failstop | log/snapshot | disk.rollback | - | I27 | comes with the storage error wrapper | part of a file is \
+F65 | failstop | log/snapshot | disk.rollback | - | I27 | available | part of a file is \
 as it was before
 F66 | transparent | log/snapshot | disk.sync_error | - | I29 | available | a sync fails \
 once, then succeeds
 F67 | transparent | log/snapshot | disk.full | - | I28 I30 I38 | available | no space is \
 left, or a write is short
 F68 | transparent | log/snapshot | disk.slow | - | I4 I19 | available | the disk is slow
-F69 | failstop | log/snapshot | journal.forge | - | I27 | comes with the journal forger | journal records spliced, \
+F69 | failstop | log/snapshot | journal.forge | - | I27 | available | journal records spliced, \
 cut, swapped, doubled or chained anew
-F70 | transparent | log/snapshot | snapshot.damage | - | I20 | comes with the storage error wrapper | a snapshot \
+F70 | transparent | log/snapshot | snapshot.damage | - | I20 | available | a snapshot \
 that is damaged, from the future, or of an older ABI
 F71 | transparent | clock | clock.jump | - | I33 | comes with the clock wrapper | the physical clock jumps
 F72 | transparent | clock | clock.strobe | - | I33 | comes with the clock wrapper | the physical clock goes back and \
@@ -235,7 +235,7 @@ I28 | prefix durability | available | after a crash the log is a prefix of what 
 acknowledged records
 I29 | no false ack | available | an fsync error is never followed by an ack for that \
 range; process stops or moves to a new file
-I30 | fail-stop | comes with the storage error wrapper | on unrecoverable corruption: named error, non-zero exit, no \
+I30 | fail-stop | available | on unrecoverable corruption: named error, non-zero exit, no \
 partial output
 I31 | restart budget | available | <= R restarts in W ticks then escalate; no restart \
 storm; backoff in ticks not seconds

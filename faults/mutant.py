@@ -29,7 +29,8 @@ class Edit(Struct, frozen=True):
 class Mutant(Struct, frozen=True, kw_only=True):
     """`oracle` is who must name it in runs of `scenario`; `equivalent` is the reason why nothing can, else "".
 
-    `one_in` is in about how many random runs it shows once, as measured; 1 for one that shows in every few.
+    `one_in` is in about how many random runs it shows once, as measured; 1 for one that shows in every few. `profile`
+    names the profile of those runs, "" the default one.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Mutant(Struct, frozen=True, kw_only=True):
     edits: tuple[Edit, ...]
     equivalent: str = ""
     one_in: int = 1
+    profile: str = ""
 
     @property
     def rare(self) -> bool:

@@ -1,4 +1,4 @@
-"""The planted bugs, all of them: those of frames, workers, disk and devices here, those of logic and pool beside.
+"""The planted bugs, all of them: those of frames, workers and devices here, those of disk, logic and pool beside.
 
 What a mutant is, and how it is planted, stands in `faults.mutant`.
 """
@@ -6,6 +6,7 @@ What a mutant is, and how it is planted, stands in `faults.mutant`.
 from __future__ import annotations
 
 from faults.mutant import MARK, RARE, Edit, Mutant, plant
+from faults.mutants_disk import DISK
 from faults.mutants_logic import LOGIC
 from faults.mutants_ports import PORTS
 from faults.mutants_workers import WORKERS
@@ -144,54 +145,6 @@ MUTANTS: tuple[Mutant, ...] = (
                 "durability.py",
                 "            self._tickets = [self._storage.sync(watermark.NAME)]\n            return False\n",
                 "            self._storage.sync(watermark.NAME)\n            return False\n",
-            ),
-        ),
-    ),
-    Mutant(
-        name="failed_sync_counts",
-        title="a sync that failed counts as one that is done",
-        scenario="ledger",
-        oracle="I29",
-        edits=(
-            Edit(
-                "patience.py",
-                "            raise SyncFailed(self._tickets.pop(failed.ticket), failed.file) from None\n",
-                "            return [self._tickets.pop(failed.ticket)]\n",
-            ),
-        ),
-    ),
-    Mutant(
-        name="failed_sync_repeated",
-        title="a sync that failed is submitted again, for the same file",
-        scenario="ledger",
-        oracle="I29",
-        edits=(
-            Edit(
-                "patience.py",
-                "            raise SyncFailed(self._tickets.pop(failed.ticket), failed.file) from None\n",
-                "            again = self._inner.sync(failed.file) if failed.file else self._inner.sync_dir()\n"
-                "            self._tickets[again] = self._tickets.pop(failed.ticket)\n"
-                "            return []\n",
-            ),
-        ),
-    ),
-    Mutant(
-        name="short_write_unnoticed",
-        title="how many bytes a write wrote is not looked at",
-        scenario="ledger",
-        oracle="I28",
-        edits=(Edit("patience.py", "        if written < len(data):\n", "        if written < 0:\n"),),
-    ),
-    Mutant(
-        name="blobs_not_synced",
-        title="long payloads are written, but not synced before their block is released",
-        scenario="frames",
-        oracle="I28",
-        edits=(
-            Edit(
-                "durability.py",
-                "            self._tickets.append(self._storage.sync(BLOBS))\n            self._blobs_dirty = False\n",
-                "            self._blobs_dirty = False\n",
             ),
         ),
     ),
@@ -387,6 +340,7 @@ MUTANTS: tuple[Mutant, ...] = (
             ),
         ),
     ),
+    *DISK,
     *LOGIC,
     *WORKERS,
 )

@@ -189,9 +189,11 @@ def _stall(loop: Loop, for_ns: int) -> None:
 
 def _storage(world: World, incarnation: Incarnation, disk: SimDisk) -> Storage:
     """The disk, behind its faults where the plan has any that strike at a call."""
-    if not any(fault.kind in DISK_KINDS for fault in world.plan.faults):
+    kinds = {fault.kind for fault in world.plan.faults}
+    if not kinds & set(DISK_KINDS) and all(kind_of(kind).class_ != "failstop" for kind in kinds):
         return disk
-    return FaultyStorage(disk, world.injector, lambda: incarnation.where()[0], world.loop.now)
+    tick = lambda: incarnation.where()[0]  # noqa: E731
+    return FaultyStorage(disk, world.injector, tick, world.loop.now, world.history.seen)
 
 
 def census(world: World, present: Incarnation) -> Census:

@@ -68,6 +68,7 @@ COMPONENTS = {
     "I27": "journal",
     "I28": "durability",
     "I29": "durability",
+    "I30": "recovery",
     "I31": "pool",
     "I32": "worker",
     "I33": "orchestrator",
@@ -103,8 +104,11 @@ class Checked(NamedTuple):
 
 
 def transparent(kind: str) -> bool:
-    """Whether the twin is run without it; a wrong computation is as well, since it is let through only if checked."""
-    return kind_of(kind).class_ in ("transparent", "measured")
+    """Whether the twin is run without it: what must leave no mark in the journal, if the run comes to its end.
+
+    So a wrong computation, since it is let through only if checked, and damage that is found or stops the run.
+    """
+    return kind_of(kind).class_ in ("transparent", "measured", "failstop")
 
 
 def twin_plan(plan: Plan, decrees: tuple[Decree, ...]) -> Plan:
@@ -200,7 +204,7 @@ class Checker:
             recompute=self._recompute,
             known=known,
         )
-        if deep:
+        if deep and not judged.damaged:  # other runs would not be damaged where this one is
             judged.repeat = self.simulate(plan)
             judged.others = self._others(plan)
             judged.devices = self._devices(plan, bare, history)

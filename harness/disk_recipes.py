@@ -56,9 +56,78 @@ def stall_orchestrator(events: Events, chooser: Chooser, so_far: list[Fault]) ->
     return Fault(kind="orchestrator.stall", at=at, with_={"for": _while(chooser)})
 
 
+def _of_crash(kind: str, *keys: str) -> Recipe:
+    """Damage that a successor meets: of a crash that the plan has, or of one that comes with it."""
+
+    def recipe(events: Events, chooser: Chooser, so_far: list[Fault]) -> tuple[Fault, ...]:
+        kills = sum(fault.kind == "orchestrator.kill" for fault in so_far)
+        brought = () if kills and chooser.below(4) else (_kill(events, chooser),)
+        at: dict[str, int | str] = {"crash": kills + 1 if brought else 1 + chooser.below(kills)}
+        if kind not in ("journal.forge", "snapshot.damage"):
+            at["file"] = _damaged(events, chooser, kind)
+        with_ = {key: _value(key, chooser) for key in keys}
+        return (*brought, Fault(kind=kind, at=at, with_=with_))
+
+    return recipe
+
+
+def _kill(events: Events, chooser: Chooser) -> Fault:
+    """Not at the very beginning, so that there is something to damage."""
+    late = events.ticks[len(events.ticks) // 4 :]
+    at: dict[str, int | str] = {"tick": late[chooser.below(len(late))], "phase": STALLED[chooser.below(len(STALLED))]}
+    return Fault(kind="orchestrator.kill", at=at)
+
+
+def _damaged(events: Events, chooser: Chooser, kind: str) -> str:
+    files = ("journal", "journal") if kind == "disk.rollback" else ("journal", "journal", "watermark", "snapshot")
+    if events.writing or events.requests:
+        files = (*files, "blobs")
+    return files[chooser.below(len(files))]
+
+
+_WORDS = {
+    "forged": ("splice", "cut", "swap", "dup", "rechain", "rechain", "rechain"),
+    "what": ("agent", "state", "state"),
+    "spoilt": ("flip", "cut", "future", "older", "stale", "ahead"),
+}
+_BELOW = {"at": 1 << 20, "bytes": 600, "share": 100, "chunk": 5, "block": 1 << 10, "sectors": 1 << 10, "pick": 4}
+
+
+def _value(key: str, chooser: Chooser) -> int | str:
+    if key in _WORDS:
+        return _WORDS[key][chooser.below(len(_WORDS[key]))]
+    return chooser.below(_BELOW[key]) + (key in ("bytes", "block", "sectors"))
+
+
+def _renamed(recipe: Recipe, **names: str) -> Recipe:
+    """The same with parameters under the names that the kind gives them."""
+
+    def renamed(events: Events, chooser: Chooser, so_far: list[Fault]) -> tuple[Fault, ...]:
+        made = recipe(events, chooser, so_far)
+        faults = made if isinstance(made, tuple) else (made,) if made else ()
+        return tuple(
+            Fault(kind=f.kind, at=f.at, with_={names.get(key, key): value for key, value in f.with_.items()})
+            for f in faults
+        )
+
+    return renamed
+
+
+def misdirect_write(events: Events, chooser: Chooser, so_far: list[Fault]) -> Fault | None:
+    at: dict[str, int | str] = {"tick": _tick(events, chooser), "file": _file(events, chooser, "snapshot")}
+    how = ("phantom", "elsewhere")[chooser.below(2)]
+    return Fault(kind="disk.misdirect", at=at, with_={"how": how, "sectors": _value("sectors", chooser)})
+
+
 DISK_RECIPES: dict[str, tuple[Recipe, ...]] = {
     "orchestrator.stall": (stall_orchestrator,),
     "disk.slow": (slow_disk,),
     "disk.sync_error": (fail_sync,),
     "disk.full": (fill_disk,),
+    "disk.read_error": (_of_crash("disk.read_error", "at"),),
+    "disk.misdirect": (misdirect_write, _of_crash("disk.misdirect", "sectors", "at")),
+    "disk.rot": (_of_crash("disk.rot", "at", "bytes"),),
+    "disk.rollback": (_of_crash("disk.rollback", "share", "chunk"),),
+    "journal.forge": (_renamed(_of_crash("journal.forge", "forged", "block"), forged="how"),),
+    "snapshot.damage": (_renamed(_of_crash("snapshot.damage", "what", "spoilt", "pick"), spoilt="how"),),
 }

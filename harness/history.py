@@ -181,6 +181,7 @@ class History(Struct):
     injections: list[Injection] = []
     hazards: dict[str, int] = {}  # how often each site took its rare choice
     files: dict[str, bytes] = {}  # the disk at the end
+    seen: dict[str, bytes] = {}  # what was read of each file last, where the plan has faults that damage files
     final_state: bytes = b""
     census: Census | None = None  # None where the run has none: it never got as far as an orchestrator
     virtual_ns: int = 0

@@ -19,6 +19,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from faults.mutants import Mutant, plant
+from faults.profiles import find
 from harness import builds, cases
 from harness.campaign import Campaign, Ended, tasks_of
 from runtime.errors import Refused
@@ -118,14 +119,20 @@ def _campaign(
         return not mutant.equivalent and mutant.oracle in one.row.failed_oracles
 
     most = min(runs, EQUIVALENT_RUNS) if mutant.equivalent else runs
-    Campaign(jobs, on_end, str(folder)).run(tasks_of([mutant.scenario], most, seed, 2))
+    Campaign(jobs, on_end, str(folder)).run(tasks_of([mutant.scenario], most, seed, 2, _profile(mutant)))
     return ended
+
+
+def _profile(mutant: Mutant) -> str:
+    """What its runs are drawn from, as a task carries it; "" is the default."""
+    return find(mutant.profile).model_dump_json() if mutant.profile else ""
 
 
 def case_of(mutant: Mutant, run: int, seed: int, folder: Path, store: Path) -> tuple[str, str, str]:
     """The failing run as a shrunk case, and what it replays as on the mutant and on the good build."""
     arguments = ["stress", mutant.scenario, "--seed", str(seed), "--only", str(run), "--json"]
     arguments += ["--shrink-runs", str(SHRINK_RUNS), "--store", str(store / mutant.name)]
+    arguments += ["--profile", mutant.profile] if mutant.profile else []
     answer = told([*arguments, "--prefer", mutant.oracle], str(folder))
     paths = answer.get("cases", [])
     if not isinstance(paths, list) or not paths:

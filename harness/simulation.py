@@ -18,8 +18,9 @@ import msgspec
 from faults.deaths import Killed
 from faults.injector import Injector
 from faults.plan import Plan
+from faults.wrappers.damage import damage_at_crash
 from faults.wrappers.repairs import Repairs
-from faults.wrappers.storage import policy_at_crash
+from faults.wrappers.storage import CrashPolicy, Lose, policy_at_crash
 from harness.adapters.disk import SimDisk
 from harness.adapters.gateway import SimClient
 from harness.adapters.loop import Loop
@@ -178,7 +179,9 @@ class Simulation:
         if self.loop.lag_ns:
             self._after_stall(self._wake)
             return
-        if wait.done and self.client.finished:
+        if wait.done and self.client.finished and self._unread():
+            self._crashed(Lose())
+        elif wait.done and self.client.finished:
             self.history.finished = True
             self.loop.stop()
         elif wait.deadline is not None:
@@ -209,7 +212,12 @@ class Simulation:
 
         self.loop.later(deadline - now, ring)
 
-    def _crashed(self) -> None:
+    def _unread(self) -> bool:
+        """Whether a write went astray that nobody has read since: the machine is started once more, and reads it."""
+        told = [i for i in self.history.injections if self.plan.faults[i.fault].kind == "disk.misdirect"]
+        return bool(told) and (not self.history.crashes or told[-1].at > self.history.crashes[-1].at)
+
+    def _crashed(self, policy: CrashPolicy | None = None) -> None:
         present, orchestrator = self._present, self.orchestrator
         assert present is not None and orchestrator is not None
         before = self.disk.contents().get(JOURNAL, b"")
@@ -218,8 +226,9 @@ class Simulation:
         self.orchestrator = None
         self._timer_at = None
         present.close()
-        self.disk.crash(policy_at_crash(self.injector))
+        self.disk.crash(policy or policy_at_crash(self.injector))
         kept = self.disk.contents().get(JOURNAL, b"")
+        damage_at_crash(self.injector, self.disk)
         self.history.crashes.append(Crash(self.loop.now(), incarnation, *where, before, kept))
         if len(self.history.crashes) >= MAX_CRASHES:
             self.history.failure, self.history.failure_detail = "liveness", "too many crashes"

@@ -195,7 +195,10 @@ def _start(
                 last_init[step.agent] = step.n
     for name in sorted((n for n in names if n.startswith("state-")), reverse=True):
         number = int(name[6:]) if name[6:].isdecimal() else 0
-        if not 0 < number <= len(lines) or hazard("recovery.older_snapshot", number, telemetry.incarnation):
+        if hazard("recovery.older_snapshot", number, telemetry.incarnation):
+            continue
+        if not 0 < number <= len(lines):
+            telemetry.emit("discarded", file=name, reason="the journal has no such block")
             continue
         content = snapshot.unpack_state(_readable(storage, names, name, telemetry)[0])
         if isinstance(content, str):

@@ -44,6 +44,9 @@ NOISE = "link.noise@tick:3,direction:work"
 BATCH: dict[str, Any] = {"process": 7, "lease": 2, "device": 1, "request": 9}
 GONE = said(30, "device_lost", process=7, device=1, cause="lease")
 LOST = said(30, "lost", cause="lease", **LEASE)
+IN_JOURNAL = Performed(10 * MS, 0, {"name": "journal", "at": 70, "size": 90})
+BEFORE_THE_CUT = Performed(10 * MS, 0, {"name": "journal", "at": 60, "size": 90})
+STOPPED = said(12, "failstop", 0, check="watermark", block=2)
 UNSYNCED = said(11, "unsynced", file="journal")
 STALE = said(50, "stale", reason="late", **LEASE)
 RESENT = said(15, "resent", **LEASE)
@@ -91,6 +94,14 @@ TAKEN = [
     ("disk.sync_error@tick:3,file:journal", [did(10, name="journal")], [UNSYNCED, said(12, "started", 2)]),
     ("disk.sync_error@tick:3,file:snapshot", [did(10, name="agent-1")], [said(10, "discarded", file="agent-1")]),
     ("disk.full@tick:3,file:journal", [did(10, **{"for": 5 * MS})], [said(10, "full"), said(16, "room")]),
+    ("disk.read_error@crash:1,file:blobs", [did(10, name="blobs")], [said(10, "unreadable", file="blobs")]),
+    ("disk.misdirect@tick:3,file:journal", [did(10, name="journal")], [STOPPED]),
+    ("disk.misdirect@crash:1,file:journal", [IN_JOURNAL], [said(11, "recovered", 2, cut=20)]),
+    ("disk.rot@crash:1,file:journal", [IN_JOURNAL], [STOPPED]),
+    ("disk.rot@crash:1,file:watermark", [did(10, name="watermark")], [said(10, "discarded", file="watermark")]),
+    ("disk.rollback@crash:1,file:blobs", [did(10, name="blobs")], [STOPPED]),
+    ("journal.forge@crash:1", [IN_JOURNAL], [STOPPED]),
+    ("snapshot.damage@crash:1", [did(10, name="agent-1")], [said(12, "discarded", file="agent-1")]),
     ("gpu.remove@tick:3", [did(10, **BATCH)], [said(11, "device_lost", process=7, device=1, cause="exit")]),
     ("gpu.remove@tick:3,how=late", [did(10, **BATCH)], [GONE, said(30, "infer_stale", process=7, lease=2)]),
     ("gpu.absent@tick:3", [did(10, device=1, **{"for": 5 * MS})], [said(14, "infer_sent", process=8, device=0)]),
@@ -198,6 +209,15 @@ def test_what_was_noticed_earlier_was_something_else(
         # It never had room again; it said so before there was any.
         ("disk.full@tick:3,file:journal", [did(10, **{"for": 5 * MS})], [said(10, "full")]),
         ("disk.full@tick:3,file:journal", [did(10, **{"for": 5 * MS})], [said(10, "full"), said(14, "room")]),
+        # What was cut lies behind the damage; another file was thrown away.
+        (
+            "disk.rot@crash:1,file:journal",
+            [BEFORE_THE_CUT],
+            [said(11, "recovered", 2, cut=20)],
+        ),
+        ("disk.rot@crash:1,file:blobs", [did(10, name="blobs", size=90)], [said(11, "recovered", 2, cut=90)]),
+        ("snapshot.damage@crash:1", [did(10, name="agent-1")], [said(12, "discarded", file="agent-2")]),
+        ("snapshot.damage@crash:1", [did(10, name="agent-1")], [STOPPED]),
         # What a client repeats by itself is not the second copy.
         ("frame.duplicate@direction:inputs,for=5ms", [did(10, **{"for": 5 * MS})], [said(12, "stale", worker=-1)]),
         ("frame.duplicate@direction:inputs,for=5ms", [did(10, **{"for": 5 * MS})], [said(20, "stale", worker=-1)]),

@@ -10,6 +10,7 @@ from faults.budget import check
 from faults.effect import effective
 from faults.injector import Step
 from faults.plan import Plan, parse_fault
+from harness.check import Checker
 from harness.expand import Events, events_of
 from harness.history import History
 from harness.simulation import journal_digest, simulate, trace_digest
@@ -151,6 +152,60 @@ def test_what_a_failed_sync_covered_is_lost_with_the_machine_and_nobody_had_it(f
     """The bytes can be read until the machine dies, which it does before the successor has written them anew."""
     at = f"disk.sync_error@tick:10,file:{file}"
     assert_transparent(run(at, "orchestrator.kill@after:1,call:9", "disk.lose@crash:2"))
+
+
+SPOILT = [f"what={what},how={how}" for what in ("agent", "state") for how in ("flip", "cut", "future", "older")]
+
+
+@pytest.mark.parametrize("how", [*SPOILT, "what=state,how=stale", "what=state,how=ahead"])
+def test_a_spoilt_snapshot_is_thrown_away(how: str) -> None:
+    assert_transparent(run("orchestrator.kill@tick:40,phase:commit", f"snapshot.damage@crash:1,{how}"))
+
+
+CRASH = "orchestrator.kill@tick:20,phase:sync"
+STOPS = [
+    (CRASH, "disk.rot@crash:1,file:journal,at=9000"),
+    (CRASH, "disk.rot@crash:1,file:journal,at=20"),
+    (CRASH, "disk.rot@crash:1,file:blobs,at=5"),
+    (CRASH, "disk.rot@crash:1,file:watermark,at=1,bytes=1000"),
+    (CRASH, "disk.read_error@crash:1,file:journal,at=9000"),
+    (CRASH, "disk.read_error@crash:1,file:blobs"),
+    (CRASH, "disk.misdirect@crash:1,file:journal,at=2000,sectors=3"),
+    (CRASH, "disk.rollback@crash:1,file:journal,share=40,chunk=2"),
+    *[(CRASH, f"journal.forge@crash:1,how={how},block=5") for how in ("splice", "cut", "swap", "dup", "rechain")],
+    ("disk.misdirect@tick:20,file:journal",),
+    ("disk.misdirect@tick:20,file:journal,how=elsewhere,sectors=3",),
+    ("disk.misdirect@tick:20,file:journal", CRASH, "disk.lose@crash:1"),
+]
+
+
+@pytest.mark.parametrize("texts", STOPS)
+def test_damage_to_what_was_synced_stops_the_run_under_a_name_and_passes(texts: tuple[str, ...]) -> None:
+    history = run(*texts)
+    assert history.failure == "watermark" and took_effect(history) == [True] * len(texts)
+    checked = Checker(get("frames")).check(history.plan)
+    assert checked.row.verdict == "PASS" and checked.row.judged == ("I27", "I30"), checked.row.detail
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "disk.rot@crash:1,file:watermark,at=5,bytes=1",
+        "disk.rot@crash:1,file:watermark,at=517,bytes=1",
+        "disk.rot@crash:1,file:snapshot,at=99",
+        "disk.read_error@crash:1,file:snapshot,at=99",
+        "disk.misdirect@crash:1,file:snapshot,at=99",
+    ],
+)
+def test_damage_to_what_there_is_a_second_copy_of_leaves_the_journal_alone(text: str) -> None:
+    assert_transparent(run("orchestrator.kill@tick:40,phase:commit", text))
+
+
+def test_a_write_that_went_astray_and_is_rewritten_before_anybody_read_it_did_not_count() -> None:
+    """The page cache had it, and the successor of a process writes all that it reads into new files."""
+    history = run("disk.misdirect@tick:20,file:journal", "orchestrator.kill@tick:24,phase:commit")
+    assert history.finished and took_effect(history) == [False, True]
+    assert Checker(get("frames")).check(history.plan).row.verdict == "PASS"
 
 
 def test_a_crash_in_the_recovery_from_a_crash_is_survived() -> None:

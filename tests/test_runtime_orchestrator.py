@@ -344,7 +344,7 @@ def test_any_one_snapshot_swapped_for_any_other_is_discarded(share: int) -> None
 def test_a_discarded_snapshot_is_told_by_name_and_reason() -> None:
     files, _ = in_the_middle()
     discarded = told(carried_on(all_damaged(files)), "discarded")
-    assert {fields["reason"] for fields in discarded} == {"damaged"}
+    assert {fields["reason"] for fields in discarded} == {"damaged", "the journal has no such block"}
     assert {str(fields["file"])[:6] for fields in discarded} == {"agent-", "state-"}
 
 

@@ -1,5 +1,7 @@
 """A disk that fails: full, slow, in error at a sync or a read, or writing and reading other places than it was told.
 
+`seen` is what was read of each file last: it says what a recovery that stops had before it.
+
 Guards the order of write, sync and release, and what recovery believes of a file. A fault names the file by what it is
 for and the tick, or the crash after which a successor meets it. What a sync does to the medium is decided here and
 carried out by the disk itself, as only it knows what is in its cache.
@@ -57,8 +59,16 @@ def sectors_of(content: bytes) -> int:
 class FaultyStorage:
     """The storage of one incarnation. `tick` says which one is open; how full the disk is outlives incarnations."""
 
-    def __init__(self, inner: Disk, injector: Injector, tick: Callable[[], int], now: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        inner: Disk,
+        injector: Injector,
+        tick: Callable[[], int],
+        now: Callable[[], int],
+        seen: dict[str, bytes] | None = None,
+    ) -> None:
         self._inner, self._injector, self._tick, self._now = inner, injector, tick, now
+        self._seen: dict[str, bytes] = {} if seen is None else seen
 
     def names(self) -> list[str]:
         return self._inner.names()
@@ -69,12 +79,14 @@ class FaultyStorage:
             at = fault.number("at") % len(content) // SECTOR * SECTOR if content else 0
             if fault.kind == "disk.read_error" and content:
                 self._fire(index, name, at=at, size=len(content))
+                self._seen[name] = content[:at]
                 raise ReadFailed(name, content[:at])
             other = (at // SECTOR + fault.number("sectors")) % max(1, sectors_of(content)) * SECTOR
             wrong = _put(content, at, content[other : other + SECTOR])
             if fault.kind == "disk.misdirect" and wrong != content:
                 self._fire(index, name, at=at, size=len(content))
                 content = wrong
+        self._seen[name] = content
         return content
 
     def write(self, name: str, offset: int, data: bytes) -> int:

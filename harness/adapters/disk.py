@@ -20,23 +20,31 @@ from runtime.errors import SyncFailed
 class _File:
     """`pending` are the changes since the last submitted sync, `flying` those that a sync under way covers.
 
-    `whole` is how many of its first bytes were ever written, the gaps that writes beyond the end leave not counted.
+    `durable` is what is on the medium; `told` is what the disk says is there, where it was made to lie. `whole` is how
+    many of the first bytes it says are there, up to a gap that a write beyond the end left.
     """
 
     def __init__(self, number: int, content: bytes = b"") -> None:
         self.number = number
         self.written = bytearray(content)
         self.durable = bytearray(content)
+        self.told: bytearray | None = None
         self.pending: list[Change] = []
         self.flying: list[list[Change]] = []
         self.whole = len(content)
 
-    def land(self, changes: list[Change]) -> None:
+    def land(self, changes: list[Change], truly: list[Change]) -> None:
+        """The changes of a sync are on the medium, it says; `truly` are those that are."""
+        if changes is not truly and self.told is None:
+            self.told = bytearray(self.durable)
         for offset, data in changes:
             if data is None:
                 self.whole = min(self.whole, offset)
             elif offset <= self.whole:
                 self.whole = max(self.whole, offset + len(data))
+            if self.told is not None:
+                _apply(self.told, offset, data)
+        for offset, data in truly:
             _apply(self.durable, offset, data)
 
 
@@ -111,7 +119,7 @@ class SimDisk:
         def complete(failed: bool) -> None:
             file.flying = [other for other in file.flying if other is not changes]
             if not failed:
-                file.land(fate.landing(changes))
+                file.land(changes, fate.landing(changes))
             self.log.append(SyncEvent(self._loop.now(), name, file.number, not failed, _low(changes), size))
 
         return self._submit(complete, name, fate)
@@ -147,9 +155,9 @@ class SimDisk:
     # --- the machine's side -------------------------------------------------------------------------------------
 
     def durable_length(self, name: str) -> int:
-        """Bytes from the first on that no crash can take any more; a gap that was never written ends them."""
+        """Bytes from the first on that no crash can take any more, it says; a gap that was never written ends them."""
         file = self._durable_names.get(name)
-        return min(len(file.durable), file.whole) if file else 0
+        return file.whole if file else 0
 
     def crash(self, policy: CrashPolicy) -> None:
         """A death: of the machine, when what is not durable is kept as the policy says, or of the process alone.
@@ -179,9 +187,11 @@ class SimDisk:
         self._durable_names = dict(kept)
 
     def durable_content(self, name: str) -> bytes:
-        """The file as no crash can change it any more; b"" for one that a crash may take."""
+        """The file as no crash can change it any more, it says; b"" for one that a crash may take."""
         file = self._durable_names.get(name)
-        return bytes(file.durable) if file else b""
+        if file is None:
+            return b""
+        return bytes(file.durable if file.told is None else file.told)
 
     def load(self, files: dict[str, bytes]) -> None:
         """Put durable files there, before anything runs."""
@@ -192,8 +202,10 @@ class SimDisk:
     def alter(self, name: str, content: bytes) -> None:
         """The file holds this from now on, in the page cache and on the disk: rot, or another hand, at a crash.
 
-        What was not synced before is not synced now: of those bytes the disk has as many as it had.
+        What was not synced before is not synced now: of those bytes the disk has as many as it had. A new file is.
         """
+        if name not in self._files:
+            self._files[name] = self._durable_names[name] = self._make()
         file = self._files[name]
         if file.pending and file.written.startswith(file.durable):
             size = len(file.durable)

@@ -22,6 +22,7 @@ from harness.oracles import (
     pooled,
     sameness,
     shared,
+    stopping,
     varied,
 )
 from harness.oracles.judged import Judged
@@ -67,6 +68,7 @@ ORACLES: dict[str, Oracle] = {
         Oracle("I27", "chain", "journal under the runtime's verify, under the oracle's reader", durable.chained),
         Oracle("I28", "prefix durability", "client's ledger, synced bytes and kept journals", durable.prefix_durable),
         Oracle("I29", "no false ack", "client's ledger, the disk's log of its syncs", acknowledged.no_false_ack),
+        Oracle("I30", "fail-stop", "client's ledger, twin's ledger; driver, trace", stopping.fail_stop),
         Oracle("I31", "restart budget", "journal and final state; workers' lives, trace", pooled.restart_budget),
         Oracle("I32", "isolation", "guest log, injections, trace; journal, baseline's journal", contained.isolation),
         Oracle("I33", "time", "journal and trace, those under other clocks", varied.time),
@@ -78,6 +80,9 @@ ORACLES: dict[str, Oracle] = {
 }
 
 
+OF_A_STOP = ("I27", "I30")  # the journal of a run that damage has stopped says nothing to the others
+
+
 def judge(run: Judged, which: Iterable[str] | None = None) -> dict[str, Finding]:
     """The findings of the oracles named in `which` (all of them when None), by id; raises KeyError on another id."""
     ids = list(ORACLES) if which is None else list(which)
@@ -86,6 +91,8 @@ def judge(run: Judged, which: Iterable[str] | None = None) -> dict[str, Finding]
 
 def judgeable(run: Judged) -> tuple[str, ...]:
     """The ids of the oracles for which this run brings what they judge: further runs, inference, shared buffers."""
+    if run.stopped:
+        return OF_A_STOP
     missing = {
         "twin": run.twin is None,
         "I1": run.repeat is None,
@@ -97,6 +104,7 @@ def judgeable(run: Judged) -> tuple[str, ...]:
         "I19": run.bound_ns <= 0,
         "I20": not run.replays,
         "I24": not run.infers,
+        "I30": not run.damaged,
         "I29": all(sync.good for sync in run.history.syncs),
         "scenario": run.invariant is None,
     }

@@ -10,18 +10,16 @@ from __future__ import annotations
 from collections import Counter
 from itertools import zip_longest
 
-from faults.catalogue import kind_of
 from faults.plan import Fault
 from faults.wrappers.guests import STEP_KINDS, endings
 from harness.history import History, Injection
 from harness.oracles.flows import place
-from harness.oracles.judged import CUT_SHORT, Judged
+from harness.oracles.judged import CUT_SHORT, Judged, class_of
 from harness.oracles.pooled import leases
 from harness.oracles.reading import Step
 from harness.oracles.shared import published
 from harness.oracles.supervision import supervised
 from harness.oracles.verdict import Unjudged
-from runtime.errors import Refused
 from runtime.telemetry import Record
 
 # Failures that the runtime finds in the calls of a module that itself ended well.
@@ -31,14 +29,6 @@ _OF_CALLS = ("bad_pointer", "bad_length", "not_writer", "second_write")
 _DISTURBED = ("lost", "stale", "garbled", "repaired", "rewritten", "discarded", "unsynced", "full", "unreadable")
 
 _NEVER = 1 << 62
-
-
-def class_of(kind: str) -> str:
-    """The fault's class (DESIGN's words), "" for a kind that the catalogue does not know."""
-    try:
-        return kind_of(kind).class_
-    except Refused:
-        return ""
 
 
 def isolation(run: Judged) -> list[str]:
@@ -231,7 +221,7 @@ def _per_agent(judged: Judged, reached: dict[int, int]) -> dict[int, list[Step]]
 def replays(run: Judged) -> list[str]:
     """A step that ran more than once did the same each time; no check stopped a run that none should stop."""
     history, found = run.history, list[str]()
-    if history.failure and not any(class_of(fault.kind) == "failstop" for fault in history.plan.faults):
+    if history.failure and not run.stopped:
         return [f"stopped by check '{history.failure}': {history.failure_detail}"]
     if not run.crossings:
         raise Unjudged("there is no guest log")
@@ -267,7 +257,7 @@ def liveness(run: Judged) -> list[str]:
     history = run.history
     if not history.trace or run.bound_ns <= 0:
         raise Unjudged("there is no trace" if not history.trace else "there is no bound")
-    if history.failure and any(class_of(fault.kind) == "failstop" for fault in history.plan.faults):
+    if run.stopped:
         raise Unjudged("a failstop fault ended the run")
     found = _ahead(run) + _undisturbed(history, "trace") + leases(history)
     if run.twin is not None:

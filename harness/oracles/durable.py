@@ -7,16 +7,15 @@ disk. Against: acknowledgements that leave early, a verifier that overlooks dama
 from __future__ import annotations
 
 import hashlib
-import struct
 from bisect import bisect_right
 
-import google_crc32c
 import msgspec
 
 from harness.history import History, Receipt
 from harness.oracles.judged import Judged
 from harness.oracles.pooled import hasty_decrees
-from harness.oracles.reading import Block, Chained, Released, chain
+from harness.oracles.reading import Block, Chained, Released, chain, newest_mark
+from harness.oracles.stopping import named
 from harness.oracles.verdict import Unjudged
 from runtime import journal as runtime_journal
 
@@ -25,13 +24,18 @@ BEHIND = 4
 
 
 def chained(run: Judged) -> list[str]:
-    """I27: the chain verifies, and a flip, a cut, a swap and a splice are each found at their block by both readers."""
+    """I27: the chain verifies, and a flip, a cut, a swap and a splice are each found at their block by both readers.
+
+    So is what was damaged on the disk: a recovery that read it stopped, and named the first bad block.
+    """
     if not run.history.journal:
         raise Unjudged("there is no journal")
+    if run.stopped:
+        return named(run)
     head, lines, damage = run.chained
     if damage is not None:
         return [f"block {damage[0]}: {damage[1]}"]
-    found = run.settled_by_journal(_read_alike)
+    found = named(run) + run.settled_by_journal(_read_alike)
     if len(lines) < 2:
         raise Unjudged("the journal has fewer than two blocks to swap")
     bounds = [(0, head)] + [(line.start, line.end) for line in lines]
@@ -98,16 +102,8 @@ def _end(bounds: list[tuple[int, int]], block: int) -> int:
 
 def watermark(data: bytes) -> int:
     """The block that a watermark file vouches for; 0 when neither of its two slots verifies."""
-    best = (-1, 0)
-    for start in (0, 512):
-        head, body = data[start : start + 8], b""
-        if len(head) == 8:
-            length, checksum = struct.unpack("<II", head)
-            body = data[start + 8 : start + 8 + length]
-        if body and len(body) == length and google_crc32c.value(body) == checksum:
-            serial, _, block, _ = msgspec.msgpack.decode(body)
-            best = max(best, (int(serial), int(block)))
-    return best[1]
+    mark = newest_mark(data)
+    return mark[0] if mark else 0
 
 
 def prefix_durable(run: Judged) -> list[str]:

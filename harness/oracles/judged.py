@@ -20,11 +20,13 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from faults.catalogue import kind_of
 from harness.history import GuestCall, GuestEvent, History
 from harness.oracles import reading
 from harness.oracles.conversations import Asked, follow
 from harness.oracles.flows import Execution, Flows, Key, join
 from harness.oracles.verdict import Unjudged
+from runtime.errors import Refused
 from runtime.frames import InferenceItem, Output
 from runtime.state import Inference, Input, State, decode
 
@@ -35,7 +37,16 @@ _key_of: Callable[[GuestEvent], Key] = attrgetter("tick", "agent", "kind")
 _content_of: Callable[[GuestEvent], _Content] = attrgetter("status", "given", "made")
 
 _MISCOMPUTED = "worker.wrong"
+UNNAMED = ("exception", "liveness", "process")  # ends that no check of the runtime gives
 CUT_SHORT = ("died", "stopped")  # a crossing that a worker's death ended: what it did is a prefix of the step
+
+
+def class_of(kind: str) -> str:
+    """The fault's class (DESIGN's words), "" for a kind that the catalogue does not know."""
+    try:
+        return kind_of(kind).class_
+    except Refused:
+        return ""
 
 
 @dataclass
@@ -63,6 +74,18 @@ class Judged:
     varied: dict[str, dict[str, History]] = field(default_factory=dict)
     known: Judged | None = None
     _clean: dict[Part, bool] = field(default_factory=dict)
+
+    # --- damage -----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def damaged(self) -> bool:
+        """Whether a fault was carried out that may stop the run."""
+        return any(class_of(self.history.plan.faults[i.fault].kind) == "failstop" for i in self.history.injections)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the run ended where it may end: what it left is damaged, and is judged by its receipts alone."""
+        return self.damaged and bool(self.history.failure) and self.history.failure not in UNNAMED
 
     # --- what another run has settled -------------------------------------------------------------------------------
 

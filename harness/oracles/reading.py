@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import binascii
 import hashlib
+import struct
 from functools import cached_property
 from typing import Any
 
+import google_crc32c
 import msgspec
 from msgspec import Struct
 
@@ -266,3 +268,18 @@ def blob_places(data: bytes) -> dict[str, int]:
         places[data[at : at + 32].hex()] = end
         at = end
     return places
+
+
+def newest_mark(data: bytes) -> tuple[int, str] | None:
+    """(block, hash) that a watermark's file vouches for; None when neither of its two slots verifies."""
+    best: tuple[int, int, str] | None = None
+    for start in (0, 512):
+        head, body = data[start : start + 8], b""
+        if len(head) == 8:
+            length, checksum = struct.unpack("<II", head)
+            body = data[start + 8 : start + 8 + length]
+        if body and len(body) == length and google_crc32c.value(body) == checksum:
+            serial, _, block, hash_ = msgspec.msgpack.decode(body)
+            if best is None or int(serial) > best[0]:
+                best = (int(serial), int(block), str(hash_))
+    return best[1:] if best else None

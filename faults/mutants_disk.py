@@ -1,0 +1,127 @@
+"""Mutants of what is durable: syncs, short writes, starts in new files, and what recovery believes of the disk."""
+
+from __future__ import annotations
+
+from faults.mutant import Edit, Mutant
+
+DISK: tuple[Mutant, ...] = (
+    Mutant(
+        name="failed_sync_counts",
+        title="a sync that failed counts as one that is done",
+        scenario="ledger",
+        oracle="I29",
+        edits=(
+            Edit(
+                "patience.py",
+                "            raise SyncFailed(self._tickets.pop(failed.ticket), failed.file) from None\n",
+                "            return [self._tickets.pop(failed.ticket)]\n",
+            ),
+        ),
+    ),
+    Mutant(
+        name="failed_sync_repeated",
+        title="a sync that failed is submitted again, for the same file",
+        scenario="ledger",
+        oracle="I29",
+        edits=(
+            Edit(
+                "patience.py",
+                "            raise SyncFailed(self._tickets.pop(failed.ticket), failed.file) from None\n",
+                "            again = self._inner.sync(failed.file) if failed.file else self._inner.sync_dir()\n"
+                "            self._tickets[again] = self._tickets.pop(failed.ticket)\n"
+                "            return []\n",
+            ),
+        ),
+    ),
+    Mutant(
+        name="short_write_unnoticed",
+        title="how many bytes a write wrote is not looked at",
+        scenario="ledger",
+        oracle="I28",
+        edits=(Edit("patience.py", "        if written < len(data):\n", "        if written < 0:\n"),),
+    ),
+    Mutant(
+        name="blobs_not_synced",
+        title="long payloads are written, but not synced before their block is released",
+        scenario="frames",
+        oracle="I28",
+        edits=(
+            Edit(
+                "durability.py",
+                "            self._tickets.append(self._storage.sync(BLOBS))\n            self._blobs_dirty = False\n",
+                "            self._blobs_dirty = False\n",
+            ),
+        ),
+    ),
+    Mutant(
+        name="damage_below_the_watermark_cut",
+        title="recovery keeps the prefix that verifies, whatever was synced",
+        scenario="ledger",
+        oracle="I27",
+        profile="failstop",
+        edits=(Edit("journal.py", "    if len(lines) < block:\n", "    if len(lines) < block and not lines:\n"),),
+    ),
+    Mutant(
+        name="synced_hash_not_compared",
+        title="recovery asks how many blocks there are, and not whether they are those that were synced",
+        scenario="ledger",
+        oracle="I27",
+        profile="failstop",
+        edits=(Edit("journal.py", "    if block and lines[block - 1].hash != hash_:\n", "    if block < 0:\n"),),
+    ),
+    Mutant(
+        name="damaged_block_misnamed",
+        title="a stop names the last good block for the first bad one",
+        scenario="ledger",
+        oracle="I27",
+        profile="failstop",
+        edits=(
+            Edit(
+                "journal.py",
+                "        first = len(lines) + 1 if verified.header else 0\n",
+                "        first = len(lines)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        name="stop_without_a_name",
+        title="an unreadable sector ends the orchestrator by whatever it raises",
+        scenario="ledger",
+        oracle="I30",
+        profile="failstop",
+        edits=(
+            Edit(
+                "recovery.py",
+                "        return failed.readable, failed.what\n",
+                "        raise\n",
+            ),
+        ),
+    ),
+    Mutant(
+        name="snapshot_ahead_accepted",
+        title="a snapshot of a block that the journal does not have is taken to begin with",
+        scenario="ledger",
+        oracle="twin",
+        edits=(
+            Edit(
+                "recovery.py",
+                "        if not 0 < number <= len(lines):\n",
+                "        number = min(number, len(lines))\n        if not number:\n",
+            ),
+            Edit(
+                "recovery.py",
+                "        if lines[number - 1].block.root != hashlib.sha256(content.state).hexdigest():\n",
+                "        if content.block == number and lines[number - 1].block.root"
+                " != hashlib.sha256(content.state).hexdigest():\n",
+            ),
+        ),
+    ),
+    Mutant(
+        name="watermark_in_one_slot",
+        title="the watermark is written over its last one",
+        scenario="ledger",
+        oracle="replay",
+        one_in=90,
+        edits=(Edit("watermark.py", "    return mark.serial % 2 * SLOT, ", "    return 0, "),),
+    ),
+)
