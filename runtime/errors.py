@@ -22,12 +22,23 @@ class Refused(EngineError):
 class ModuleRefused(Refused):
     """A module that fails a load check. `check` is the name of the first check that failed, in the order of WAS-3:
 
-    size, digest, format, abi, import, limit.
+    size, digest, signature, format, abi, import, limit.
     """
 
     def __init__(self, check: str, what: str, where: str = "", todo: str = "") -> None:
         self.check = check
         super().__init__(f"module refused [{check}]: {what}", where, todo)
+
+
+class SignatureRefused(ModuleRefused):
+    """A module whose signature is missing, malformed, wrong or by nobody who is trusted.
+
+    `error` is the name of what is wrong, one of `runtime.wasm.signatures.ERRORS` (docs/signing.md).
+    """
+
+    def __init__(self, error: str, what: str, where: str = "", todo: str = "") -> None:
+        self.error = error
+        super().__init__("signature", f"{error}: {what}", where, todo)
 
 
 class ModelFailed(EngineError):

@@ -1,4 +1,4 @@
-"""The load checks (WAS-3): size, digest, format, ABI, imports, limits, in this order; the first that fails is named.
+"""The load checks (WAS-3): size, digest, signature, format, ABI, imports, limits; the first that fails is named.
 
 Nothing of a module executes before all have passed. Its instantiation runs no code either, as it has no start function.
 """
@@ -18,6 +18,7 @@ from runtime.wasm import raw
 from runtime.wasm.abi import EXPORTS, GROUPS, HOST, PAGE, RESERVED, SECTION
 from runtime.wasm.binary import Malformed, Parsed, parse, rewrite
 from runtime.wasm.engine import CACHE_BYTES, Cache, engine, shim
+from runtime.wasm.signatures import Demand
 
 MODULE_BYTES = 16 << 20
 FUEL_MAX = 1 << 62
@@ -39,13 +40,16 @@ _parsed: Cache[Parsed] = Cache(CACHE_BYTES)
 _loaded: Cache[Loaded] = Cache(CACHE_BYTES)
 
 
-def check_module(spec: AgentSpec, wasm: bytes, max_bytes: int = MODULE_BYTES) -> None:
+def check_module(spec: AgentSpec, wasm: bytes, max_bytes: int = MODULE_BYTES, demand: Demand | None = None) -> None:
     """Runs the load checks alone; raises ModuleRefused, naming the check that failed."""
-    load(spec, wasm, max_bytes)
+    load(spec, wasm, max_bytes, demand)
 
 
-def load(spec: AgentSpec, wasm: bytes, max_bytes: int = MODULE_BYTES) -> Loaded:
-    """The module, checked for this spec and compiled for its limits; raises ModuleRefused."""
+def load(spec: AgentSpec, wasm: bytes, max_bytes: int = MODULE_BYTES, demand: Demand | None = None) -> Loaded:
+    """The module, checked for this spec and compiled for its limits; raises ModuleRefused.
+
+    With a `demand` it must be signed; what is verified, checked and compiled is the same bytes object.
+    """
     where = f"agent {shown(spec.name)}"
     if len(wasm) > max_bytes:
         raise ModuleRefused("size", f"{len(wasm)} bytes, allowed are {max_bytes}", where, "make the module smaller")
@@ -53,6 +57,8 @@ def load(spec: AgentSpec, wasm: bytes, max_bytes: int = MODULE_BYTES) -> Loaded:
     if digest != spec.module:
         what = f"its sha256 is {digest}, declared is {shown(spec.module)}"
         raise ModuleRefused("digest", what, where, "declare the digest of the module's own bytes")
+    if demand is not None:
+        demand.check(wasm, digest, where)
     parsed = _parsed.get((digest, 0))
     if parsed is None:
         parsed = _check_format(wasm, where)

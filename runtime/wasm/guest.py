@@ -21,6 +21,7 @@ from runtime.wasm.abi import AGENT_ERROR, GLOBAL_NAME, KINDS, LISTED, OPS, PAGE,
 from runtime.wasm.checks import FUEL_MAX, MODULE_BYTES, Loaded, link, load
 from runtime.wasm.engine import driver
 from runtime.wasm.modules import DRIVER_CALLS, HEADER, LIST_AT, RECORDED, RECORDED_AT
+from runtime.wasm.signatures import Demand
 
 _IDLE, _RUNNING, _CLOSED = 0, 1, 2
 _MASK32, _MASK64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
@@ -186,12 +187,12 @@ class WasmGuest:
 class WasmGuests:
     """`ports.Guests` over wasmtime. Modules are checked and compiled once per process, whatever asks for them.
 
-    `max_module_bytes` bounds what the size check accepts.
+    `max_module_bytes` bounds what the size check accepts; with a `demand` every module must be signed.
     """
 
-    def __init__(self, max_module_bytes: int = MODULE_BYTES) -> None:
-        self._max_module_bytes = max_module_bytes
+    def __init__(self, max_module_bytes: int = MODULE_BYTES, demand: Demand | None = None) -> None:
+        self._max_module_bytes, self._demand = max_module_bytes, demand
 
     def instantiate(self, agent: int, spec: AgentSpec, wasm: bytes) -> WasmGuest:
         """A fresh instance; raises ModuleRefused, or MemoryError where the host has no room for it."""
-        return WasmGuest(load(spec, wasm, self._max_module_bytes))
+        return WasmGuest(load(spec, wasm, self._max_module_bytes, self._demand))

@@ -1,0 +1,16 @@
+"""`wasm-engine module …`: what can be done with a module's file alone."""
+
+from __future__ import annotations
+
+import click
+
+from harness.commands import module_sign
+
+
+@click.group(short_help="A module's file: sign it, verify its signature, make keys.")
+def module() -> None:
+    """Work on modules' files. See `wasm-engine module COMMAND --help`."""
+
+
+for _command in (module_sign.sign, module_sign.verify, module_sign.keygen):
+    module.add_command(_command)
