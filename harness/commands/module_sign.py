@@ -15,6 +15,7 @@ import click
 from harness.commands.common import examples, json_option, print_json
 from reports.words import plain
 from runtime.errors import Refused, SignatureRefused
+from runtime.validated import read_bytes
 from runtime.wasm import assemble, signatures
 from runtime.wasm.checks import MODULE_BYTES
 from runtime.wasm.trust import default_key_id, key_files, read_public, read_secret, read_store, trusting
@@ -52,7 +53,7 @@ def sign(file: Path, key: Path, out: Path | None, detached: Path | None, key_id:
     seed = read_secret(key)
     public = key_files(seed)[1][1:]
     named = _key_id(key_id, public)
-    data = _read(file, MODULE_BYTES)
+    data = read_bytes(file, MODULE_BYTES)
     wasm = assemble(_text(data, file)) if text else data
     target = detached or out or file
     make = signatures.sign_detached if detached is not None else signatures.sign
@@ -98,8 +99,8 @@ def verify(
     try:
         store = read_store(trust) if trust is not None else trusting(read_public(key)) if key is not None else None
         assert store is not None
-        wasm = _read(file, MODULE_BYTES)
-        signature = _read(detached, PAYLOAD_BYTES) if detached is not None else None
+        wasm = read_bytes(file, MODULE_BYTES)
+        signature = read_bytes(detached, PAYLOAD_BYTES) if detached is not None else None
         found = signatures.verify(wasm, store, moment, signature, str(file))
     except Refused as error:
         if not as_json:
@@ -155,17 +156,6 @@ def _text(data: bytes, file: Path) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError:
         raise Refused("not UTF-8", str(file), "save the text as utf-8") from None
-
-
-def _read(file: Path, longest: int) -> bytes:
-    try:
-        with file.open("rb") as opened:
-            data = opened.read(longest + 1)
-    except OSError as error:
-        raise Refused(f"cannot be read: {error.strerror}", str(file), "give a file that can be read") from None
-    if len(data) > longest:
-        raise Refused(f"more than {longest} bytes", str(file), "give a smaller one")
-    return data
 
 
 def _write(file: Path, data: bytes) -> None:

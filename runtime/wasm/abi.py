@@ -5,7 +5,10 @@ The page for authors of agents is docs/abi.md; a test compares the two.
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
+
+from runtime.versions import ABI, ABI_MINOR
 
 I32, I64 = 0x7F, 0x7E  # value types in the binary format
 VALUE_NAMES = {0x7F: "i32", 0x7E: "i64", 0x7D: "f32", 0x7C: "f64", 0x7B: "v128", 0x70: "funcref", 0x6F: "externref"}
@@ -15,6 +18,26 @@ RESERVED = "wasm-engine."  # names of exports that start so are the loader's
 GLOBAL_NAME = "wasm-engine.global."  # + index: where the loader exports a mutable global
 
 PAGE = 65_536
+
+
+_VERSION = re.compile(rb"(\d{1,9})(?:\.(\d{1,9}))?(?:\.\d{1,9})?")
+
+
+def incompatible(target: bytes) -> str:
+    """ "" where a module made for this version runs here, else what is wrong (SEC-2).
+
+    Versions are semantic: another major version is another interface, a newer minor one may have functions that are
+    not here, and the patch number means nothing. `1` is `1.0`.
+    """
+    version = _VERSION.fullmatch(target)
+    if version is None:
+        return f"{target[:20].decode('latin-1')!a} is no version; write one like {ABI}.{ABI_MINOR}"
+    major, minor = int(version[1]), int(version[2] or 0)
+    if major != ABI:
+        return f"built for ABI {target.decode()}, this runtime has {ABI}.{ABI_MINOR}; build it for ABI {ABI}"
+    if minor > ABI_MINOR:
+        return f"built for ABI {target.decode()}, this runtime has {ABI}.{ABI_MINOR}; use a newer runtime"
+    return ""
 
 
 class Signature(NamedTuple):

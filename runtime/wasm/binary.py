@@ -184,6 +184,14 @@ def rewrite(wasm: bytes, parsed: Parsed, memory_pages: int) -> bytes:
     return b"".join(parts)
 
 
+def declared_abi(wasm: bytes) -> tuple[bytes, ...]:
+    """What a module's sections say of its ABI; nothing where its sections cannot be read (a load check says so)."""
+    try:
+        return tuple(_versions(wasm, _sections(wasm)))
+    except Malformed:
+        return ()
+
+
 def encode_u32(value: int) -> bytes:
     """Unsigned LEB128."""
     out = bytearray()

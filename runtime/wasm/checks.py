@@ -6,16 +6,14 @@ Nothing of a module executes before all have passed. Its instantiation runs no c
 from __future__ import annotations
 
 import hashlib
-import re
 from typing import NamedTuple
 
 import wasmtime
 
 from runtime.errors import ModuleRefused
 from runtime.state import AgentSpec
-from runtime.versions import ABI
 from runtime.wasm import raw
-from runtime.wasm.abi import EXPORTS, GROUPS, HOST, PAGE, RESERVED, SECTION
+from runtime.wasm.abi import EXPORTS, GROUPS, HOST, PAGE, RESERVED, SECTION, incompatible
 from runtime.wasm.binary import Malformed, Parsed, parse, rewrite
 from runtime.wasm.engine import CACHE_BYTES, Cache, engine, shim
 from runtime.wasm.signatures import Demand
@@ -24,8 +22,6 @@ MODULE_BYTES = 16 << 20
 FUEL_MAX = 1 << 62
 # Elements, whatever the limits say: they are allocated at once, and wasmtime ends the process where that fails.
 TABLE_MAX = 10_000_000
-
-_VERSION = re.compile(rb"(\d{1,9})(?:\.\d{1,9}){0,2}")
 
 
 class Loaded(NamedTuple):
@@ -91,11 +87,9 @@ def _check_abi(parsed: Parsed, where: str) -> None:
     if len(parsed.abi) > 1:
         raise refused(f"section {SECTION} occurs {len(parsed.abi)} times", "keep one")
     for text in parsed.abi:
-        version = _VERSION.fullmatch(text)
-        if version is None:
-            raise refused(f"section {SECTION} holds {text[:20]!r}", f"write a version like {ABI} into it")
-        if int(version.group(1)) != ABI:
-            raise refused(f"built for ABI {text.decode()}, this runtime has {ABI}", f"build it for ABI {ABI}")
+        problem = incompatible(text)
+        if problem:
+            raise refused(f"section {SECTION}: {problem}", "")
     exports = {export.name: export for export in parsed.exports}
     for name in exports:
         if name.startswith(RESERVED):

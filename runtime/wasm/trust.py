@@ -8,18 +8,17 @@ wrong is said at once. No clock is read here: whoever asks says for which time.
 from __future__ import annotations
 
 import hmac
-import tomllib
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from runtime.errors import Refused, SignatureRefused
+from runtime.validated import read_bytes, read_toml
 from runtime.wasm import ed25519
 
-STORE_BYTES = 1 << 20
 KEYS_MAX = 1_000
 KEY_ID_MAX = 64  # bytes
 PUBLIC_TAG, SECRET_TAG = b"\x01", b"\x81"
@@ -51,11 +50,16 @@ class Key(BaseModel):
     revoked: str | None = Field(default=None, min_length=1, max_length=200, description="Why nothing by it counts.")
     replaced_by: _Name | None = None
 
+    @field_validator("public")
+    @classmethod
+    def _strong(cls, public: str) -> str:
+        problem = ed25519.key_fault(bytes.fromhex(public))
+        if problem:
+            raise ValueError(f"{problem}: it {_KEY_PROBLEMS[problem]}")
+        return public
+
     @model_validator(mode="after")
     def _usable(self) -> Key:
-        problem = ed25519.key_fault(self.point)
-        if problem:
-            raise ValueError(f"{problem}: public {_KEY_PROBLEMS[problem]}")
         if self.not_before and self.not_after and self.not_before >= self.not_after:
             raise ValueError("not_before is not before not_after")
         if self.replaced_by and not (self.not_after or self.revoked):
@@ -131,18 +135,12 @@ def trusting(public: bytes) -> TrustStore:
 
 def read_store(path: Path) -> TrustStore:
     """The store in a TOML file; raises Refused with everything that is wrong."""
-    text = _read(path, STORE_BYTES)
-    try:
-        return TrustStore.model_validate(tomllib.loads(text.decode("utf-8")))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise Refused(f"no TOML: {error}", str(path), "see docs/signing.md") from None
-    except ValidationError as error:
-        raise Refused(_said(error), str(path), "see docs/signing.md") from None
+    return read_toml(path, TrustStore, "see docs/signing.md")
 
 
 def read_public(path: Path) -> bytes:
     """The key of a public key file: the byte 01 and 32 bytes. Raises Refused, SignatureRefused for a weak key."""
-    data = _read(path, 1 + ed25519.KEY_BYTES)
+    data = read_bytes(path, 1 + ed25519.KEY_BYTES)
     if len(data) != 1 + ed25519.KEY_BYTES or data[:1] != PUBLIC_TAG:
         raise Refused("no public key file (byte 01 and 32 bytes)", str(path), _NEW_KEY)
     problem = ed25519.key_fault(data[1:])
@@ -154,7 +152,7 @@ def read_public(path: Path) -> bytes:
 def read_secret(path: Path) -> bytes:
     """The seed of a secret key file: the byte 81, the seed, the public key. Raises Refused."""
     length = 1 + ed25519.SEED_BYTES + ed25519.KEY_BYTES
-    data = _read(path, length)
+    data = read_bytes(path, length)
     if len(data) != length or data[:1] != SECRET_TAG:
         raise Refused("no secret key file (byte 81 and 64 bytes)", str(path), _NEW_KEY)
     seed, public = data[1:33], data[33:]
@@ -172,24 +170,3 @@ def key_files(seed: bytes) -> tuple[bytes, bytes]:
 def moment(ms: int) -> datetime:
     """Milliseconds since 1970, as agents' time is counted."""
     return datetime.fromtimestamp(ms // 1000, UTC).replace(microsecond=ms % 1000 * 1000)
-
-
-def _read(path: Path, longest: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(longest + 1)
-    except OSError as error:
-        raise Refused(f"cannot be read ({error.strerror})", str(path), "give a file") from None
-    if len(data) > longest:
-        raise Refused(f"has more than {longest} bytes", str(path), "give another file")
-    return data
-
-
-def _said(error: ValidationError) -> str:
-    """All that is wrong, in one line."""
-    said = []
-    for one in error.errors(include_url=False, include_context=False, include_input=False):
-        place = ".".join(str(part) for part in one["loc"])
-        text = one["msg"].removeprefix("Value error, ")
-        said.append(f"{place}: {text}" if place else text)
-    return "; ".join(said)
