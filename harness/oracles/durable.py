@@ -21,6 +21,7 @@ from runtime import journal as runtime_journal
 
 NEAR = 64
 BEHIND = 4
+HEADER_FLIPS = 8
 
 
 def chained(run: Judged) -> list[str]:
@@ -63,19 +64,16 @@ def _disagreement(name: str, data: bytes, expected: int | None) -> list[str]:
 
 
 def tampered(history: History, bounds: list[tuple[int, int]]) -> list[tuple[str, bytes, int]]:
-    """Four damaged copies: (what was done, the bytes, the first bad block); places follow from the plan's digest.
+    """Damaged copies: (what was done, the bytes, the first bad block).
 
-    The flip is in the header or anywhere; whole blocks are moved among the first `NEAR`, as the chain's rule is the
-    same everywhere. A copy ends `BEHIND` whole blocks after its damage: a reader that overlooks the damage accepts
-    what is left, or names a later block, and no other reads on.
+    Places follow from scenario and seed alone: a plan that lost faults or inputs is damaged alike, so what this finds
+    can be reduced. One flip is anywhere and `HEADER_FLIPS` are in the header; whole blocks are moved among the first
+    `NEAR`, as the chain's rule is the same everywhere. A copy ends `BEHIND` whole blocks after its damage: a reader
+    that overlooks the damage accepts what is left, or names a later block, and no other reads on.
     """
-    key = hashlib.sha256(msgspec.json.encode(history.plan, order="sorted")).digest()
-    picks = [int.from_bytes(key[i : i + 8], "big") for i in range(0, 32, 8)]
+    key = hashlib.shake_256(f"{history.plan.scenario}/{history.plan.seed}/tampered".encode())
+    picks = struct.unpack(f">{4 + HEADER_FLIPS}Q", key.digest(8 * (4 + HEADER_FLIPS)))
     data, last = history.journal, min(len(bounds) - 1, NEAR)
-    where = picks[0] // 16 % (bounds[0][1] if picks[0] & 8 else len(data))  # half of them in the header
-    hit = next(i for i, (start, end) in enumerate(bounds) if start <= where < end)
-    flipped = bytearray(data[: _end(bounds, hit)])
-    flipped[where] ^= 1 << picks[0] % 8
     cut = 1 + picks[1] % (last - 1)  # a cut of the last block leaves a whole, shorter journal: the watermark's to find
     swap = 1 + picks[2] % (last - 1)
     into = 1 + picks[3] % last
@@ -87,12 +85,20 @@ def tampered(history: History, bounds: list[tuple[int, int]]) -> list[tuple[str,
     def without(first: int, behind: int, put: bytes) -> bytes:
         return b"".join((data[: bounds[first][0]], put, data[bounds[behind][1] : _end(bounds, behind)]))
 
+    def flipped(pick: int, length: int) -> tuple[str, bytes, int]:
+        where = pick // 8 % length
+        hit = next(i for i, (start, end) in enumerate(bounds) if start <= where < end)
+        copy = bytearray(data[: _end(bounds, hit)])
+        copy[where] ^= 1 << pick % 8
+        return f"bit flipped in byte {where}", bytes(copy), hit
+
     renamed = line(other).replace(b'{"block":%d,' % other, b'{"block":%d,' % into, 1)
     return [
-        (f"bit flipped in byte {where}", bytes(flipped), hit),
+        flipped(picks[0], len(data)),
         (f"block {cut} cut out", without(cut, cut, b""), cut),
         (f"blocks {swap} and {swap + 1} swapped", without(swap, swap + 1, line(swap + 1) + line(swap)), swap),
         (f"block {other} spliced in as block {into}", without(into, into, renamed), into),
+        *(flipped(pick, bounds[0][1]) for pick in picks[4:]),
     ]
 
 
