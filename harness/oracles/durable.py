@@ -7,9 +7,8 @@ disk. Against: acknowledgements that leave early, a verifier that overlooks dama
 from __future__ import annotations
 
 import hashlib
+import struct
 from bisect import bisect_right
-
-import msgspec
 
 from harness.history import History, Receipt
 from harness.oracles.judged import Judged
