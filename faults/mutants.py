@@ -31,7 +31,7 @@ MUTANTS: tuple[Mutant, ...] = (
             Edit(
                 "pool.py",
                 "            elif not self._current(slot, worker, frame):\n",
-                "            elif not any(self._awaited(r) for r in frame.results):\n",
+                "            elif not any(r.agent in self._pending for r in frame.results):\n",
             ),
             Edit(
                 "pool.py",
@@ -40,8 +40,8 @@ MUTANTS: tuple[Mutant, ...] = (
             ),
             Edit(
                 "pool.py",
-                "        return record is not None and record.n == result.n\n",
-                "        return record is not None\n",
+                "            if record is not None and record.n == result.n and result.agent in sent:\n",
+                "            if record is not None and result.agent in sent:\n",
             ),
         ),
     ),
@@ -251,7 +251,7 @@ MUTANTS: tuple[Mutant, ...] = (
             Edit(
                 "pool.py",
                 "            elif not self._current(slot, worker, frame):\n",
-                "            elif not any(self._awaited(r) for r in frame.results):\n",
+                "            elif not any(r.agent in self._pending for r in frame.results):\n",
             ),
             Edit(
                 "pool.py",

@@ -56,7 +56,7 @@ class Seat:
         if self._process is None:
             environment = {**os.environ, "PYTHONHASHSEED": os.environ.get("PYTHONHASHSEED", "random")}
             self._process = subprocess.Popen(
-                builds.command("harness.pairing", [], self._build),
+                builds.command("harness.paired_runs", [], self._build),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

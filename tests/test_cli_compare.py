@@ -49,10 +49,10 @@ def test_a_build_that_lost_a_check_is_a_regression_with_a_case_that_replays(
         tmp_path / "worse",
         (
             "orchestrator.py",
-            "            committed = fold.commit(self.state, opened, self._outcomes)\n",
-            "            arrived = list(self._outcomes)\n"
-            "            opened.records.sort(key=lambda record: arrived.index(record.agent))\n"
-            "            committed = fold.commit(self.state, opened, self._outcomes)\n",
+            "        committed = fold.commit(self.state, opened, self._outcomes)\n",
+            "        arrived = list(self._outcomes)\n"
+            "        opened.records.sort(key=lambda record: arrived.index(record.agent))\n"
+            "        committed = fold.commit(self.state, opened, self._outcomes)\n",
         ),
     )
     options = ("--jobs", "1", "--scenario", "ledger", "--runs", "12", "--store", str(tmp_path / "out"), "--json")
