@@ -162,7 +162,7 @@ def test_a_failure_is_shrunk_to_a_case_that_fails_there_and_is_fixed_here(tmp_pa
         "REPRO.md",
     }
     text = (case / "REPRO.md").read_text("utf-8")
-    assert f"wasm-engine replay {case}\n" in text and "buffer.flip@" in text and "1 in all" in text
+    assert f"wasm-engine replay {case}\n" in text and "- `buffer." in text and "1 in all" in text
     assert "planted bug `test`; `wasm-engine prove --mutant test` plants it again" in text
     (mutant / "MUTANT").unlink()  # a folder that stays is named by its path
     again = child("stress", "frames", "--runs", "8", "--store", str(tmp_path / "named"), *common).json
