@@ -10,7 +10,7 @@ from oracles_kit import World, finding, record, refuses, world
 from runtime_kit import play
 
 from faults.plan import parse_fault
-from harness.history import Census, Crash, Life, SyncEvent
+from harness.history import Census, Crash, History, Injection, Life, SyncEvent
 from harness.oracles import Judged, Verdict, judge
 from runtime.physical import MS, Physical
 from runtime.telemetry import Record
@@ -177,6 +177,51 @@ def test_a_worker_that_is_started_beside_another_or_unsaid_is_refused() -> None:
     history.lives.append(Life(5, 13, True))
     found = judge(Judged(history), ["I31"])["I31"]
     assert found.verdict is Verdict.FAIL and found.evidence == ("worker 13 was started once more than the trace says",)
+
+
+def dying(point: str = "after", port: str = "workers.spawn", at: int = 5, worker: int = 13) -> History:
+    """The second orchestrator dies at a port call, and a worker of its was started of which it told nothing."""
+    history = world().history()
+    history.lives.append(Life(5, worker, True))
+    history.crashes = [Crash(3, 9, 0, "sync", b"", b""), Crash(7, worker // 1_000_000, 0, "dispatch", b"", b"")]
+    history.injections = [Injection(at, 0, {"successor": 1, "call": 3, "port": port, "point": point})]
+    return history
+
+
+@pytest.mark.parametrize("point", ["within", "after"])
+def test_a_worker_whose_start_was_its_orchestrators_last_act_could_not_be_told_of(point: str) -> None:
+    assert judge(Judged(dying(point, worker=2_000_013)), ["I31"])["I31"].verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        dying("before", worker=2_000_013),
+        dying(port="workers.send", worker=2_000_013),
+        dying(at=6, worker=2_000_013),
+    ],
+    ids=["it was not carried out", "it was another call", "it was another moment"],
+)
+def test_no_other_death_of_an_orchestrator_excuses_a_worker_that_it_did_not_tell_of(history: History) -> None:
+    found = judge(Judged(history), ["I31"])["I31"]
+    assert found.verdict is Verdict.FAIL and "worker 2000013 was started once more" in found.evidence[0]
+
+
+def test_a_death_excuses_one_start_of_the_orchestrator_that_died() -> None:
+    two, other, twice, alive = (dying(worker=2_000_013) for _ in range(4))
+    two.lives.insert(-1, Life(5, 2_000_012, True))
+    other.crashes[1] = other.crashes[1]._replace(incarnation=3)
+    twice.lives.append(Life(5, 2_000_013, True))
+    alive.crashes = alive.crashes[:1]
+    for history in (two, other, twice, alive):
+        assert judge(Judged(history), ["I31"])["I31"].verdict is Verdict.FAIL
+
+
+def test_an_orchestrator_that_dies_in_starting_a_worker_is_judged_well() -> None:
+    history = play("hello", "orchestrator.kill@call:12,point=after")
+    told = {record.fields["worker"] for record in history.trace if record.kind == "spawned"}
+    assert [life.worker for life in history.lives if life.alive and life.worker not in told] == [1_000_001]
+    assert judge(Judged(history), ["I31"])["I31"].verdict is Verdict.PASS
 
 
 def test_an_answer_of_a_worker_that_was_given_up_must_not_count() -> None:

@@ -7,6 +7,8 @@ import gc
 import json
 import os
 import random
+import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -15,11 +17,13 @@ from pathlib import Path
 
 import pytest
 from cli_kit import build, child, here, refused
+from msgspec.structs import replace
 
+from faults.plan import parse_fault
 from harness.adapters.loop import Loop
 from harness.plans import default_plan
 from harness.simulation import journal_digest, trace_digest
-from harness.verification import surroundings
+from harness.verification import surroundings, tail
 from harness.verification.axes import AXES, PHYSICAL
 from harness.verification.faulty import faulty_plans
 from harness.verification.idle import idle_plan
@@ -161,6 +165,50 @@ def test_a_run_that_observers_do_not_see_does_not_count_as_observed(
     monkeypatch.setattr("harness.verification.observers.PATIENCE_S", 0.5)
     with Observers(tmp_path, 1) as observers, pytest.raises(Refused, match="could not attach"):
         observers.attached()  # nothing is written, so there is nothing that it could have seen
+
+
+def test_a_run_that_was_stopped_because_nobody_saw_it_is_no_history_of_the_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the oracle compares half a run with a whole one, and the build is blamed."""
+    monkeypatch.setattr("harness.verification.observers.PATIENCE_S", 0.5)
+    monkeypatch.setattr("harness.verification.tail.__file__", str(blind(tmp_path)))
+    with pytest.raises(Refused, match="could not attach"):
+        carry_out(get("hello"), HELLO, Variation(observers=1), tmp_path / "run")
+
+
+def blind(folder: Path) -> Path:
+    """An observer that is there and sees nothing."""
+    file = folder / "blind.py"
+    file.write_text("import sys\nprint('ready', flush=True)\nsys.stdin.read()\n", "utf-8")
+    return file
+
+
+@pytest.mark.parametrize("how", ["all", "slow", "dies"])
+def test_an_observer_follows_a_name_to_the_file_that_a_start_put_there(tmp_path: Path, how: str) -> None:
+    """It has the first file open, in which nothing will ever be: an orchestrator died before its first block."""
+    folder, new = tmp_path / "run", tmp_path / "new"
+    folder.mkdir()
+    (folder / "journal").write_bytes(b"")
+    command = [sys.executable, "-I", "-S", str(Path(tail.__file__)), str(folder), how]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        time.sleep(0.2)
+        new.write_bytes(b"0123456789")
+        new.replace(folder / "journal")
+        killer = threading.Timer(10, process.kill)
+        killer.start()
+        assert process.stdout.readline() == "saw 10\n"
+        told, _ = process.communicate()
+        killer.cancel()
+    assert told == ("" if how == "dies" else "read 10 1\n")
+
+
+def test_a_run_whose_first_journal_stays_empty_is_observed_and_the_same(tmp_path: Path) -> None:
+    plan = replace(HELLO, faults=(parse_fault("orchestrator.kill@call:12,point=after"),))
+    history = carry_out(get("hello"), plan, Variation(observers=1), tmp_path / "run")
+    assert history.finished and history.crashes and not history.crashes[0].kept
+    assert history.journal == carry_out(get("hello"), plan, Variation()).journal
 
 
 # --- surroundings -----------------------------------------------------------------------------------------------------

@@ -8,9 +8,8 @@ grow, crash loops that become storms, lost workers that are taken for failures o
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
-from harness.history import History
+from harness.history import History, Life
 from harness.oracles.judged import Judged
 from harness.oracles.verdict import Unjudged
 from runtime.physical import RESPAWN_DOUBLINGS, Physical
@@ -18,6 +17,7 @@ from runtime.recovery import DECREES
 from runtime.telemetry import Record
 
 MAX_DOUBLINGS = 20
+WORKERS_OF_ONE = 1_000_000  # a worker's number is its incarnation's times this, and which one it is
 Place = tuple[int, int]  # incarnation, slot
 
 
@@ -167,10 +167,29 @@ def _counted(run: Judged) -> list[str]:
 
 def _as_started(history: History) -> list[str]:
     """The adapter started the workers that the pool says it did, each once."""
-    births = sorted(life.worker for life in history.lives if life.alive)
-    told = sorted(int(record.fields["worker"]) for record in history.trace if record.kind == "spawned")
-    surplus: list[Any] = [worker for worker in sorted(set(births)) if births.count(worker) > told.count(worker)]
+    births = Counter(life.worker for life in history.lives if life.alive)
+    told = Counter(int(record.fields["worker"]) for record in history.trace if record.kind == "spawned")
+    told |= Counter(_started_in_dying(history))  # at least once: one that was told as well is not excused again
+    surplus = [worker for worker in sorted(births) if births[worker] > told[worker]]
     return [f"worker {worker} was started once more than the trace says" for worker in surplus]
+
+
+def _started_in_dying(history: History) -> list[int]:
+    """Workers whose start was the last thing that an orchestrator did: it died before it could tell.
+
+    That is so only where the fault layer killed it in or after that very call; the worker is the last one that the
+    adapter started for it, at that moment.
+    """
+    last: dict[int, Life] = {life.worker // WORKERS_OF_ONE: life for life in history.lives if life.alive}
+    found: list[int] = []
+    for injection in history.injections:
+        fields, died = injection.fields, int(injection.fields.get("successor", len(history.crashes)))
+        if fields.get("port") != "workers.spawn" or fields.get("point") == "before" or died >= len(history.crashes):
+            continue
+        life = last.get(history.crashes[died].incarnation)
+        if life is not None and life.at == injection.at:
+            found.append(life.worker)
+    return found
 
 
 def _backed_off(history: History) -> list[str]:

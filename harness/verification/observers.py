@@ -29,13 +29,17 @@ PATIENCE_S = 20.0
 
 
 class Observers:
-    """`count` observers of the files in `folder`; `told` is what they said at the end."""
+    """`count` observers of the files in `folder`; `told` is what they said at the end.
+
+    `refused` is why one could not attach: what the run did then says nothing, as it was stopped for that.
+    """
 
     def __init__(self, folder: Path, count: int) -> None:
         self._folder, self._count = folder, count
         self._processes: list[tuple[str, subprocess.Popen[bytes]]] = []
         self.told: list[str] = []
         self.seen = 0
+        self.refused: Refused | None = None
 
     def __enter__(self) -> Observers:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -67,7 +71,9 @@ class Observers:
                 break
             line += piece
         if not line.startswith(word):
-            raise Refused("an observer could not attach", "observers", "let this machine start processes that read")
+            todo = "let this machine start processes that read"
+            self.refused = Refused("an observer could not attach", "observers", todo)
+            raise self.refused
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         for how, process in self._processes:
@@ -107,7 +113,7 @@ class _WatchedDisk(SimDisk):
             os.pwrite(file, data, offset)
         finally:
             os.close(file)
-        if name == JOURNAL and offset and data and not self._waited:
+        if name == JOURNAL and data and not self._waited:
             self._waited = True
             self._attached()
         return written

@@ -66,6 +66,8 @@ def carry_out(
         stack.enter_context(surroundings.collecting(variation.eager))
         horizon = horizon_ns(scenario, plan, timing)
         history = Simulation(scenario, plan, timing, horizon_ns=horizon, setting=setting).run()
+        if variation.observers and observers.refused is not None:
+            raise observers.refused  # the run took it for an error of the build under test
     if told is not None and variation.observers:
         told += observers.told
     return history
