@@ -5,7 +5,7 @@ Inside `unobserved` a simulation keeps neither. Fault wrappers, journal, syncs a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -25,7 +25,7 @@ def swapped(owner: Any, name: str, value: object) -> Iterator[None]:
         setattr(owner, name, old)
 
 
-def _bare_guests(inner: Guests, worker: int, incarnation: int, now: Callable[[], int], log: list[Any]) -> Guests:
+def _bare_guests(inner: Guests, *observing: object) -> Guests:
     return inner
 
 
