@@ -41,6 +41,22 @@ class SignatureRefused(ModuleRefused):
         super().__init__("signature", f"{error}: {what}", where, todo)
 
 
+class CallFailed(EngineError):
+    """A call into a module ended without its results. `reason` is "trap:NAME", "limit:NAME", or "alloc"."""
+
+    def __init__(self, reason: str, what: str, where: str = "", todo: str = "") -> None:
+        self.reason = reason
+        super().__init__(f"call failed [{reason}]: {what}", where, todo)
+
+
+class LimitExceeded(CallFailed):
+    """A call was ended by a limit. `limit` is its name: "fuel", "memory", "stack" or "table" (WAS-4)."""
+
+    def __init__(self, limit: str, what: str, where: str = "", todo: str = "") -> None:
+        self.limit = limit
+        super().__init__(f"limit:{limit}", what, where, todo)
+
+
 class ModelFailed(EngineError):
     """A model or its device could not do what was asked. `failure` is "load", "memory" or "device"."""
 

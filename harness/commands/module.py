@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import click
 
-from harness.commands import module_check, module_sign
+from harness.commands import module_call, module_check, module_sign
 
 
-@click.group(short_help="A module's file: check it by its manifest, sign it, verify it, make keys.")
+@click.group(short_help="A module's file: call it, inspect it, check it by its manifest, sign it, verify it, make keys.")
 def module() -> None:
     """Work on modules' files. See `wasm-engine module COMMAND --help`."""
 
 
-for _command in (module_check.check, module_sign.sign, module_sign.verify, module_sign.keygen):
+for _command in (
+    module_call.call,
+    module_call.inspect,
+    module_check.check,
+    module_sign.sign,
+    module_sign.verify,
+    module_sign.keygen,
+):
     module.add_command(_command)

@@ -128,39 +128,53 @@ class _Reader:
         return iter(range(count))
 
 
-def parse(wasm: bytes) -> Parsed:
-    """Reads a module; raises Malformed for anything that cannot be an agent."""
+def outline(wasm: bytes) -> Parsed:
+    """Reads what any core module declares, without the limits of an agent; `mutable` stays empty. Raises Malformed."""
     sections = _sections(wasm)
     readers = {s.id: _Reader(wasm, s.start, s.end) for s in sections if s.id != CUSTOM}
-    if START in readers:
-        raise Malformed("it has a start section; do that work in agent_init")
     types = list(_types(readers[TYPE])) if TYPE in readers else []
     imports = tuple(_imports(readers[IMPORT], types)) if IMPORT in readers else ()
     functions = [entry.signature for entry in imports if entry.signature is not None]
     if FUNCTION in readers:
         reader = readers[FUNCTION]
         functions += [_typed(types, reader.u32()) for _ in reader.items()]
-    memories = tuple(_limits(readers[MEMORY], "memory")) if MEMORY in readers else ()
-    if len(memories) > 1:
-        raise Malformed(f"it has {len(memories)} memories; an agent has one")
-    tables = tuple(_tables(readers[TABLE])) if TABLE in readers else ()
-    mutable = tuple(_mutable(readers[GLOBAL])) if GLOBAL in readers else ()
-    if ELEMENT in readers:
-        _no_passive_elements(readers[ELEMENT])
-    if DATA in readers:
-        _no_passive_data(readers[DATA])
-    if tables and CODE in readers:
-        _no_table_writes(readers[CODE])
     return Parsed(
         sections=sections,
         imports=imports,
         exports=tuple(_exports(readers[EXPORT])) if EXPORT in readers else (),
         functions=tuple(functions),
-        memories=memories,
-        tables=tables,
-        mutable=mutable,
+        memories=tuple(_limits(readers[MEMORY], "memory")) if MEMORY in readers else (),
+        tables=tuple(_tables(readers[TABLE])) if TABLE in readers else (),
+        mutable=(),
         abi=tuple(_versions(wasm, sections)),
     )
+
+
+def parse(wasm: bytes) -> Parsed:
+    """Reads a module; raises Malformed for anything that cannot be an agent."""
+    parsed = outline(wasm)
+    readers = {s.id: _Reader(wasm, s.start, s.end) for s in parsed.sections if s.id != CUSTOM}
+    if START in readers:
+        raise Malformed("it has a start section; do that work in agent_init")
+    if len(parsed.memories) > 1:
+        raise Malformed(f"it has {len(parsed.memories)} memories; an agent has one")
+    mutable = tuple(_mutable(readers[GLOBAL])) if GLOBAL in readers else ()
+    if ELEMENT in readers:
+        _no_passive_elements(readers[ELEMENT])
+    if DATA in readers:
+        _no_passive_data(readers[DATA])
+    if parsed.tables and CODE in readers:
+        _no_table_writes(readers[CODE])
+    return parsed._replace(mutable=mutable)
+
+
+def customs(wasm: bytes, parsed: Parsed) -> Iterator[tuple[str, bytes]]:
+    """The custom sections, each with its name and its bytes; raises Malformed for a name that is none."""
+    for section in parsed.sections:
+        if section.id == CUSTOM:
+            reader = _Reader(wasm, section.start, section.end)
+            name = reader.name()
+            yield name, wasm[reader.at : section.end]
 
 
 def rewrite(wasm: bytes, parsed: Parsed, memory_pages: int) -> bytes:

@@ -8,7 +8,7 @@ at is not freed: a view keeps its store alive.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import wasmtime
@@ -29,10 +29,18 @@ _trap_code = ctypes.PYFUNCTYPE(ctypes.c_bool, _pointer, _pointer)(("wasmtime_tra
 _trap_delete = ctypes.PYFUNCTYPE(None, _pointer)(("wasm_trap_delete", dll))
 _error_delete = ctypes.PYFUNCTYPE(None, _pointer)(("wasmtime_error_delete", dll))
 
+# A host function as wasmtime calls it: (env, caller, cells, number of cells) -> trap or null. Ours looks at none.
+_crossing = ctypes.CFUNCTYPE(_size, _pointer)
+_func_new = ctypes.PYFUNCTYPE(None, _pointer, _pointer, _crossing, _pointer, _pointer, _pointer)(
+    ("wasmtime_func_new_unchecked", dll)
+)
+_trap_new = ctypes.PYFUNCTYPE(_pointer, ctypes.c_char_p, _size)(("wasmtime_trap_new", dll))
+
 _TRAPS = {code.value: code.name.lower() for code in wasmtime.TrapCode}
 _VALUE_AT = B.wasmtime_val_t.of.offset
 _KINDS = {0x7F: 0, 0x7E: 1, 0x7D: 2, 0x7C: 3}  # value type in the binary format -> WASMTIME_I32, _I64, _F32, _F64
 _WIDE = (1, 3)
+_EXTERN_FUNC = 0  # WASMTIME_EXTERN_FUNC
 
 
 class Unavailable(MemoryError):
@@ -40,7 +48,22 @@ class Unavailable(MemoryError):
 
 
 class InstantiationTrap(Exception):
-    """Instantiation trapped: an active segment lies outside its memory or table."""
+    """Instantiation trapped: an active segment lies outside its memory or table, or the start function did.
+
+    `trap_name` is wasmtime's name of the code, in lower case.
+    """
+
+    def __init__(self, trap_name: str) -> None:
+        self.trap_name = trap_name
+        super().__init__(trap_name)
+
+
+def _trap_name(trap: int | None) -> str:
+    """Of a trap, which is deleted."""
+    code = ctypes.c_uint8()
+    name = _TRAPS.get(code.value, "engine_error") if _trap_code(trap, ctypes.addressof(code)) else "engine_error"
+    _trap_delete(trap)
+    return name
 
 
 class Linear:
@@ -119,8 +142,7 @@ class Linked:
             pointer, module.ptr(), given, len(imports), ctypes.byref(self._struct), ctypes.byref(trap)
         )
         if trap:
-            B.wasm_trap_delete(trap)
-            raise InstantiationTrap
+            raise InstantiationTrap(_trap_name(ctypes.cast(trap, _pointer).value))
         if error:
             raise Unavailable(str(wasmtime.WasmtimeError._from_ptr(error)).splitlines()[0])
 
@@ -178,10 +200,88 @@ class Entry:
         self._trap.value = None
         self.trap_name = "engine_error"
         if trap is not None:
-            code = ctypes.c_uint8()
-            if _trap_code(trap, ctypes.addressof(code)):
-                self.trap_name = _TRAPS.get(code.value, "engine_error")
-            _trap_delete(trap)
+            self.trap_name = _trap_name(trap)
         if error is not None:
             _error_delete(error)
         return -1
+
+
+class Function(Entry):
+    """A function of number types, called with raw bits. Who makes it has checked the types and passes as many words.
+
+    `cells` is the larger of the numbers of parameters and results; `results` how many words come back.
+    """
+
+    def __init__(self, instance: Linked, extern: Any, cells: int, results: int) -> None:
+        super().__init__(instance, extern)
+        self._count, self._results = cells, results
+        self._cell = (ctypes.c_uint64 * (2 * max(1, cells)))()
+        self._cell_at = ctypes.addressof(self._cell)
+
+    def call_with(self, fuel: int, words: Sequence[int]) -> list[int] | None:
+        """Runs with `fuel` units; the results as 64 unsigned bits each, or None when it trapped (`trap_name` tells)."""
+        for at, bits in enumerate(words):
+            self._cell[2 * at] = bits
+        _set_fuel(self._context, fuel)
+        error = _call(self._context, self._function, self._cell_at, self._count, self._trap_at)
+        if error is not None or self._trap.value is not None:
+            self._failed(error)
+            return None
+        return [self._cell[2 * at] for at in range(self._results)]
+
+
+class Crossing:
+    """A function of type () -> () in `store` that runs `serve`; it traps when that raises, and `raised` holds what.
+
+    ctypes answers with whatever lies on the stack when a callback raises, and wasmtime would take that for a trap's
+    address. So the callback is a generator that is resumed inside its `try`: a signal or a tracer that raises as it is
+    entered is caught like anything else. What is left is a Python stack that is full: `headroom` first.
+    """
+
+    def __init__(self, store: wasmtime.Store, serve: Callable[[], None]) -> None:
+        self.raised: list[BaseException] = []
+        serving = _serving(serve, self.raised)
+        next(serving)
+        self._held = _crossing(serving.send)  # alive as long as anything may call it
+        self.extern = B.wasmtime_extern_t()
+        self.extern.kind = _EXTERN_FUNC  # type: ignore[assignment]  # a ctypes field takes an int
+        kind = wasmtime.FuncType([], [])
+        _func_new(store._context(), kind.ptr(), self._held, None, None, ctypes.addressof(self.extern.of.func))
+
+
+def headroom(frames: int = 30) -> None:
+    """Raises RecursionError here, where it does no harm, if Python has no room for so many calls."""
+    if frames:
+        headroom(frames - 1)
+
+
+def _serving(serve: Callable[[], None], raised: list[BaseException]) -> Generator[int, int | None, None]:
+    """Each `send` is one call from wasm; yields 0 or a new trap's address, which is wasmtime's from then on.
+
+    Every way round the loop comes to the `yield`. Where even a trap could not be made it answers 0, and the proof that
+    `runtime.wasm.imports` asks for is missing.
+
+    No statement between a failure and its answer calls anything, so no signal can come between; the second `try` is
+    for one that comes in the jump back.
+    """
+    trap, answer, within = 0, 0, False
+    while True:
+        try:
+            while True:
+                try:
+                    while True:
+                        yield answer
+                        within = True
+                        trap = trap or int(_trap_new(b"host", 4))
+                        serve()
+                        within, answer = False, 0
+                except BaseException as error:
+                    if not within and isinstance(error, GeneratorExit):
+                        if trap:
+                            _trap_delete(trap)
+                        return
+                    within, answer, trap = False, trap, 0
+                    raised += (error,)
+        except BaseException as error:
+            answer, trap = trap or answer, 0
+            raised += (error,)

@@ -1,0 +1,282 @@
+"""Function modules of any origin (WAS-2): load a file, call its exports, lend it functions and bytes.
+
+    Engine().load("add.wat").call("add", 1, 2)
+
+Guarantees: nothing that a module does ends the process or raises anything but `runtime.errors`; a call ends by its
+results, a trap, or the name of the limit it exceeded (WAS-4); what a host function raises is raised again by the call.
+One thread at a time is in an instance, none twice: a second one, a call from within a host function, and a closed
+instance are refused before they reach wasmtime, which would end the process. No object of wasmtime leaves this file.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import threading
+from collections.abc import Mapping
+from types import TracebackType
+
+import wasmtime
+from msgspec import Struct
+
+from runtime.errors import CallFailed, LimitExceeded, ModuleRefused, Refused
+from runtime.wasm import imports, raw
+from runtime.wasm.abi import PAGE, Signature
+from runtime.wasm.binary import Parsed
+from runtime.wasm.checks import FUEL_MAX, TABLE_MAX, shown
+from runtime.wasm.engine import CACHE_BYTES, Cache, engine
+from runtime.wasm.exclusive import Exclusive
+from runtime.wasm.imports import HostCall, WithMemory
+from runtime.wasm.linear import Memory
+from runtime.wasm.values import from_bits, to_bits, told
+
+MEMORY_MAX = 1 << 32
+TABLES_MAX = 16
+_LIMITED = {"out_of_fuel": "fuel", "stack_overflow": "stack"}
+_TODO = {
+    "fuel": "raise limits.fuel, or look for a loop that does not end",
+    "stack": "look for a recursion that does not end; the stack has 512 KiB",
+    "memory": "raise limits.memory",
+    "table": "raise limits.table",
+}
+_FUNCTION, _MEMORY = 0, 2
+
+Host = Mapping[str, HostCall | WithMemory]
+Value = int | float
+
+
+class ModuleLimits(Struct, frozen=True, kw_only=True):
+    """What one instance may use: fuel per call in wasmtime's units (some 10^9 a second), memory in bytes, elements of
+    each table. The stack is the engine's, 512 KiB for all."""
+
+    fuel: int = 1_000_000_000
+    memory: int = 64 << 20
+    table: int = 100_000
+
+    def checked(self) -> ModuleLimits:
+        """Itself; raises Refused for a value that no limit can have."""
+        for name, most in (("fuel", FUEL_MAX), ("memory", MEMORY_MAX), ("table", TABLE_MAX)):
+            value: object = getattr(self, name)
+            if not isinstance(value, int) or not 0 <= value <= most:
+                raise Refused(f"limit {name} is {told(value)}", "limits", f"give 0 to {most}")
+        return self
+
+
+def _check_limits(parsed: Parsed, limits: ModuleLimits, where: str) -> None:
+    if len(parsed.memories) > 1:
+        what = f"it has {len(parsed.memories)} memories, allowed is one"
+        raise ModuleRefused("limit", what, where, "build it with one memory")
+    begins = sum(memory[0] for memory in parsed.memories) * PAGE
+    if begins > limits.memory:
+        what = f"its memory begins with {begins} bytes, its limit is {limits.memory}"
+        raise ModuleRefused("limit", what, where, _TODO["memory"])
+    elements = sum(table[0] for table in parsed.tables)
+    if elements > limits.table or len(parsed.tables) > TABLES_MAX:
+        what = f"its {len(parsed.tables)} tables have {elements} elements, allowed are {TABLES_MAX} and {limits.table}"
+        raise ModuleRefused("limit", what, where, _TODO["table"])
+
+
+_COMPILED: Cache[wasmtime.Module] = Cache(CACHE_BYTES)
+_COMPILING = threading.Lock()
+
+
+def format_refused(error: Exception, where: str) -> ModuleRefused:
+    what = shown(" ".join(str(error).split()), 300)
+    return ModuleRefused("format", what, where, "build it as a core wasm module (docs/modules.md)")
+
+
+class Instance:
+    """One instance with a store of its own. `used` is the fuel of the last call that returned.
+
+    After a trap the module may have left its own work half done, so a fresh instance is the better choice then.
+    """
+
+    def __init__(self, module: Module, host: Host, limits: ModuleLimits) -> None:
+        self._module, self._limits = module, limits
+        self._exclusive = Exclusive(module.name)
+        self._functions: dict[str, tuple[raw.Function, Signature]] = {}
+        self._served: imports.Served | None = None
+        self.used = 0
+        raw.headroom(60)
+        entries = imports.matched(module.parsed, host, module.name)
+        module.check(limits)
+        with self._exclusive.entered():
+            try:
+                self._linked = self._link(entries)
+            except raw.Unavailable:  # instances that are dropped and lie in a cycle still hold address space
+                gc.collect()
+                self._linked = self._retried(entries)
+            self.memory = self._memory()
+
+    def call(self, name: str, *arguments: Value) -> Value | tuple[Value, ...] | None:
+        """The export's results: None, one value, or a tuple; integers signed.
+
+        Raises Refused for a name, a number or a type that is not the export's, CallFailed or LimitExceeded where the
+        call did not return, and whatever a host function raised.
+        """
+        raw.headroom()
+        with self._exclusive.entered():
+            function, signature = self._function(name)
+            parameters, results = signature
+            if len(arguments) != len(parameters):
+                what = f"{shown(name)} takes {len(parameters)} arguments, given are {len(arguments)}"
+                raise Refused(what, self._module.name, f"its type is {signature}")
+            words = [
+                to_bits(kind, value, f"argument {number} of {shown(name)}", self._module.name)
+                for number, (kind, value) in enumerate(zip(parameters, arguments, strict=True), 1)
+            ]
+            found = function.call_with(self._limits.fuel, words)
+            if found is None:
+                raise self._failed(function.trap_name, f"{shown(name)} ended")
+            self.used = max(0, self._limits.fuel - function.fuel_left())
+            values = tuple(from_bits(kind, bits) for kind, bits in zip(results, found, strict=True))
+        return None if not values else values[0] if len(values) == 1 else values
+
+    def put(self, data: bytes | bytearray | memoryview) -> int:
+        """The bytes, in room that the module's `allocate(size)` gives; where they are. Raises CallFailed if it is 0."""
+        pointer = self.call("allocate", len(data))
+        if not isinstance(pointer, int) or not pointer:
+            raise CallFailed("alloc", f"allocate({len(data)}) gave {pointer}", self._module.name, "send less")
+        pointer &= 0xFFFFFFFF
+        self.memory.write(pointer, data)
+        return pointer
+
+    def call_bytes(self, name: str, data: bytes | bytearray | memoryview) -> bytes:
+        """Bytes in, bytes out: `put`, then the export with (pointer, length), which answers the same way.
+
+        Its results are two i32 (pointer, length), or one i64 with the pointer in its high half.
+        """
+        found = self.call(name, self.put(data), len(data))
+        if isinstance(found, tuple) and len(found) == 2 and all(isinstance(value, int) for value in found):
+            pointer, length = int(found[0]), int(found[1])
+        elif isinstance(found, int) and self._function(name)[1].results == b"\x7e":
+            pointer, length = found >> 32, found
+        else:
+            todo = "let it give (i32, i32), or an i64 with the pointer in its high half"
+            raise Refused(f"{shown(name)} gives no range of bytes", self._module.name, todo)
+        return self.memory.read(pointer & 0xFFFFFFFF, length & 0xFFFFFFFF)
+
+    def close(self) -> None:
+        """Frees it; a second call does nothing. Refused within a call."""
+        if self._exclusive.closed:
+            return
+        with self._exclusive.entered():
+            self._exclusive.closed = True
+            self._functions.clear()
+            self.memory = Memory(None, self._exclusive, self._module.name)
+            self._served = None
+            del self._linked
+
+    def __enter__(self) -> Instance:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _link(self, entries: tuple[imports.Imported, ...]) -> raw.Linked:
+        limits = self._limits
+        store = wasmtime.Store(engine())
+        store.set_fuel(limits.fuel)
+        try:
+            if entries:
+                self._served = imports.Served(store, entries, self._module.name)
+            store.set_limits(
+                memory_size=limits.memory, table_elements=limits.table, instances=2, tables=TABLES_MAX, memories=2
+            )
+            return raw.Linked(store, self._module.compiled(), self._served.externs if self._served else ())
+        except raw.InstantiationTrap as trap:
+            raise self._failed(trap.trap_name, "instantiation ended") from None
+        except raw.Unavailable:
+            if self._served and self._served.raised:
+                raise self._failed("", "instantiation ended") from None
+            raise
+
+    def _retried(self, entries: tuple[imports.Imported, ...]) -> raw.Linked:
+        try:
+            return self._link(entries)
+        except raw.Unavailable as error:
+            todo = "close instances that are done"
+            raise Refused(f"no room for an instance ({error})", self._module.name, todo) from None
+
+    def _memory(self) -> Memory:
+        names = [export.name for export in self._module.parsed.exports if export.kind == _MEMORY]
+        name = "memory" if "memory" in names else names[0] if names else ""
+        found = Memory(self._linked.memory(name) if names else None, self._exclusive, self._module.name)
+        if self._served:
+            self._served.service.memory = found
+        return found
+
+    def _function(self, name: str) -> tuple[raw.Function, Signature]:
+        known = self._functions.get(name)
+        if known is None:
+            signature = self._module.signature(name)
+            cells = max(len(signature.parameters), len(signature.results))
+            function = raw.Function(self._linked, self._linked.export(name), cells, len(signature.results))
+            known = self._functions[name] = function, signature
+        return known
+
+    def _failed(self, trap: str, what: str) -> BaseException:
+        if self._served and self._served.raised:
+            error = self._served.raised[0]
+            self._served.raised.clear()
+            return error
+        limit = _LIMITED.get(trap)
+        if limit is not None:
+            told = f" of {self._limits.fuel}" if limit == "fuel" else ""
+            return LimitExceeded(limit, f"{what} at its limit{told}", self._module.name, _TODO[limit])
+        return CallFailed(f"trap:{trap}", f"{what} by a trap", self._module.name, "use a fresh instance")
+
+
+class Module:
+    """A module that passed the checks of size and format. `wasm` are the bytes that are compiled, `digest` theirs."""
+
+    def __init__(self, wasm: bytes, parsed: Parsed, name: str) -> None:
+        self.wasm, self.parsed, self.name = wasm, parsed, name
+        self.digest = hashlib.sha256(wasm).hexdigest()
+
+    def call(self, name: str, *arguments: Value) -> Value | tuple[Value, ...] | None:
+        """Calls the export in a fresh instance with the default limits; as `Instance.call`."""
+        with self.instantiate() as instance:
+            return instance.call(name, *arguments)
+
+    def instantiate(self, host: Host | None = None, limits: ModuleLimits | None = None) -> Instance:
+        """An instance whose imports are served by `host` ("module.name" to a function), held to `limits`.
+
+        Raises ModuleRefused for an import that is not given and for a size beyond the limits, Refused for a host
+        that is none. The start function, if there is one, runs here, and may end as any call may.
+        """
+        if host is not None and not isinstance(host, Mapping):
+            raise Refused(f"host is a {type(host).__name__}", self.name, 'give {"module.name": function}')
+        if limits is not None and not isinstance(limits, ModuleLimits):
+            raise Refused(f"limits is a {type(limits).__name__}", self.name, "give ModuleLimits(…)")
+        return Instance(self, host or {}, limits or ModuleLimits())
+
+    def check(self, limits: ModuleLimits) -> None:
+        """Raises ModuleRefused where what it declares is beyond the limits, Refused for limits that are none."""
+        _check_limits(self.parsed, limits.checked(), self.name)
+
+    def signature(self, name: str) -> Signature:
+        """The type of an exported function; raises Refused for anything else."""
+        where = self.name
+        functions = {export.name: export.place for export in self.parsed.exports if export.kind == _FUNCTION}
+        if name not in functions:
+            some = ", ".join(shown(each, 40) for each in list(functions)[:8]) or "none"
+            raise Refused(f"it exports no function '{shown(str(name))}'", where, f"its functions are {some}")
+        signature = self.parsed.functions[functions[name]]
+        if not imports.numbers_only(signature):
+            raise Refused(f"{shown(name)} has type {signature}", where, "only i32, i64, f32 and f64 can be passed")
+        return signature
+
+    def compiled(self) -> wasmtime.Module:
+        """Compiled once per process; raises ModuleRefused where the compiler gives up."""
+        with _COMPILING:
+            known = _COMPILED.get((self.digest, 0))
+            if known is None:
+                try:
+                    known = wasmtime.Module(engine(), self.wasm)
+                except wasmtime.WasmtimeError as error:
+                    raise format_refused(error, self.name) from None
+                _COMPILED.put((self.digest, 0), known, len(self.wasm))
+            return known
