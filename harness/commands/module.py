@@ -7,7 +7,7 @@ import click
 from harness.commands import module_call, module_check, module_sign
 
 
-@click.group(short_help="A module's file: call it, inspect it, check it by its manifest, sign it, verify it, make keys.")
+@click.group(short_help="A module's file: call, inspect, check by its manifest, sign, verify it; make keys.")
 def module() -> None:
     """Work on modules' files. See `wasm-engine module COMMAND --help`."""
 
