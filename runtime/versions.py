@@ -1,7 +1,7 @@
 """Versions of everything that crosses a boundary. A reader meets another version by name or not at all (SCM-1)."""
 
-PORTS = 2
-FRAME = 1
+PORTS = 3
+FRAME = 2
 JOURNAL = 1
 SNAPSHOT = 1
 STATE = 1
