@@ -164,11 +164,11 @@ F72 | transparent | clock | clock.strobe | - | I33 | comes with the clock wrappe
 forth
 F73 | transparent | clock | clock.drift | - | I33 I19 | comes with the clock wrapper | the physical clock freezes, \
 drifts, or meets 2038
-F74 | refused | plugins | module.signature | - | I26 I25 | comes with signatures | signatures that are missing, \
+F74 | refused | plugins | module.signature | - | I26 I25 | available | signatures that are missing, \
 altered, cut, padded, or by another key
 F75 | refused | plugins | module.abi | - | I35 | comes with the module vectors | another ABI version, or other \
 exports than it asks for
-F76 | refused | plugins | key.trust | - | I26 | comes with signatures | keys revoked, expired, unknown, weak, or \
+F76 | refused | plugins | key.trust | - | I26 | available | keys revoked, expired, unknown, weak, or \
 rotated in mid-run
 F77 | visible | plugins | agent.reload | - | I36 I20 | comes with hot reload | a reload in mid-call, a crash in a \
 migration, a downgrade

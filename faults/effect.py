@@ -19,6 +19,7 @@ from faults.worker_effect import WORKER_RULES, found_wrong, lost
 from faults.wrappers.guests import endings
 from faults.wrappers.models import CPU
 
+SHOWN = ("visible", "refused")  # classes whose faults end a step under a defined name
 CLIENTS = -1  # the `worker` of a trace record about a client's frame
 MET_NS = 1_000_000  # a frame that has arrived is handled within this time
 
@@ -35,7 +36,7 @@ def effective(
         mine = performed[index]
         if not mine:
             verdicts[index] = False
-        elif kind_of(fault.kind).class_ == "visible":
+        elif kind_of(fault.kind).class_ in SHOWN:
             step = (fault.number("tick"), fault.number("agent"))
             verdicts[index] = journal_steps.get(step) in endings(fault)
         else:

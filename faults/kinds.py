@@ -7,6 +7,7 @@ from faults.kind import AGENT, HOSTCALL, MS, OCCURRENCE, TICK, TOP, UNITS, Fault
 from faults.memory_kinds import MEMORY_KINDS
 from faults.pipe_kinds import PIPE_KINDS
 from faults.repair_kinds import REPAIR_KINDS
+from faults.signed_kinds import SIGNED_KINDS
 from faults.wasm_kinds import WASM_KINDS
 from faults.worker_kinds import WORKER_KINDS
 
@@ -309,4 +310,5 @@ KINDS: tuple[FaultKind, ...] = (
     *WORKER_KINDS,
     *REPAIR_KINDS,
     *DISK_KINDS,
+    *SIGNED_KINDS,
 )

@@ -9,6 +9,7 @@ from faults.mutant import MARK, RARE, Edit, Mutant, plant
 from faults.mutants_disk import DISK
 from faults.mutants_logic import LOGIC
 from faults.mutants_ports import PORTS
+from faults.mutants_signed import SIGNED
 from faults.mutants_workers import WORKERS
 
 __all__ = ["MARK", "MUTANTS", "RARE", "Edit", "Mutant", "plant"]
@@ -342,5 +343,6 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     *DISK,
     *LOGIC,
+    *SIGNED,
     *WORKERS,
 )

@@ -65,6 +65,7 @@ COMPONENTS = {
     "I20": "snapshot",
     "I21": "pool",
     "I24": "router",
+    "I26": "wasm.signatures",
     "I27": "journal",
     "I28": "durability",
     "I29": "durability",

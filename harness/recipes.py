@@ -9,6 +9,7 @@ from __future__ import annotations
 from faults.memory_kinds import STUCK_STORES_MAX
 from faults.pipe_kinds import WAYS
 from faults.plan import Fault
+from faults.signed_kinds import CASES, TRUST
 from faults.wasm_kinds import FUEL_TOP, MISUSES, TRAPS, VALUES
 from harness.events import Chooser, Events, Recipe, at_step, step_of
 from runtime.buffers import CHUNK, HEAD
@@ -174,6 +175,20 @@ def misuse(events: Events, chooser: Chooser, so_far: list[Fault]) -> Fault | Non
     )
 
 
+def sign_wrongly(events: Events, chooser: Chooser, so_far: list[Fault]) -> Fault | None:
+    step = step_of([s for s in events.steps if s.kind == "step"], chooser)
+    if step is None:
+        return None
+    return Fault(kind="module.signature", at=at_step(step), with_={"what": CASES[chooser.below(len(CASES))]})
+
+
+def sign_under_another_key(events: Events, chooser: Chooser, so_far: list[Fault]) -> Fault | None:
+    step = step_of([s for s in events.steps if s.kind == "step"], chooser)
+    if step is None:
+        return None
+    return Fault(kind="key.trust", at=at_step(step), with_={"what": TRUST[chooser.below(len(TRUST))]})
+
+
 RECIPES: dict[str, tuple[Recipe, ...]] = {
     "frame.reorder": (reorder,),
     "link.noise": (make_noise,),
@@ -189,4 +204,6 @@ RECIPES: dict[str, tuple[Recipe, ...]] = {
     "agent.fuel_out": (starve,),
     "wasm.grow_refused": (refuse_growth,),
     "agent.misuse": (misuse,),
+    "module.signature": (sign_wrongly,),
+    "key.trust": (sign_under_another_key,),
 }  # buffer.stale_handle and buffer.second_writer: by their address forms

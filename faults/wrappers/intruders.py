@@ -13,13 +13,14 @@ from functools import cache
 
 from faults.plan import Fault
 from faults.wasm_kinds import PAGE, VALUES
+from faults.wrappers import signed
 from runtime.errors import ModuleRefused
 from runtime.frames import StepArguments
 from runtime.ports import Call, Guest, Guests, GuestStep
 from runtime.state import AgentSpec
 from runtime.wasm import assemble
 
-KINDS = ("wasm.trap", "agent.fuel_out", "wasm.grow_refused", "agent.misuse")
+KINDS = ("wasm.trap", "agent.fuel_out", "wasm.grow_refused", "agent.misuse", *signed.KINDS)
 FUEL_REASON = "fuel"
 _LENGTH = 16
 _ENDED = 64  # an intruder ends with this + the status of its host call
@@ -145,6 +146,8 @@ def source(fault: Fault, spec: AgentSpec) -> str | None:
 
 def endings(fault: Fault) -> tuple[str, ...]:
     """The statuses that a step may have in the journal when the fault struck it."""
+    if fault.kind in signed.KINDS:
+        return signed.endings(fault)
     if fault.kind == "wasm.trap":
         code = fault.get("code")
         return (FUEL_REASON if code == "out_of_fuel" else f"trap:{code}",)
@@ -183,11 +186,11 @@ class Intruder:
 
     def run(self, fault: Fault, arguments: StepArguments) -> tuple[GuestStep, Guest | None] | None:
         """The step as the hostile module makes it, and its instance; None where the agent cannot be misused so."""
-        text = source(fault, self._spec)
-        if text is None:
+        spec, signs = self._spec, fault.kind in signed.KINDS
+        text = source(fault, spec) if not signs else ""
+        if text is None or spec.limits.memory < PAGE:
             return None
-        wasm = _assembled(text)
-        spec = self._spec
+        wasm = signed.module(fault) if signs else _assembled(text)
         hostile = AgentSpec(
             capabilities=spec.capabilities,
             limits=spec.limits,
@@ -197,7 +200,10 @@ class Intruder:
             reads=spec.reads,
         )
         try:
-            guest = self._inner.instantiate(self._agent, hostile, wasm)
+            if signs:
+                guest: Guest = signed.load(fault, self._agent, hostile, wasm, arguments.now_ms)
+            else:
+                guest = self._inner.instantiate(self._agent, hostile, wasm)
         except ModuleRefused as refused:
             return GuestStep(f"refused:{refused.check}", [], 0), None
         return guest.run(arguments), guest

@@ -22,6 +22,7 @@ ORACLES: dict[str, Shares] = {
     "I19": {"pool": 0.3, "router": 0.2, "durability": 0.1, "orchestrator": 0.1},
     "I20": {"snapshot": 0.3, "recovery": 0.3, "residence": 0.1, "worker": 0.1},
     "I24": {"router": 0.7, "requests": 0.15, "inference.device": 0.15},
+    "I26": {"wasm.signatures": 0.6, "wasm.ed25519": 0.2, "wasm.trust": 0.1, "wasm.checks": 0.1},
     "I27": {"journal": 0.9},
     "I28": {"durability": 0.4, "orchestrator": 0.2, "boot": 0.2, "releases": 0.1, "watermark": 0.1},
     "I32": {"worker": 0.2, "supervisor": 0.2, "broker": 0.2, "pool": 0.1, "lifecycle": 0.1},
@@ -47,6 +48,8 @@ GUARDS: dict[str, Shares] = {
     "disk.tear": {"durability": 0.2, "journal": 0.3, "watermark": 0.2, "recovery": 0.2, "snapshot": 0.1},
     "disk.sync_error": {"patience": 0.7, "durability": 0.2},
     "disk.full": {"patience": 0.7, "durability": 0.2},
+    "module.signature": {"wasm.signatures": 0.6, "wasm.ed25519": 0.3},
+    "key.trust": {"wasm.trust": 0.6, "wasm.signatures": 0.3},
     "model.load_fail": {"router": 0.5, "inference.device": 0.4},
 }
 LAYERS: dict[str, Shares] = {  # for kinds that have no row above

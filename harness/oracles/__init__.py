@@ -22,6 +22,7 @@ from harness.oracles import (
     pooled,
     sameness,
     shared,
+    signed,
     stopping,
     varied,
 )
@@ -65,6 +66,7 @@ ORACLES: dict[str, Oracle] = {
         Oracle("I20", "snapshot+replay", "final state, final states of recoveries", sameness.recovered),
         Oracle("I21", "no leak", "what the adapters hold at the end, trace and journal", leaks.leaks),
         Oracle("I24", "fallback equivalence", "device log, journal and guest log, trace, CPU", inference.fallback),
+        Oracle("I26", "signature", "guest log and journal, verdicts made elsewhere", signed.signatures),
         Oracle("I27", "chain", "journal under the runtime's verify, under the oracle's reader", durable.chained),
         Oracle("I28", "prefix durability", "client's ledger, synced bytes and kept journals", durable.prefix_durable),
         Oracle("I29", "no false ack", "client's ledger, the disk's log of its syncs", acknowledged.no_false_ack),
@@ -104,6 +106,7 @@ def judgeable(run: Judged) -> tuple[str, ...]:
         "I19": run.bound_ns <= 0,
         "I20": not run.replays,
         "I24": not run.infers,
+        "I26": not signed.tried(run),
         "I30": not run.damaged,
         "I29": all(sync.good for sync in run.history.syncs),
         "scenario": run.invariant is None,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from itertools import zip_longest
 
+from faults.effect import SHOWN
 from faults.plan import Fault
 from faults.wrappers.guests import STEP_KINDS, endings
 from harness.history import History, Injection
@@ -39,7 +40,7 @@ def isolation(run: Judged) -> list[str]:
     """
     if not run.crossings:
         raise Unjudged("there is no guest log")
-    visible = [i for i in run.history.injections if class_of(run.history.plan.faults[i.fault].kind) == "visible"]
+    visible = [i for i in run.history.injections if class_of(run.history.plan.faults[i.fault].kind) in SHOWN]
     found = run.settled(_crossings) + run.settled_by_journal(supervised) + _unjustified(run)
     struck: dict[int, int] = {}
     for injection in visible:
@@ -135,7 +136,7 @@ def _crossings(run: Judged) -> list[str]:
 
 def _defined(fault: Fault) -> tuple[str, ...]:
     """What the journal must say of a step that this fault has hit; empty where nothing is defined."""
-    return endings(fault) if class_of(fault.kind) == "visible" and fault.kind in STEP_KINDS else ()
+    return endings(fault) if class_of(fault.kind) in SHOWN and fault.kind in STEP_KINDS else ()
 
 
 def _effect(run: Judged, injection: Injection) -> tuple[int, int, list[str]]:
@@ -303,7 +304,7 @@ def _ahead(run: Judged) -> list[str]:
 
 def _undisturbed(history: History, whose: str) -> list[str]:
     """Losses and repairs in a run without a fault that could have called for them."""
-    if any(class_of(fault.kind) != "visible" for fault in history.plan.faults):
+    if any(class_of(fault.kind) not in SHOWN for fault in history.plan.faults):
         return []
     return [
         f"{whose} record {index}: {record.kind} in tick {record.tick}, and no fault calls for it"
