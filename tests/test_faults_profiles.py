@@ -85,7 +85,7 @@ def test_each_run_of_a_swarm_has_its_own_subset_and_weights_and_they_are_the_sam
     assert len({mix.weights for mix in mixes}) > 190
     assert all(3 <= len(mix.weights) < len(ALL) for mix in mixes)
     enabled = Counter(slug for mix in mixes for slug, _ in mix.weights)
-    assert set(enabled) == {kind.slug for kind in KINDS if kind.class_ != "failstop"}
+    assert set(enabled) == {kind.slug for kind in KINDS if kind.class_ not in ("failstop", "refused")}
     assert all(60 < enabled[kind.slug] < 150 for kind in KINDS if kind.class_ == "transparent")
     assert len({dict(mix.weights).get("worker.kill", 0) for mix in mixes}) == 5
 
