@@ -59,8 +59,8 @@ def test_a_step_that_waits_for_the_module_ends_as_the_verdict_says(text: str) ->
 
 
 def test_the_verdicts_hold_in_a_whole_run_that_loses_its_workers() -> None:
-    faults = [parse_fault(f"module.signature@{AT},what=cut"), parse_fault("key.trust@tick:4,agent:2,what=successor")]
-    kills = [parse_fault("worker.kill@tick:3,agent:1,point:after"), parse_fault("worker.kill@tick:4,agent:2")]
+    faults = [parse_fault(f"module.signature@{AT},what=cut"), parse_fault("key.trust@tick:4,agent:3,what=successor")]
+    kills = [parse_fault("worker.kill@tick:3,agent:1,point:after"), parse_fault("worker.kill@tick:4,agent:3")]
     plan = replace(golden.default_plan("hello"), faults=(*faults, *kills))
     checked = Checker(get("hello")).check(plan)
     assert checked.findings["I26"].verdict is Verdict.PASS and checked.failed == ()
