@@ -57,6 +57,10 @@ class LimitExceeded(CallFailed):
         super().__init__(f"limit:{limit}", what, where, todo)
 
 
+class NoRoom(EngineError):
+    """The host has no memory or address space left for an instance; the module is not to blame."""
+
+
 class ModelFailed(EngineError):
     """A model or its device could not do what was asked. `failure` is "load", "memory" or "device"."""
 

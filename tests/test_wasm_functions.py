@@ -15,6 +15,8 @@ from modules_kit import ADD, MEMORY, RECURSE, SPIN, UPPER, instance, module
 
 from runtime.errors import CallFailed, LimitExceeded, ModuleRefused, Refused
 from runtime.wasm import Engine, Memory, ModuleLimits, assemble, with_memory
+from runtime.wasm.signatures import Demand, sign
+from runtime.wasm.trust import ed25519, moment, trusting
 
 PASS = """(func (export "i32") (param i32) (result i32) local.get 0)
   (func (export "i64") (param i64) (result i64) local.get 0)
@@ -469,3 +471,14 @@ def test_the_checks_come_in_their_order() -> None:
             engine.load_bytes(data).instantiate(host=host, limits=ModuleLimits(memory=1))
         order.append(caught.value.check)
     assert order == ["size", "format", "import", "limit"]
+
+
+def test_an_engine_that_demands_signatures_refuses_a_module_without_one_before_its_format() -> None:
+    seed = bytes(range(32))
+    demanding = Engine(demand=Demand(trusting(ed25519.public_key(seed)), moment(1_700_000_000_000)))
+    wasm = assemble(f"(module {ADD})")
+    for data in (wasm, wasm[:-1], f"(module {ADD})".encode()):
+        with pytest.raises(ModuleRefused) as caught:
+            demanding.load_bytes(data)
+        assert caught.value.check == "signature"
+    assert demanding.load_bytes(sign(wasm, seed)).call("add", 1, 2) == 3

@@ -19,7 +19,7 @@ from types import TracebackType
 import wasmtime
 from msgspec import Struct
 
-from runtime.errors import CallFailed, LimitExceeded, ModuleRefused, Refused
+from runtime.errors import CallFailed, LimitExceeded, ModuleRefused, NoRoom, Refused
 from runtime.wasm import imports, raw
 from runtime.wasm.abi import PAGE, Signature
 from runtime.wasm.binary import Parsed
@@ -141,6 +141,19 @@ class Instance:
         self.memory.write(pointer, data)
         return pointer
 
+    def extend(self, data: bytes) -> int:
+        """The bytes, behind all that the memory holds now, which grows for them; where they are.
+
+        For a module that offers no `allocate`. Raises LimitExceeded ("memory") where its limit, or its own maximum,
+        does not allow it.
+        """
+        at = self.memory.extended(-(-len(data) // PAGE))
+        if at < 0:
+            what = f"no room for {len(data)} bytes behind its own"
+            raise LimitExceeded("memory", what, self._module.name, _TODO["memory"])
+        self.memory.write(at, data)
+        return at
+
     def call_bytes(self, name: str, data: bytes | bytearray | memoryview) -> bytes:
         """Bytes in, bytes out: `put`, then the export with (pointer, length), which answers the same way.
 
@@ -198,7 +211,7 @@ class Instance:
             return self._link(entries)
         except raw.Unavailable as error:
             todo = "close instances that are done"
-            raise Refused(f"no room for an instance ({error})", self._module.name, todo) from None
+            raise NoRoom(f"no room for an instance ({error})", self._module.name, todo) from None
 
     def _memory(self) -> Memory:
         names = [export.name for export in self._module.parsed.exports if export.kind == _MEMORY]
@@ -245,7 +258,8 @@ class Module:
         """An instance whose imports are served by `host` ("module.name" to a function), held to `limits`.
 
         Raises ModuleRefused for an import that is not given and for a size beyond the limits, Refused for a host
-        that is none. The start function, if there is one, runs here, and may end as any call may.
+        that is none, NoRoom where this machine has none. The start function, if there is one, runs here, and may end as
+        any call may.
         """
         if host is not None and not isinstance(host, Mapping):
             raise Refused(f"host is a {type(host).__name__}", self.name, 'give {"module.name": function}')

@@ -34,6 +34,18 @@ class Memory:
             view = self._range(offset, len(raw_bytes))
             view[offset : offset + len(raw_bytes)] = raw_bytes
 
+    def extended(self, pages: int) -> int:
+        """Grows it; how many bytes it had before, or -1 where its limit does not allow so many pages more."""
+        with self._exclusive.shared():
+            linear = self._present()
+            before = linear.size()
+            try:
+                if pages:
+                    linear.grow(pages)
+            except raw.Unavailable:
+                return -1
+            return before
+
     def _present(self) -> raw.Linear:
         if self._linear is None:
             raise Refused("it exports no memory", self._where, "export one, best under the name 'memory'")

@@ -1,7 +1,8 @@
-"""Files and bytes to modules: size, then format, in this order (WAS-3); nothing of it runs or is compiled here."""
+"""Files and bytes to modules: size, signature, format, in this order (WAS-3); nothing runs or is compiled here."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 
@@ -12,16 +13,17 @@ from runtime.wasm.binary import Malformed, outline
 from runtime.wasm.checks import MODULE_BYTES, shown
 from runtime.wasm.engine import engine
 from runtime.wasm.functions import Module, format_refused
+from runtime.wasm.signatures import Demand
 from runtime.wasm.text import assemble
 
 MAGIC = b"\x00asm"
 
 
 class Engine:
-    """Loads modules. `max_module_bytes` bounds what the size check accepts."""
+    """Loads modules. `max_module_bytes` bounds what the size check accepts; with a `demand` they must be signed."""
 
-    def __init__(self, max_module_bytes: int = MODULE_BYTES) -> None:
-        self._max = max_module_bytes
+    def __init__(self, max_module_bytes: int = MODULE_BYTES, demand: Demand | None = None) -> None:
+        self._max, self._demand = max_module_bytes, demand
 
     def load(self, path: str | os.PathLike[str]) -> Module:
         """A module from a `.wasm` or `.wat` file; raises Refused for a file that cannot be read, else as
@@ -40,14 +42,16 @@ class Engine:
     def load_bytes(self, data: bytes, name: str = "module") -> Module:
         """A module from the bytes of a binary module, or of its text.
 
-        Raises ModuleRefused (check "size" or "format"), and Refused with line and column for text that does not
-        assemble. Nothing of it runs.
+        Raises ModuleRefused (check "size", "signature" or "format"), and Refused with line and column for text that
+        does not assemble. Nothing of it runs.
         """
         name = shown(name, 200)
         self._small(data, name)
         if not data.startswith(MAGIC):
             data = assembled(data, name)
             self._small(data, name)
+        if self._demand is not None:
+            self._demand.check(data, hashlib.sha256(data).hexdigest(), name)
         try:
             parsed = outline(data)
             wasmtime.Module.validate(engine(), data)
