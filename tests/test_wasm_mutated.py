@@ -23,7 +23,7 @@ GOOD = (
     assemble(f"(module {HOST} {MEMORY} {ADD} {UPPER} {USES})"),
     assemble(f"(module {MEMORY} {SPIN} {RECURSE} {ADD} {VALIDATE})"),
 )
-LIMITS = ModuleLimits(fuel=20_000, memory=8 * 65536, table=100)
+LIMITS = ModuleLimits(fuel=200_000, memory=8 * 65536, table=100)
 
 
 def flipped(wasm: bytes, generator: random.Random) -> bytes:
