@@ -170,7 +170,7 @@ def test_a_full_memory_and_a_failing_allocate_are_told() -> None:
 def test_the_defaults_are_those_of_the_specification() -> None:
     assert (LIMITS.fuel, LIMITS.memory) == (5_000_000, 64 * 65536)
     grown = judging("(memory.grow (i32.const 63))")  # one page and the message's are there
-    assert grown.judge(b"1").code == -1 and judging("(memory.grow (i32.const 62))").judge(b"1").code == 2
+    assert grown.judge(b"1").reason == "limit:memory" and judging("(memory.grow (i32.const 62))").judge(b"1").code == 2
     with pytest.raises(ModuleRefused, match="limit"):
         validator('(memory (export "memory") 65)', SHAPE)
 

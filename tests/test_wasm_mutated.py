@@ -5,11 +5,14 @@ from __future__ import annotations
 import random
 from collections import Counter
 
+import wasmtime
 from modules_kit import ADD, MEMORY, RECURSE, SPIN, UPPER
 
 from runtime.errors import CallFailed, EngineError, ModuleRefused, Refused
 from runtime.validators import Validator
 from runtime.wasm import Engine, Memory, ModuleLimits, assemble, with_memory
+from runtime.wasm.engine import engine
+from runtime.wasm.growth import noting
 from runtime.wasm.inspection import describe
 
 HOST = '(import "env" "f" (func $f (param i32 i64) (result i64)))'
@@ -43,6 +46,7 @@ def exercised(wasm: bytes, seen: Counter[str]) -> None:
     try:
         module = Engine().load_bytes(wasm)
         assert describe(module)["digest"] == module.digest
+        wasmtime.Module.validate(engine(), noting(wasm, module.parsed))
         with module.instantiate(host={"env.f": with_memory(lent)}, limits=LIMITS) as held:
             for export in module.parsed.exports:
                 if export.kind == 0:

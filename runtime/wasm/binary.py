@@ -17,7 +17,7 @@ from runtime.wasm.scan import changes_state, constant_end
 CUSTOM, TYPE, IMPORT, FUNCTION, TABLE, MEMORY, GLOBAL, EXPORT, START, ELEMENT, CODE, DATA = range(12)
 _NUMBERS = b"\x7f\x7e\x7d\x7c"  # value types that a snapshot holds as raw bits
 _VALUES = _NUMBERS + b"\x7b\x70\x6f"
-_PAGES_MAX = 65_536
+PAGES_MAX = 65_536
 _ITEMS_MAX = 200_000  # in one vector; more than any compiler emits, few enough to be read without much memory
 _SECTIONS_MAX = 10_000
 
@@ -58,6 +58,7 @@ class Parsed(NamedTuple):
     tables: tuple[tuple[int, int | None], ...]
     mutable: tuple[tuple[int, int], ...]
     abi: tuple[bytes, ...]
+    references: tuple[int, ...] = ()  # the tables' element types
 
 
 class _Reader:
@@ -138,15 +139,17 @@ def outline(wasm: bytes) -> Parsed:
     if FUNCTION in readers:
         reader = readers[FUNCTION]
         functions += [_typed(types, reader.u32()) for _ in reader.items()]
+    tables = tuple(_tables(readers[TABLE])) if TABLE in readers else ()
     return Parsed(
         sections=sections,
         imports=imports,
         exports=tuple(_exports(readers[EXPORT])) if EXPORT in readers else (),
         functions=tuple(functions),
         memories=tuple(_limits(readers[MEMORY], "memory")) if MEMORY in readers else (),
-        tables=tuple(_tables(readers[TABLE])) if TABLE in readers else (),
+        tables=tuple(table for _, table in tables),
         mutable=(),
         abi=tuple(_versions(wasm, sections)),
+        references=tuple(kind for kind, _ in tables),
     )
 
 
@@ -191,7 +194,7 @@ def rewrite(wasm: bytes, parsed: Parsed, memory_pages: int) -> bytes:
             reader = _Reader(content, 0, len(content))
             count = reader.u32()
             added = b"".join(
-                _named(f"{GLOBAL_NAME}{index}") + b"\x03" + encode_u32(index) for index, _ in parsed.mutable
+                named(f"{GLOBAL_NAME}{index}") + b"\x03" + encode_u32(index) for index, _ in parsed.mutable
             )
             content = encode_u32(count + len(parsed.mutable)) + content[reader.at :] + added
         parts += [bytes([section.id]), encode_u32(len(content)), content]
@@ -206,6 +209,26 @@ def declared_abi(wasm: bytes) -> tuple[bytes, ...]:
         return ()
 
 
+def vector(wasm: bytes, section: Section) -> tuple[int, bytes]:
+    """How many items a section says that it has, and its bytes behind that number."""
+    reader = _Reader(wasm, section.start, section.end)
+    return reader.u32(), wasm[reader.at : section.end]
+
+
+def bodies(wasm: bytes, code: Section, whole: bool = False) -> Iterator[tuple[int, int]]:
+    """Where the instructions of each function begin and end; `whole` begins at its locals."""
+    reader = _Reader(wasm, code.start, code.end)
+    for _ in reader.items():
+        size = reader.u32()
+        body = _Reader(wasm, reader.at, reader.at + size)
+        reader.take(size)
+        begin = body.at
+        for _ in body.items():
+            body.u32()
+            body.value_type()
+        yield (begin if whole else body.at), body.end
+
+
 def encode_u32(value: int) -> bytes:
     """Unsigned LEB128."""
     out = bytearray()
@@ -216,14 +239,14 @@ def encode_u32(value: int) -> bytes:
     return bytes(out)
 
 
-def _named(name: str) -> bytes:
+def named(name: str) -> bytes:
     raw = name.encode()
     return encode_u32(len(raw)) + raw
 
 
 def _memory_content(limits: tuple[int, int | None], pages: int) -> bytes:
     minimum, maximum = limits
-    held = min(pages, _PAGES_MAX if maximum is None else maximum, _PAGES_MAX)
+    held = min(pages, PAGES_MAX if maximum is None else maximum, PAGES_MAX)
     return b"\x01\x01" + encode_u32(minimum) + encode_u32(max(held, minimum))
 
 
@@ -289,10 +312,9 @@ def _limits(reader: _Reader, what: str) -> Iterator[tuple[int, int | None]]:
         yield reader.limits(what)
 
 
-def _tables(reader: _Reader) -> Iterator[tuple[int, int | None]]:
+def _tables(reader: _Reader) -> Iterator[tuple[int, tuple[int, int | None]]]:
     for _ in reader.items():
-        reader.value_type()
-        yield reader.limits("table")
+        yield reader.value_type(), reader.limits("table")
 
 
 def _mutable(reader: _Reader) -> Iterator[tuple[int, int]]:
@@ -358,7 +380,7 @@ def _no_table_writes(reader: _Reader) -> None:
 
 
 def _versions(wasm: bytes, sections: tuple[Section, ...]) -> Iterator[bytes]:
-    marker = _named(SECTION)
+    marker = named(SECTION)
     for section in sections:
         if section.id == CUSTOM and wasm.startswith(marker, section.start, section.end):
             yield wasm[section.start + len(marker) : section.end]

@@ -20,8 +20,8 @@ import wasmtime
 from msgspec import Struct
 
 from runtime.errors import CallFailed, LimitExceeded, ModuleRefused, NoRoom, Refused
-from runtime.wasm import imports, raw
-from runtime.wasm.abi import PAGE, Signature
+from runtime.wasm import growth, imports, raw
+from runtime.wasm.abi import I32, PAGE, Signature
 from runtime.wasm.binary import Parsed
 from runtime.wasm.checks import FUEL_MAX, TABLE_MAX, shown
 from runtime.wasm.engine import CACHE_BYTES, Cache, engine
@@ -76,7 +76,7 @@ def _check_limits(parsed: Parsed, limits: ModuleLimits, where: str) -> None:
         raise ModuleRefused("limit", what, where, _TODO["table"])
 
 
-_COMPILED: Cache[wasmtime.Module] = Cache(CACHE_BYTES)
+_COMPILED: Cache[tuple[wasmtime.Module, bool]] = Cache(CACHE_BYTES)
 _COMPILING = threading.Lock()
 
 
@@ -106,6 +106,8 @@ class Instance:
             except raw.Unavailable:  # instances that are dropped and lie in a cycle still hold address space
                 gc.collect()
                 self._linked = self._retried(entries)
+            noted = module.compiled()[1]
+            self._note = self._linked.global_cell(growth.NOTE, I32) if noted else None
             self.memory = self._memory()
 
     def call(self, name: str, *arguments: Value) -> Value | tuple[Value, ...] | None:
@@ -127,6 +129,10 @@ class Instance:
             ]
             found = function.call_with(self._limits.fuel, words)
             if found is None:
+                limit = growth.LIMITS.get(self._note.get()) if self._note else None
+                if self._note and limit:
+                    self._note.set(0)
+                    raise LimitExceeded(limit, f"{shown(name)} grew beyond it", self._module.name, _TODO[limit])
                 raise self._failed(function.trap_name, f"{shown(name)} ended")
             self.used = max(0, self._limits.fuel - function.fuel_left())
             values = tuple(from_bits(kind, bits) for kind, bits in zip(results, found, strict=True))
@@ -178,6 +184,7 @@ class Instance:
             self._functions.clear()
             self.memory = Memory(None, self._exclusive, self._module.name)
             self._served = None
+            self._note = None
             del self._linked
 
     def __enter__(self) -> Instance:
@@ -198,7 +205,7 @@ class Instance:
             store.set_limits(
                 memory_size=limits.memory, table_elements=limits.table, instances=2, tables=TABLES_MAX, memories=2
             )
-            return raw.Linked(store, self._module.compiled(), self._served.externs if self._served else ())
+            return raw.Linked(store, self._module.compiled()[0], self._served.externs if self._served else ())
         except raw.InstantiationTrap as trap:
             raise self._failed(trap.trap_name, "instantiation ended") from None
         except raw.Unavailable:
@@ -283,13 +290,17 @@ class Module:
             raise Refused(f"{shown(name)} has type {signature}", where, "only i32, i64, f32 and f64 can be passed")
         return signature
 
-    def compiled(self) -> wasmtime.Module:
-        """Compiled once per process; raises ModuleRefused where the compiler gives up."""
+    def compiled(self) -> tuple[wasmtime.Module, bool]:
+        """Compiled once per process, and whether it notes which limit its growth met (`runtime.wasm.growth`).
+
+        Raises ModuleRefused where the compiler gives up.
+        """
         with _COMPILING:
             known = _COMPILED.get((self.digest, 0))
             if known is None:
+                noting = growth.noting(self.wasm, self.parsed)
                 try:
-                    known = wasmtime.Module(engine(), self.wasm)
+                    known = wasmtime.Module(engine(), noting), noting != self.wasm
                 except wasmtime.WasmtimeError as error:
                     raise format_refused(error, self.name) from None
                 _COMPILED.put((self.digest, 0), known, len(self.wasm))
