@@ -205,7 +205,7 @@ without a logged drop
 I10 | causal order | available | vector-clock happens-before is respected by \
 delivery order
 I11 | no invention | available | every delivered message was sent, bytes equal
-I12 | bounded wait | comes with the scheduler's wait bound | every ready agent runs within wait_bound ticks (agents \
+I12 | bounded wait | available | every ready agent runs within wait_bound ticks (agents \
 x max priority ratio)
 I13 | barrier | available | no event of tick t+1 precedes the close of tick t
 I14 | single writer | available | per buffer epoch at most one live writer lease; stale-epoch writes are refused

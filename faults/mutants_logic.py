@@ -10,6 +10,20 @@ from faults.mutant import Edit, Mutant
 
 LOGIC: tuple[Mutant, ...] = (
     Mutant(
+        name="control_mail_wakes_nobody",
+        title="an agent that has nothing but wakes, refusals or results in its mailbox is not selected",
+        scenario="frames",
+        oracle="I12",
+        edits=(
+            Edit(
+                "scheduler.py",
+                "        if (agent.phase == ACTIVE and agent.mailbox) or agent.phase == STARTING:\n",
+                "        unread = len(agent.mailbox) - agent.reserved\n"
+                "        if (agent.phase == ACTIVE and unread) or agent.phase == STARTING:\n",
+            ),
+        ),
+    ),
+    Mutant(
         name="worker_numbers_outlive_the_pool",
         title="workers are numbered by a count that goes on from run to run of a process",
         scenario="hello",

@@ -55,6 +55,7 @@ COMPONENTS = {
     "I9": "broker",
     "I10": "broker",
     "I11": "frames",
+    "I12": "scheduler",
     "I13": "orchestrator",
     "I14": "buffers",
     "I15": "buffers",

@@ -234,6 +234,7 @@ def _input(source: str, n: int, tick: int, **action: Any) -> dict[str, Any]:
 def _bodies() -> list[dict[str, Any]]:
     """GO is the client's; ONE, TWO, NEWS and FILL (refused) are agent 0's in tick 1, LEFT is agent 1's in tick 2."""
     config: dict[str, Any] = {"seed": 1, "last_tick": 3, "max_tasks_per_tick": 9, "topics": ["news"]}
+    config["policy"] = "round_robin"
     config |= {"max_restarts": 3, "window_ticks": 100, "backoff_ticks": 9}
     config |= {"mailbox": 8, "send_limit": 64, "models": []}
     config["buffers"] = [{"capacity": 1024, "name": "b", "writer": 0}]

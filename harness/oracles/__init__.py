@@ -25,6 +25,7 @@ from harness.oracles import (
     signed,
     stopping,
     varied,
+    waiting,
 )
 from harness.oracles.judged import Judged
 from harness.oracles.verdict import Finding, Unjudged, Verdict, guarded, merge
@@ -56,6 +57,7 @@ ORACLES: dict[str, Oracle] = {
         Oracle("I9", "per-sender FIFO", "receivers' guest log, senders' guest log and journal", messages.fifo),
         Oracle("I10", "causal order", "receivers' guest log, senders' guest log", causality.causal),
         Oracle("I11", "no invention", "receivers' guest log, senders' guest log and client", messages.no_invention),
+        Oracle("I12", "bounded wait", "journal's steps, journal's deliveries and configuration", waiting.bounded_wait),
         Oracle("I13", "barrier", "trace, guest log and journal", barrier.barrier),
         Oracle("I14", "single writer", "store log, trace, workers' lives, crashes", shared.single_writer),
         Oracle("I15", "no torn read", "readers' guest log, writers' guest log", shared.no_torn_read),
