@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from collections.abc import Callable
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -145,6 +146,27 @@ def test_a_module_in_parts_is_whole_or_refused() -> None:
     assert ends[-1] == len(signed)
     assert [error_of(signed[:end]) for end in ends] == ["cut", "cut", "cut", ""]
     assert error_of(signed + PLAIN[8:16]) == "unsigned_part"
+
+
+def test_what_could_not_be_verified_is_not_signed() -> None:
+    def refusal(make: Callable[[], bytes]) -> str:
+        with pytest.raises(SignatureRefused) as refused:
+            make()
+        return refused.value.error
+
+    signed = sign(PLAIN, SEED)
+    parts = PLAIN[:8] + b"".join(b"\x00\x24\x13signature_delimiter" + bytes([n] * 16) for n in range(65))
+    assert refusal(lambda: sign_detached(signed, SEED)) == "both"
+    assert refusal(lambda: sign(parts, SEED)) == refusal(lambda: sign_detached(parts, SEED)) == "too_many_hashes"
+    assert error_of(parts, detached=sign_detached(PLAIN, SEED)) == "too_many_hashes"
+    assert refusal(lambda: sign(PLAIN, SEED, bytes(65))) == "long_key_id"
+    assert refusal(lambda: sign(b"junk", SEED)) == "not_wasm"
+
+
+def test_a_key_id_that_is_longer_than_its_record_is_refused_as_such() -> None:
+    record = b"\x10" + bytes(9)
+    one = b"\x01" + bytes(32) + b"\x01" + bytes([len(record)]) + record
+    assert error_of(PLAIN, detached=b"\1\1\1\1" + bytes([len(one)]) + one) == "truncated"
 
 
 def test_work_is_bounded_whatever_a_payload_holds() -> None:
