@@ -14,7 +14,7 @@ import pytest
 from modules_kit import ADD, MEMORY, RECURSE, SPIN, UPPER, instance, module
 
 from runtime.errors import CallFailed, LimitExceeded, ModuleRefused, Refused
-from runtime.wasm import Engine, Memory, ModuleLimits, assemble, with_memory
+from runtime.wasm import Engine, Memory, ModuleLimits, assemble, raw, with_memory
 from runtime.wasm.signatures import Demand, sign
 from runtime.wasm.trust import ed25519, moment, trusting
 
@@ -247,6 +247,14 @@ def test_what_is_raised_as_python_enters_a_callback_is_raised_outside_too(nth: i
             sys.settrace(None)
         assert entered == ["_serving", "serve"][:nth]
         assert held.call("twice", 7) == 14
+
+
+def test_a_failure_never_looks_like_an_answer_even_when_no_trap_can_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(raw, "_trap_new", lambda message, length: 0)
+    held = module(CALLER).instantiate(host=lent(twice=lambda n: {}[n]))  # type: ignore[arg-type]
+    for _ in range(2):
+        with pytest.raises(KeyError):
+            held.call("twice", 7)
 
 
 def test_a_call_from_within_a_host_function_is_refused_and_another_instance_may_be_called() -> None:
