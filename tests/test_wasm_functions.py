@@ -251,10 +251,21 @@ def test_what_is_raised_as_python_enters_a_callback_is_raised_outside_too(nth: i
 
 def test_a_failure_never_looks_like_an_answer_even_when_no_trap_can_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(raw, "_trap_new", lambda message, length: 0)
-    held = module(CALLER).instantiate(host=lent(twice=lambda n: {}[n]))  # type: ignore[arg-type]
+    held = module(CALLER).instantiate(host=lent(twice=lambda n: {1: 2}[n]))  # type: ignore[arg-type]
     for _ in range(2):
+        assert held.call("twice", 1) == 2
         with pytest.raises(KeyError):
             held.call("twice", 7)
+
+
+def test_a_trap_after_a_host_functions_error_is_the_modules_own() -> None:
+    trap = '(import "env" "f" (func $f)) (func (export "f") call $f) (func (export "trap") unreachable)'
+    held = module(trap).instantiate(host={"env.f": lambda: {}["x"]})
+    for _ in range(2):
+        with pytest.raises(KeyError):
+            held.call("f")
+        with pytest.raises(CallFailed, match="unreachable"):
+            held.call("trap")
 
 
 def test_a_call_from_within_a_host_function_is_refused_and_another_instance_may_be_called() -> None:
