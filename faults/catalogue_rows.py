@@ -227,7 +227,7 @@ I23 | LRU | comes with the model cache | cache bytes <= budget always; victim is
 evicted; reload digest equal
 I24 | fallback equivalence | available | CPU result after fallback within declared rtol/atol of \
 CPU-only run; never a mix of devices inside one output; switch logged
-I25 | integrity before use | comes with the artifact wrapper | no model/plugin byte reaches ORT/wasmtime unless its \
+I25 | integrity before use | available | no model/plugin byte reaches ORT/wasmtime unless its \
 digest/signature verified on the same bytes (no TOCTOU)
 I26 | signature | comes with signatures | accept set == strict verifier's accept set on the vectors
 I27 | chain | available | h[i]=H(h[i-1]||rec[i]); any flip, cut, swap, splice is found, with first bad index
@@ -242,7 +242,7 @@ storm; backoff in ticks not seconds
 I32 | isolation | available | a fault in agent A changes no byte of B's state unless B depends on A
 I33 | time | available | no wall-clock value reaches the log; monotone tick
 I34 | conservation | available | sent = delivered + dropped(logged) + in flight, per topic, each tick
-I35 | ABI | comes with the module vectors | plugin with other ABI version/hash never runs; refusal logged once
+I35 | ABI | available | plugin with other ABI version/hash never runs; refusal logged once
 I36 | hot reload atomicity | comes with hot reload | each call is served wholly by the old or the new version; \
 rollback restores digest
 I37 | observer read-only | comes with the observer | no request by any method changes state, file or digest

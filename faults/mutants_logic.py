@@ -10,6 +10,27 @@ from faults.mutant import Edit, Mutant
 
 LOGIC: tuple[Mutant, ...] = (
     Mutant(
+        name="model_read_again",
+        title="a device checks a model's digest, and loads what it then reads a second time",
+        scenario="assistants",
+        oracle="I25",
+        edits=(
+            Edit(
+                "inference/device.py",
+                "            decoder = self._decoders[digest] = self._models.load(digest, onnx)\n",
+                "            decoder = self._models.load(digest, self._artifacts.get(digest))\n"
+                "            self._decoders[digest] = decoder\n",
+            ),
+        ),
+    ),
+    Mutant(
+        name="newer_abi_accepted",
+        title="a module made for a newer minor version of the ABI is loaded",
+        scenario="hello",
+        oracle="I35",
+        edits=(Edit("wasm/abi.py", "    if minor > ABI_MINOR:\n", "    if minor > ABI_MINOR and major > ABI:\n"),),
+    ),
+    Mutant(
         name="control_mail_wakes_nobody",
         title="an agent that has nothing but wakes, refusals or results in its mailbox is not selected",
         scenario="frames",

@@ -25,6 +25,7 @@ from faults.wrappers.repairs import RepairDevices, RepairGuests, Repairs, Repair
 from faults.wrappers.slots import FaultySlots
 from faults.wrappers.workers import FaultyWorkers
 from harness.adapters.accelerators import Made, Meter, MeteredModels, SimAccelerators
+from harness.adapters.artifacts import ObservedArtifacts
 from harness.adapters.disk import SimDisk
 from harness.adapters.gateway import SimClient
 from harness.adapters.guests import ObservedGuests
@@ -214,11 +215,12 @@ def _devices(world: World, incarnation: Incarnation, later: Later, note: Callabl
     sites: dict[int, DeviceSite] = {}
 
     def made(device: int, process: int) -> Made:
-        meter = Meter()
+        meter, loads = Meter(), world.history.loads
+        seen = ObservedArtifacts(artifacts, "device", process, loop.now, loads)
         metered = MeteredModels(_engine(), timings[device].memory, meter)
         faulty = FaultyModels(metered, injector, sites[process], clock)
-        observed = ObservedModels(faulty, process, device, process // 1_000_000, loop.now, log)
-        return Made(DeviceCore(process, observed, artifacts), meter)
+        observed = ObservedModels(faulty, process, device, process // 1_000_000, loop.now, log, loads)
+        return Made(DeviceCore(process, observed, seen), meter)
 
     def stretch(process: int, cost_ns: int) -> int:
         return wrapped.stretch(process, cost_ns)
@@ -253,8 +255,9 @@ def _cores(world: World, memory: FaultySlots) -> Callable[[int], WorkerCore]:
             faulty = StruckGuests(faulty, injector, worker)
         if world.repairs is not None:
             faulty = RepairGuests(faulty, injector, world.repairs, worker)
-        observed = ObservedGuests(faulty, worker, worker // 1_000_000, loop.now, history.guests, world.instances)
+        loads = history.loads
+        observed = ObservedGuests(faulty, worker, worker // 1_000_000, loop.now, history.guests, world.instances, loads)
         shared = TornMemory(WorkerMemory(memory, worker, loop.now, history.stores), injector, site, memory)
-        return WorkerCore(worker, observed, shared, artifacts)
+        return WorkerCore(worker, observed, shared, ObservedArtifacts(artifacts, "worker", worker, loop.now, loads))
 
     return core_of

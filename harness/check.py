@@ -66,6 +66,7 @@ COMPONENTS = {
     "I20": "snapshot",
     "I21": "pool",
     "I24": "router",
+    "I25": "wasm",
     "I26": "wasm.signatures",
     "I27": "journal",
     "I28": "durability",
@@ -75,6 +76,7 @@ COMPONENTS = {
     "I32": "worker",
     "I33": "orchestrator",
     "I34": "broker",
+    "I35": "wasm",
     "replay": "snapshot",
     "ledger": "durability",
     "scenario": "agents",
@@ -205,6 +207,7 @@ class Checker:
             invariant=self._invariant,
             recompute=self._recompute,
             known=known,
+            modules=self.scenario.modules,
         )
         if deep and not judged.damaged:  # other runs would not be damaged where this one is
             judged.repeat = self.simulate(plan)

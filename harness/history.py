@@ -2,8 +2,9 @@
 
 Oracles compare two of them; none is derived from another. The journal is what the runtime wrote; the guest log what
 went in and out of the modules; the client's ledger what left and entered; the store log what touched shared memory;
-the sync log what the disk made durable, and what not; the device log what inference devices got and gave; the trace
-what the runtime told its telemetry; injections what the fault layer did.
+the sync log what the disk made durable, and what not; the device log what inference devices got and gave; the loads
+which bytes instances and sessions were made of; the trace what the runtime told its telemetry; injections what the
+fault layer did.
 """
 
 from __future__ import annotations
@@ -92,6 +93,24 @@ class DeviceEvent(NamedTuple):
     added: str
 
 
+class LoadEvent(NamedTuple):
+    """Bytes that an artefact gave (`side` "given"), or that an instance or a session was made of ("made").
+
+    `place` is "worker" or "device", `number` whose, `agent` -1 where it is not known; `name` is the digest asked for or
+    declared, `digest` that of the bytes, `abi` the versions that they declare, `refused` the check that refused them.
+    """
+
+    at: int
+    side: str
+    place: str
+    number: int
+    agent: int
+    name: str
+    digest: str
+    abi: tuple[str, ...]
+    refused: str
+
+
 class Receipt(NamedTuple):
     """What the client received with one released block, and how much of the journal was durable when it was sent."""
 
@@ -175,6 +194,7 @@ class History(Struct):
     lives: list[Life] = []
     syncs: list[SyncEvent] = []
     inferences: list[DeviceEvent] = []
+    loads: list[LoadEvent] = []
     sent: list[Input] = []
     receipts: list[Receipt] = []
     crashes: list[Crash] = []

@@ -25,6 +25,7 @@ from harness.history import (
     History,
     Injection,
     Life,
+    LoadEvent,
     Receipt,
     StoreEvent,
     SyncEvent,
@@ -35,6 +36,7 @@ from runtime.frames import Output
 from runtime.physical import Physical
 from runtime.state import AgentSpec, AgentState, Input, Message, Schedule, Send, State, encode
 from runtime.telemetry import Record
+from scenarios.base import load
 
 MESSAGE, TOPIC, INPUT, WAKE, REFUSED, BUFFER = 1, 2, 3, 4, 5, 6
 CLIENT = 0xFFFFFFFF
@@ -44,6 +46,7 @@ CAPABILITIES = ("messages", "topics", "timers", "buffers", "output")
 
 # Numbers count per sender, with an agent's id + 1 in the upper half.
 GO, ONE, TWO, NEWS, FILL, LEFT = 1, (1 << 32) + 1, (1 << 32) + 2, (1 << 32) + 3, (1 << 32) + 4, (2 << 32) + 1
+((MODULE, WASM),) = load("hello_critic")[1].items()  # digest and bytes of the one module of all agents
 LONG = bytes(range(256)) * 2  # stands in the journal by its digest
 
 
@@ -130,7 +133,7 @@ def journal_line(number: int, body: dict[str, Any], prev: str) -> tuple[bytes, s
 
 def journal_of(bodies: list[dict[str, Any]]) -> list[bytes]:
     """The header's line, then one line per body."""
-    header = '{"versions":{"journal":1}}'
+    header = '{"versions":{"abi":1,"journal":1}}'
     lines = [f'{{"header":{header},"sum":"{hashlib.sha256(header.encode()).hexdigest()}"}}\n'.encode()]
     prev = "0" * 64
     for number, body in enumerate(bodies, 1):
@@ -163,6 +166,11 @@ class World:
         self.census: Census | None = Census((11, 12), (), (0,), ((11, 0, 1), (11, 2, 1), (12, 1, 1)))
         self.physical = Physical()
         self.failure = ""
+        self.loads = [
+            LoadEvent(1, side, "worker", worker, agent if side == "made" else -1, MODULE, MODULE, (), "")
+            for worker, agent in ((11, 0), (12, 1), (11, 2))
+            for side in ("given", "made")
+        ]
         self.blobs = {hashlib.sha256(LONG).hexdigest(): LONG}
         self.syncs = [SyncEvent(20 + 100 * n, "journal", 1, True, 0, 100_000) for n in range(4)]
         self.seal()
@@ -206,6 +214,7 @@ class World:
             trace=self.trace,
             guests=self.guests,
             stores=self.stores,
+            loads=self.loads,
             sent=self.sent,
             receipts=self.receipts,
             crashes=self.crashes,
@@ -239,7 +248,7 @@ def _bodies() -> list[dict[str, Any]]:
     config |= {"mailbox": 8, "send_limit": 64, "models": []}
     config["buffers"] = [{"capacity": 1024, "name": "b", "writer": 0}]
     limits = {"fuel": FUEL, "memory": MEMORY, "table": 1000}
-    spec: dict[str, Any] = {"capabilities": list(CAPABILITIES), "limits": limits, "module": ""}
+    spec: dict[str, Any] = {"capabilities": list(CAPABILITIES), "limits": limits, "module": MODULE}
     genesis = [_input("genesis", 1, 0, do="configure", config=config)]
     genesis += [_input("genesis", n, 0, do="spawn", spec={**spec, "name": f"a{n - 2}"}) for n in (2, 3, 4)]
     empty: dict[str, Any] = {"inputs": [], "inferences": [], "decrees": [], "steps": [], "events": [], "root": ""}
@@ -320,6 +329,7 @@ def finding(oracle: str, made: World, **others: Any) -> Finding:
         "replays": (("state-1", good.final_state),),
         "bound_ns": 1000,
         "invariant": lambda history: [],
+        "modules": {MODULE: WASM},
     }
     against.update(others)
     alone = judge(Judged(made.history(), **against), [oracle])[oracle]

@@ -85,7 +85,7 @@ class Machine:
     def made(self, device: int, process: int) -> Made:
         meter = Meter()
         models = MeteredModels(self.models, self.memory, meter)
-        observed = ObservedModels(models, process, device, 1, self.loop.now, self.log)
+        observed = ObservedModels(models, process, device, 1, self.loop.now, self.log, [])
         return Made(DeviceCore(process, observed, Weights()), meter)
 
     def note(self, kind: str, process: int) -> None:

@@ -11,7 +11,9 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from faults.deaths import WorkerDied
-from harness.history import GuestCall, GuestEvent
+from harness.adapters.artifacts import load_event
+from harness.history import GuestCall, GuestEvent, LoadEvent
+from runtime.errors import ModuleRefused
 from runtime.frames import StepArguments
 from runtime.ports import Guest, Guests, GuestStep
 from runtime.state import AgentSpec
@@ -98,7 +100,10 @@ class ObservedGuest:
 
 
 class ObservedGuests:
-    """The `Guests` port of one worker, observed. `instances` counts the open ones, by (worker, agent)."""
+    """The `Guests` port of one worker, observed: `loads` gets what each instance is made of.
+
+    `instances` counts the open ones, by (worker, agent).
+    """
 
     def __init__(
         self,
@@ -108,13 +113,20 @@ class ObservedGuests:
         now: Callable[[], int],
         log: list[GuestEvent],
         instances: Counter[tuple[int, int]] | None = None,
+        loads: list[LoadEvent] | None = None,
     ) -> None:
         self._inner, self._worker, self._incarnation = inner, worker, incarnation
         self._now, self._log = now, log
         self._instances = Counter() if instances is None else instances
+        self._loads: list[LoadEvent] = [] if loads is None else loads
 
     def instantiate(self, agent: int, spec: AgentSpec, wasm: bytes) -> Guest:
-        inner = self._inner.instantiate(agent, spec, wasm)
+        try:
+            inner = self._inner.instantiate(agent, spec, wasm)
+        except ModuleRefused as refused:
+            self._loaded(agent, spec, wasm, refused.check)
+            raise
+        self._loaded(agent, spec, wasm, "")
         key = (self._worker, agent)
         self._instances[key] += 1
 
@@ -122,3 +134,6 @@ class ObservedGuests:
             self._instances[key] -= 1
 
         return ObservedGuest(inner, self._worker, self._incarnation, self._now, self._log, ended)
+
+    def _loaded(self, agent: int, spec: AgentSpec, wasm: bytes, refused: str) -> None:
+        self._loads.append(load_event(self._now(), "made", "worker", self._worker, agent, spec.module, wasm, refused))

@@ -9,7 +9,8 @@ import hashlib
 from collections.abc import Callable, Sequence
 
 from faults.deaths import DeviceDied
-from harness.history import DeviceEvent
+from harness.adapters.artifacts import load_event
+from harness.history import DeviceEvent, LoadEvent
 from runtime.errors import ModelFailed
 from runtime.frames import InferenceItem
 from runtime.ports import Decoder, Models
@@ -27,11 +28,14 @@ class ObservedModels:
         incarnation: int,
         now: Callable[[], int],
         log: list[DeviceEvent],
+        loads: list[LoadEvent],
     ) -> None:
         self._inner, self._place = inner, (process, device, incarnation)
-        self._now, self._log = now, log
+        self._now, self._log, self._loads = now, log, loads
 
     def load(self, digest: str, onnx: bytes) -> Decoder:
+        """What reaches the engine is on record whether or not it loads."""
+        self._loads.append(load_event(self._now(), "made", "device", self._place[0], -1, digest, onnx, ""))
         return _ObservedDecoder(self._inner.load(digest, onnx), digest, self._place, self._now, self._log)
 
 

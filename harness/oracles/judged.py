@@ -58,7 +58,7 @@ class Judged:
     result of a request, by the digest of its model, on the CPU and apart from any run. `replays` are (snapshot, final
     state's bytes) of recoveries, by what each began with. `bound_ns` bounds the time a tick stays open after healing; 0
     is: not known. `varied` are runs in which only what must not matter is another, by oracle and by what it is.
-    `known` is another run, judged with the same oracles.
+    `known` is another run, judged with the same oracles. `modules` are the scenario's, by digest.
     """
 
     history: History
@@ -73,6 +73,7 @@ class Judged:
     recompute: Callable[[str, InferenceItem], Inference] | None = None
     varied: dict[str, dict[str, History]] = field(default_factory=dict)
     known: Judged | None = None
+    modules: Mapping[str, bytes] = field(default_factory=dict)
     _clean: dict[Part, bool] = field(default_factory=dict)
 
     # --- damage -----------------------------------------------------------------------------------------------------
