@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from oracles_kit import b64, call, crossing, envelope, step, world
+from oracles_kit import MODULE, WASM, b64, call, crossing, envelope, step, world
 
 from faults.plan import Plan
 from harness.history import History
@@ -80,6 +80,7 @@ def test_what_needs_further_runs_is_judgeable_only_with_them() -> None:
     assert {"I14", "I15"} <= set(judgeable(Judged(empty())))  # what cannot be read is judged, and UNKNOWN
     run = Judged(good, good, good, good, {1: good}, (("state-1", good.final_state),), 1000, lambda history: [])
     run.devices = {"cpu": good}
+    run.modules = {MODULE: WASM}
     varied = ("I2", "I4", "I6", "I7", "I33")
     assert judgeable(run) == tuple(id_ for id_ in ORACLES if id_ not in ("I24", "I26", "I29", "I30", *varied))
     # There is no inference in this world, no sync failed, no module was signed, and nothing was damaged.
