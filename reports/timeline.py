@@ -8,12 +8,12 @@ is SVG in the page's own colours, the same bytes for the same data; each mark te
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
 
-from reports.words import COMMAND_MAX, milliseconds, number, plain, plural
+from reports.html import environment
+from reports.words import milliseconds, plain
 
 LANES_MAX = 30
 MARKS_MAX = 6000
@@ -109,28 +109,10 @@ class Timeline(Struct, frozen=True, kw_only=True):
 
 def render(timeline: Timeline) -> str:
     """The page; the same text for the same timeline."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup, escape
+    from markupsafe import Markup
 
-    def finalize(value: object) -> object:
-        return plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=finalize,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {
-        "command": lambda text: Markup(escape(plain(text, COMMAND_MAX))),
-        "ms": milliseconds,
-        "number": number,
-        "plural": plural,
-        "percent": lambda permille: f"{permille / 10:.0f}%",
-    }
+    made = environment()
+    made.filters["percent"] = lambda permille: f"{permille / 10:.0f}%"
     drawn, left = _capped(timeline)
     lanes = drawn.lanes[:LANES_MAX]
     view: dict[str, Any] = {
@@ -141,7 +123,7 @@ def render(timeline: Timeline) -> str:
         "marks_left": left,
         "necessary": sum(strike.necessary is True for strike in timeline.strikes),
     }
-    return environment.get_template("timeline.html").render(view)
+    return made.get_template("timeline.html").render(view)
 
 
 def _capped(timeline: Timeline) -> tuple[Timeline, int]:

@@ -94,7 +94,9 @@ class _Leases:
         elif record.kind == "received":
             self._expired[place] = self._alone[place] = 0
         elif record.kind == "decreed":
-            self._alone[record.incarnation, int(record.fields["agent"]) % self._physical.workers] = 0
+            # The step is over: what its place is sent next is another step, which has lost no lease yet.
+            ended = (record.incarnation, int(record.fields["agent"]) % self._physical.workers)
+            self._alone[ended] = self._expired[ended] = 0
         elif record.kind == "sent":
             self._sent[worker] = (record.at, int(record.fields["orders"]))
             if self._alone[place] >= self._physical.lost_workers_max:
