@@ -46,6 +46,11 @@ class Mutant(Struct, frozen=True, kw_only=True):
     def rare(self) -> bool:
         return self.one_in >= RARE
 
+    @property
+    def components(self) -> tuple[str, ...]:
+        """The modules of the runtime that it changes, as `why` calls them: `pool`, `wasm.checks`."""
+        return tuple(dict.fromkeys(edit.file.removesuffix(".py").replace("/", ".") for edit in self.edits))
+
 
 def plant(mutant: Mutant, source: Path, folder: Path) -> Path:
     """A copy of the package `source` with the mutant's edits, as `folder`/runtime; raises Refused when one is stale."""

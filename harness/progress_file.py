@@ -1,16 +1,16 @@
-"""What has been run of an enumeration, as it goes: interrupted anywhere, the next call runs only what is left.
+"""What a long command has done, as it goes: interrupted anywhere, the next call does only what is left.
 
-One JSON line per run, written and flushed when the run has ended. A file is named by all that its runs depend on (the
-build, the harness, the points), so a changed build starts anew. Reading stops at the first line that is not whole: what
-follows a torn line is run again.
+One JSON line per result, written and flushed when it is there. A file is named by all that its results depend on (the
+build, the harness, what was asked), so a changed build starts anew. Reading stops at the first line that is not whole:
+what follows a torn line is done again.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Generic, TypeVar
 
 import msgspec
 
@@ -24,24 +24,32 @@ NAME_LENGTH = 24
 OURS = ("harness", "faults", "scenarios")
 
 
-def key(target: Target, points: Sequence[Point]) -> str:
-    """Hex digits over the runtime's and the harness's sources and all points."""
+T = TypeVar("T")
+
+
+def key_of(lines: Iterable[str]) -> str:
+    """Hex digits over the runtime's and the harness's sources, and over what was asked, line by line."""
     digest = hashlib.sha256(builds.identity().encode())
     for folder in OURS:
         for path in sorted((builds.ROOT / folder).rglob("*.py")):
             digest.update(path.read_bytes())
-    digest.update(repr(target).encode())
-    for point in points:
-        digest.update(f"{point}\n".encode())
+    for line in lines:
+        digest.update(line.encode())
     return digest.hexdigest()[:NAME_LENGTH]
 
 
-class ProgressFile:
-    """The runs of one enumeration that have ended; raises Refused where its folder cannot be written."""
+def key(target: Target, points: Sequence[Point]) -> str:
+    """The name of an enumeration's file: over the target and all points."""
+    return key_of([repr(target), *(f"{point}\n" for point in points)])
 
-    def __init__(self, store: Path, name: str, fresh: bool = False) -> None:
+
+class KeptLines(Generic[T]):
+    """Values of `kind` as lines of a file below `store`; raises Refused where that cannot be written."""
+
+    def __init__(self, store: Path, name: str, kind: type[T], fresh: bool = False) -> None:
         self._path = store / FOLDER / f"{name}.jsonl"
-        self.ended: dict[int, Ended] = {}
+        self._kind = kind
+        self.values: list[T] = []
         self._file: IO[bytes] | None = None
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,24 +64,36 @@ class ProgressFile:
         end = 0
         for line in self._path.read_bytes().splitlines(keepends=True):
             try:
-                one = msgspec.json.decode(line, type=Ended)
+                one = msgspec.json.decode(line, type=self._kind)
             except msgspec.MsgspecError:
                 break
             if not line.endswith(b"\n"):
                 break
-            self.ended[one.row.run] = one
+            self.values.append(one)
             end += len(line)
         return end
 
-    def add(self, one: Ended) -> None:
+    def add(self, one: T) -> None:
         assert self._file is not None
-        self.ended[one.row.run] = one
+        self.values.append(one)
         self._file.write(msgspec.json.encode(one) + b"\n")
         self._file.flush()
 
     def close(self, complete: bool) -> None:
-        """A complete enumeration leaves nothing behind: the next call is to run it, not to read it."""
+        """What is complete leaves nothing behind: the next call is to do it, not to read it."""
         assert self._file is not None
         self._file.close()
         if complete:
             self._path.unlink(missing_ok=True)
+
+
+class ProgressFile(KeptLines[Ended]):
+    """The runs of one enumeration; `ended` has them by number."""
+
+    def __init__(self, store: Path, name: str, fresh: bool = False) -> None:
+        super().__init__(store, name, Ended, fresh)
+        self.ended = {one.row.run: one for one in self.values}
+
+    def add(self, one: Ended) -> None:
+        super().add(one)
+        self.ended[one.row.run] = one

@@ -11,8 +11,8 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -42,7 +42,8 @@ KILLED, WRONG, SURVIVED, STALE, EQUIVALENT, VISIBLE = (
 class Found(Struct, frozen=True, kw_only=True):
     """What became of one mutant. `runs` and `seconds` until its oracle found it, or in all.
 
-    `faults` and `inputs` are those of the shrunk case, -1 without one.
+    `faults` and `inputs` are those of the shrunk case, -1 without one. `components` are the modules that it changes,
+    `suspects` those that `why` names for its case, the first one first; none where it was not asked.
     """
 
     name: str
@@ -60,17 +61,37 @@ class Found(Struct, frozen=True, kw_only=True):
     rare: bool = False
     faults: int = -1
     inputs: int = -1
+    components: tuple[str, ...] = ()
+    suspects: tuple[str, ...] = ()
+
+    @property
+    def named(self) -> bool:
+        """Whether `why` names first what the mutant changes."""
+        return bool(self.suspects) and self.suspects[0] in self.components
 
 
-def prove(mutant: Mutant, runs: int, seed: int, jobs: int, store: Path, news: Callable[[str], None]) -> Found:
-    """Run one mutant for at most `runs` runs; its case goes below `store`."""
+class Asked(NamedTuple):
+    """What is asked of every mutant: at most so many runs of a campaign with this seed; its case goes below `store`.
+
+    `diagnose` has `why` explain the case of each one that is found.
+    """
+
+    runs: int
+    seed: int
+    jobs: int
+    store: Path
+    diagnose: bool = False
+
+
+def prove(mutant: Mutant, asked: Asked) -> Found:
+    """Run one mutant until its oracle finds it."""
     with tempfile.TemporaryDirectory(prefix="wasm-engine-mutant-") as temporary:
         try:
             folder = plant(mutant, builds.ROOT / "runtime", Path(temporary))
         except Refused as refused:
             return _found(mutant, STALE, reason=str(refused))
         started = time.monotonic()
-        ended = _campaign(mutant, runs, seed, jobs, folder, news)
+        ended = _campaign(mutant, asked, folder)
         seconds = round(time.monotonic() - started, 2)
         hits = [e for e in ended if mutant.oracle in e.row.failed_oracles]
         failures = [e for e in ended if e.row.verdict == "FAIL"]
@@ -82,13 +103,20 @@ def prove(mutant: Mutant, runs: int, seed: int, jobs: int, store: Path, news: Ca
             outcome = WRONG if failures else SURVIVED
             return _found(mutant, outcome, len(ended), seconds, named)
         first = min(e.row.run for e in hits)
-        case, on_mutant, on_good = case_of(mutant, first, seed, folder, store)
+        case, on_mutant, on_good = case_of(mutant, first, asked.seed, folder, asked.store)
         found = _found(mutant, KILLED, len(ended), seconds, named)
         outcome = KILLED if (on_mutant, on_good) == ("FAILED", "FIXED") else WRONG
         faults, inputs = size_of(case)
-        return replace(
-            found, outcome=outcome, case=case, on_mutant=on_mutant, on_good=on_good, faults=faults, inputs=inputs
-        )
+        blamed = suspects_of(case, folder) if asked.diagnose and outcome == KILLED else ()
+        found = replace(found, outcome=outcome, case=case, on_mutant=on_mutant, on_good=on_good)
+        return replace(found, faults=faults, inputs=inputs, suspects=blamed)
+
+
+def suspects_of(case: str, folder: Path) -> tuple[str, ...]:
+    """The components that `why` blames for a case on the mutant, the most suspect first."""
+    answer = told(["why", case, "--no-picture", "--json"], str(folder))
+    suspects = answer.get("suspects")
+    return tuple(str(one["component"]) for one in suspects) if isinstance(suspects, list) else ()
 
 
 def size_of(case: str) -> tuple[int, int]:
@@ -101,25 +129,28 @@ def size_of(case: str) -> tuple[int, int]:
 
 def small(found: list[Found]) -> str:
     """How many of the shrunk cases are small, in a line."""
-    shrunk = [f for f in found if f.faults >= 0]
-    events = sum(f.faults + f.inputs <= SMALL for f in shrunk)
-    faults = sum(f.faults <= SMALL for f in shrunk)
-    many = f"at most {SMALL} events (faults and inputs)"
-    return f"{events} of {len(shrunk)} shrunk cases have {many}, {faults} have at most {SMALL} faults"
+    many, share = f"at most {SMALL} events (faults and inputs)", _shrunk(found)
+    few, faults = share["few_events"], share["few_faults"]
+    return f"{few} of {share['cases']} shrunk cases have {many}, {faults} have at most {SMALL} faults"
 
 
-def _campaign(
-    mutant: Mutant, runs: int, seed: int, jobs: int, folder: Path, news: Callable[[str], None]
-) -> list[Ended]:
+def blamed(found: list[Found]) -> str:
+    """For how many cases `why` names the changed module first, in a line; what it named for the others."""
+    share = _why(found)
+    others = [f"{f.name} ({f.suspects[0]} for {', '.join(f.components)})" for f in found if f.suspects and not f.named]
+    line = f"why names the changed module first for {share['named_first']} of {share['asked']}"
+    return f"{line}; not for {', '.join(others)}" if others else line
+
+
+def _campaign(mutant: Mutant, asked: Asked, folder: Path) -> list[Ended]:
     ended: list[Ended] = []
 
     def on_end(one: Ended) -> bool:
         ended.append(one)
-        news(f"{mutant.name} {len(ended)}")
         return not mutant.equivalent and mutant.oracle in one.row.failed_oracles
 
-    most = min(runs, EQUIVALENT_RUNS) if mutant.equivalent else runs
-    Campaign(jobs, on_end, str(folder)).run(tasks_of([mutant.scenario], most, seed, 2, _profile(mutant)))
+    most = min(asked.runs, EQUIVALENT_RUNS) if mutant.equivalent else asked.runs
+    Campaign(asked.jobs, on_end, str(folder)).run(tasks_of([mutant.scenario], most, asked.seed, 2, _profile(mutant)))
     return ended
 
 
@@ -167,6 +198,7 @@ def _found(
         oracles=oracles,
         reason=reason,
         rare=mutant.rare,
+        components=mutant.components,
     )
 
 
@@ -175,6 +207,8 @@ def summary(found: list[Found], clean: list[Ended]) -> dict[str, object]:
     counted = [f for f in found if f.outcome not in (EQUIVALENT, VISIBLE)]
     return {
         **_score([f for f in counted if not f.rare]),
+        "shrunk": _shrunk([f for f in counted if not f.rare]),
+        "why": _why([f for f in counted if not f.rare]),
         "false_alarms": sum(e.row.verdict in ("FAIL", "UNKNOWN") for e in clean),
         "clean_runs": len(clean),
         "rare": _score([f for f in counted if f.rare]),
@@ -191,9 +225,31 @@ def _score(counted: list[Found]) -> dict[str, object]:
         "survivors": [f.name for f in counted if f.outcome == SURVIVED],
         "wrong_oracle": [f.name for f in counted if f.outcome == WRONG],
         "stale": [f.name for f in counted if f.outcome == STALE],
+        "found": sum(f.outcome in (KILLED, WRONG) for f in counted),
         "median_runs": statistics.median(f.runs for f in killed) if killed else None,
         "median_seconds": statistics.median(f.seconds for f in killed) if killed else None,
     }
+
+
+def _shrunk(counted: list[Found]) -> dict[str, object]:
+    """How many of the shrunk cases are small: in events, which are faults and inputs, and in faults alone."""
+    cases_ = [f for f in counted if f.faults >= 0]
+    few = sum(f.faults + f.inputs <= SMALL for f in cases_)
+    few_faults = sum(f.faults <= SMALL for f in cases_)
+    return {
+        "cases": len(cases_),
+        "events_max": SMALL,
+        "few_events": few,
+        "few_faults": few_faults,
+        "share": few / len(cases_) if cases_ else None,
+    }
+
+
+def _why(counted: list[Found]) -> dict[str, object]:
+    """For how many of the cases that `why` was asked to explain it names a changed module first."""
+    asked = [f for f in counted if f.suspects]
+    named = sum(f.named for f in asked)
+    return {"asked": len(asked), "named_first": named, "share": named / len(asked) if asked else None}
 
 
 def good(found: list[Found], clean: list[Ended]) -> bool:

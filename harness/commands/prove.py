@@ -15,6 +15,7 @@ from faults.mutants import MUTANTS, Mutant
 from harness import proving
 from harness.campaign import Campaign, Ended, tasks_of
 from harness.commands.common import examples, given, json_option, print_json, progress, seed_option
+from harness.progress_file import KeptLines, key_of
 from runtime.errors import Refused
 
 RUNS = 2000
@@ -24,7 +25,7 @@ CLEAN_RUNS = 120
 
 @click.command(
     short_help="Plant known bugs and see whether they are found.",
-    epilog=examples("wasm-engine prove", "wasm-engine prove --mutant torn_buffer_accepted --runs 60 --json"),
+    epilog=examples("wasm-engine prove", "wasm-engine prove --mutant torn_buffer_accepted --runs 60 --diagnose --json"),
 )
 @click.option(
     "--runs", type=click.IntRange(1), metavar="N", default=RUNS, show_default=True, help="At most, per mutant."
@@ -54,28 +55,39 @@ CLEAN_RUNS = 120
     show_default=True,
     help="Processes.",
 )
+@click.option("--diagnose", is_flag=True, help="Have `why` explain each case, and count what it names first.")
 @click.option(
-    "--store", default="out/prove", callback=given, show_default=True, metavar="DIR", help="Folder for the cases."
+    "--store",
+    default="out/prove",
+    callback=given,
+    show_default=True,
+    metavar="DIR",
+    help="Folder for the cases, and for what an interrupted call has done.",
 )
+@click.option("--fresh", is_flag=True, help="Forget what an interrupted call has done.")
 @seed_option
 @json_option
 def prove(
-    runs: int, rare_runs: int, clean_runs: int, names: tuple[str, ...], jobs: int, store: str, seed: int, as_json: bool
+    runs: int,
+    rare_runs: int,
+    clean_runs: int,
+    names: tuple[str, ...],
+    jobs: int,
+    diagnose: bool,
+    store: str,
+    fresh: bool,
+    seed: int,
+    as_json: bool,
 ) -> int:
     """Plant known bugs in copies of the runtime, run each as a build, and see whether the oracle named for it fails.
 
     Each failure's shrunk case must replay as FAILED on the mutant and FIXED on the good build. Exit 1 when a mutant
-    survives, is named by another oracle only, no longer applies, or when the good build raises an alarm.
+    survives, is named by another oracle only, no longer applies, or when the good build raises an alarm. An interrupted
+    call goes on where it was.
     """
     chosen = [mutant for mutant in _chosen(names) if names or rare_runs or not mutant.rare]
-    found: list[proving.Found] = []
-    proving.write_details(found, proving.summary(found, []), Path(store))
-    with progress("mutants", len(chosen)) as step:
-        for mutant in chosen:
-            most = (rare_runs or RARE_RUNS) if mutant.rare else runs
-            one = proving.prove(mutant, most, seed, jobs, Path(store), lambda news: None)
-            found.append(one)
-            step(f"{one.name}: {one.outcome}")
+    asked = proving.Asked(runs, seed, jobs, Path(store), diagnose)
+    found = _prove(chosen, asked, rare_runs or RARE_RUNS, fresh)
     clean = _clean(sorted({m.scenario for m in chosen}), clean_runs, seed, jobs)
     told = proving.summary(found, clean)
     details = proving.write_details(found, told, Path(store))
@@ -86,6 +98,28 @@ def prove(
         _print(found, told)
         print(f"details: {details}")
     return 0 if proving.good(found, clean) else 1
+
+
+def _prove(chosen: list[Mutant], asked: proving.Asked, rare_runs: int, fresh: bool) -> list[proving.Found]:
+    """What became of each mutant; whatever ends it, what is known of those that are done is on disk."""
+    words = [str(word) for word in (asked.runs, rare_runs, asked.seed, asked.diagnose, *(m.name for m in chosen))]
+    done = KeptLines(asked.store, key_of(f"{word}\n" for word in words), proving.Found, fresh)
+    if done.values:
+        print(f"{len(done.values)} of {len(chosen)} mutants were done before the interruption", file=sys.stderr)
+    known = {one.name for one in done.values}
+    proving.write_details(done.values, proving.summary(done.values, []), asked.store)
+    complete = False
+    try:
+        with progress("mutants", len(chosen)) as step:
+            for mutant in chosen:
+                if mutant.name not in known:
+                    done.add(proving.prove(mutant, asked._replace(runs=rare_runs if mutant.rare else asked.runs)))
+                    proving.write_details(done.values, proving.summary(done.values, []), asked.store)
+                step(f"{mutant.name}: {done.values[-1].outcome}")
+        complete = True
+    finally:
+        done.close(complete)
+    return done.values
 
 
 def _reasons(found: list[proving.Found], file: IO[str]) -> None:
@@ -132,6 +166,8 @@ def _print(found: list[proving.Found], told: dict[str, object]) -> None:
             print(f"{one.name}: wasm-engine replay {one.case}")
     if any(one.faults >= 0 for one in found):
         print(proving.small(found))
+    if any(one.suspects for one in found):
+        print(proving.blamed(found))
     print(f"{told['killed']} of {told['mutants']} found by the oracle named for them", end="; ")
     if told["median_seconds"] is not None:
         print(f"the median one after {told['median_runs']:g} runs, {told['median_seconds']:.1f} s", end="; ")
