@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -40,7 +40,7 @@ KILLED, WRONG, SURVIVED, STALE, EQUIVALENT, VISIBLE = (
 
 
 class Found(Struct, frozen=True, kw_only=True):
-    """What became of one mutant. `runs` and `seconds` until its oracle found it, or in all.
+    """What became of one mutant. `runs` and `seconds` until its oracle found it, or in all; `hits` of `of` runs did.
 
     `faults` and `inputs` are those of the shrunk case, -1 without one. `components` are the modules that it changes,
     `suspects` those that `why` names for its case, the first one first; none where it was not asked.
@@ -53,6 +53,8 @@ class Found(Struct, frozen=True, kw_only=True):
     outcome: str
     runs: int = 0
     seconds: float = 0.0
+    hits: int = 0
+    of: int = 0
     oracles: tuple[str, ...] = ()
     case: str = ""
     on_mutant: str = ""
@@ -65,6 +67,11 @@ class Found(Struct, frozen=True, kw_only=True):
     suspects: tuple[str, ...] = ()
 
     @property
+    def one_in(self) -> float | None:
+        """In about how many runs it shows once; None for one that never did, or was only looked for until it did."""
+        return round(self.of / self.hits, 1) if self.hits and self.of > self.runs else None
+
+    @property
     def named(self) -> bool:
         """Whether `why` names first what the mutant changes."""
         return bool(self.suspects) and self.suspects[0] in self.components
@@ -73,7 +80,8 @@ class Found(Struct, frozen=True, kw_only=True):
 class Asked(NamedTuple):
     """What is asked of every mutant: at most so many runs of a campaign with this seed; its case goes below `store`.
 
-    `diagnose` has `why` explain the case of each one that is found.
+    `diagnose` has `why` explain the case of each one that is found; `measure` makes all runs, also behind the first
+    that finds it, to say how often it shows.
     """
 
     runs: int
@@ -81,6 +89,7 @@ class Asked(NamedTuple):
     jobs: int
     store: Path
     diagnose: bool = False
+    measure: bool = False
 
 
 def prove(mutant: Mutant, asked: Asked) -> Found:
@@ -90,25 +99,24 @@ def prove(mutant: Mutant, asked: Asked) -> Found:
             folder = plant(mutant, builds.ROOT / "runtime", Path(temporary))
         except Refused as refused:
             return _found(mutant, STALE, reason=str(refused))
-        started = time.monotonic()
-        ended = _campaign(mutant, asked, folder)
-        seconds = round(time.monotonic() - started, 2)
+        ended, found_at = _campaign(mutant, asked, folder)
         hits = [e for e in ended if mutant.oracle in e.row.failed_oracles]
         failures = [e for e in ended if e.row.verdict == "FAIL"]
         named = tuple(sorted({oracle for e in failures for oracle in e.row.failed_oracles}))
+        runs, seconds = found_at
+        counts = {"runs": runs, "seconds": seconds, "hits": len(hits), "of": len(ended), "oracles": named}
         if mutant.equivalent:
             outcome = VISIBLE if failures else EQUIVALENT
-            return _found(mutant, outcome, len(ended), seconds, named, reason=mutant.equivalent)
+            return _found(mutant, outcome, reason=mutant.equivalent, **counts)
         if not hits:
             outcome = WRONG if failures else SURVIVED
-            return _found(mutant, outcome, len(ended), seconds, named)
+            return _found(mutant, outcome, **counts)
         first = min(e.row.run for e in hits)
         case, on_mutant, on_good = case_of(mutant, first, asked.seed, folder, asked.store)
-        found = _found(mutant, KILLED, len(ended), seconds, named)
         outcome = KILLED if (on_mutant, on_good) == ("FAILED", "FIXED") else WRONG
         faults, inputs = size_of(case)
         blamed = suspects_of(case, folder) if asked.diagnose and outcome == KILLED else ()
-        found = replace(found, outcome=outcome, case=case, on_mutant=on_mutant, on_good=on_good)
+        found = _found(mutant, outcome, case=case, on_mutant=on_mutant, on_good=on_good, **counts)
         return replace(found, faults=faults, inputs=inputs, suspects=blamed)
 
 
@@ -142,16 +150,24 @@ def blamed(found: list[Found]) -> str:
     return f"{line}; not for {', '.join(others)}" if others else line
 
 
-def _campaign(mutant: Mutant, asked: Asked, folder: Path) -> list[Ended]:
+def _campaign(mutant: Mutant, asked: Asked, folder: Path) -> tuple[list[Ended], tuple[int, float]]:
+    """The runs, and (how many, seconds) it took until the oracle failed one, or in all."""
     ended: list[Ended] = []
+    found_at: list[tuple[int, float]] = []
+    started = time.monotonic()
+
+    def until_now() -> tuple[int, float]:
+        return len(ended), round(time.monotonic() - started, 2)
 
     def on_end(one: Ended) -> bool:
         ended.append(one)
-        return not mutant.equivalent and mutant.oracle in one.row.failed_oracles
+        if not mutant.equivalent and mutant.oracle in one.row.failed_oracles:
+            found_at.append(until_now())
+        return bool(found_at) and not asked.measure
 
     most = min(asked.runs, EQUIVALENT_RUNS) if mutant.equivalent else asked.runs
     Campaign(asked.jobs, on_end, str(folder)).run(tasks_of([mutant.scenario], most, asked.seed, 2, _profile(mutant)))
-    return ended
+    return ended, found_at[0] if found_at else until_now()
 
 
 def _profile(mutant: Mutant) -> str:
@@ -184,21 +200,16 @@ def told(arguments: list[str], build: str) -> dict[str, object]:
     return answer if isinstance(answer, dict) else {}
 
 
-def _found(
-    mutant: Mutant, outcome: str, runs: int = 0, seconds: float = 0.0, oracles: tuple[str, ...] = (), reason: str = ""
-) -> Found:
+def _found(mutant: Mutant, outcome: str, **fields: Any) -> Found:
     return Found(
         name=mutant.name,
         title=mutant.title,
         scenario=mutant.scenario,
         oracle=mutant.oracle,
         outcome=outcome,
-        runs=runs,
-        seconds=seconds,
-        oracles=oracles,
-        reason=reason,
         rare=mutant.rare,
         components=mutant.components,
+        **fields,
     )
 
 
@@ -212,7 +223,7 @@ def summary(found: list[Found], clean: list[Ended]) -> dict[str, object]:
         "false_alarms": sum(e.row.verdict in ("FAIL", "UNKNOWN") for e in clean),
         "clean_runs": len(clean),
         "rare": _score([f for f in counted if f.rare]),
-        "runs": sum(f.runs for f in found),
+        "runs": sum(f.of for f in found),
     }
 
 
@@ -261,7 +272,8 @@ def good(found: list[Found], clean: list[Ended]) -> bool:
 def write_details(found: list[Found], told: dict[str, object], folder: Path) -> Path:
     """prove.json: the summary, and what became of each mutant. Raises Refused for a folder that cannot be written."""
     path = folder / FILE
-    details = {"version": DETAILS_VERSION, "summary": told, "mutants": found}
+    mutants = [msgspec.to_builtins(one) | {"one_in": one.one_in} for one in found]
+    details = {"version": DETAILS_VERSION, "summary": told, "mutants": mutants}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         path.write_bytes(msgspec.json.format(msgspec.json.encode(details), indent=1) + b"\n")

@@ -68,6 +68,8 @@ METRICS: dict[str, str] = {
     "mutants.median_seconds": "seconds until a mutant was found, the median",
     "mutants.rare_found": "rare mutants that were found, counted apart",
     "mutants.rare_total": "rare mutants",
+    "mutants.few_events_share": "the share of the shrunk cases that have at most three events",
+    "mutants.named_first_share": "the share of the cases for which `why` names a changed module first (prove --diagnose)",
     "false_alarms.count": "clean runs in which an oracle failed, or could not judge",
     "false_alarms.observed": "their share",
     "false_alarms.upper95": "exact one-sided 95% bound on their share",
@@ -193,6 +195,9 @@ def of_proving(told: Mapping[str, Any]) -> dict[str, float]:
             found[f"mutants.{name}"] = told[name]
     if rare := told.get("rare"):
         found |= {"mutants.rare_found": rare["killed"], "mutants.rare_total": rare["mutants"]}
+    for name, part in (("few_events_share", "shrunk"), ("named_first_share", "why")):
+        if (share := told.get(part, {}).get("share")) is not None:
+            found[f"mutants.{name}"] = share
     if clean:
         found["false_alarms.count"] = alarms
     return found | _rate("false_alarms", alarms, clean)

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from faults.mutants import MUTANTS, Edit, Mutant, plant
 from harness import proving
 from harness.oracles import ORACLES
+from harness.progress_file import FOLDER, KeptLines
 from runtime.errors import Refused
 from scenarios import get
 
@@ -30,7 +31,11 @@ KEYS = {
     "stale",
     "rare",
     "runs",
+    "found",
+    "shrunk",
+    "why",
 }
+NOTHING = (Edit("versions.py", "ABI = 1\n", "ABI = 1  # nothing\n"),)
 NAMES = {mutant.name: mutant for mutant in MUTANTS}
 
 
@@ -53,7 +58,7 @@ def test_a_mutant_is_killed_by_its_oracle_and_its_case_is_failed_there_and_fixed
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ("--mutant", "torn_buffer_accepted", "--runs", "60", "--clean-runs", "6", "--store", str(tmp_path))
-    ended = here(capsys, "prove", *arguments, "--json")
+    ended = here(capsys, "prove", *arguments, "--diagnose", "--json")
     told = ended.json
     assert ended.code == 0 and set(told) == KEYS
     assert (told["mutants"], told["killed"], told["survivors"], told["wrong_oracle"]) == (1, 1, [], [])
@@ -64,6 +69,9 @@ def test_a_mutant_is_killed_by_its_oracle_and_its_case_is_failed_there_and_fixed
     assert details["summary"] == told
     assert (found["outcome"], found["on_mutant"], found["on_good"]) == ("killed", "FAILED", "FIXED")
     assert "I15" in found["oracles"] and Path(found["case"], "case.json").is_file()
+    assert told["why"] == {"asked": 1, "named_first": 1, "share": 1.0} and found["suspects"][0] == "buffers"
+    assert told["shrunk"] == {"cases": 1, "events_max": 3, "few_events": 1, "few_faults": 1, "share": 1.0}
+    assert not list((tmp_path / FOLDER).iterdir())
 
 
 def planted(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> str:
@@ -71,6 +79,74 @@ def planted(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> str:
     mutant = replace(NAMES["torn_buffer_accepted"], **changes)
     monkeypatch.setattr("harness.commands.prove.MUTANTS", (mutant,))
     return mutant.name
+
+
+def test_a_measured_mutant_makes_all_runs_and_says_in_how_many_it_shows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--mutant", "torn_buffer_accepted", "--runs", "12", "--clean-runs", "0", "--store", str(tmp_path))
+    ended = here(capsys, "prove", *arguments, "--measure", "--json")
+    [found] = json.loads((tmp_path / "prove.json").read_text("utf-8"))["mutants"]
+    assert ended.code == 0 and ended.json["runs"] == found["of"] == 12
+    assert 1 <= found["runs"] < 12 and found["one_in"] == round(12 / found["hits"], 1)
+
+
+def test_an_interrupted_call_goes_on_with_the_mutants_that_are_left(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, names = replace(NAMES["torn_buffer_accepted"], edits=NOTHING), ("first", "second", "third")
+    monkeypatch.setattr("harness.commands.prove.MUTANTS", tuple(replace(one, name=name) for name in names))
+    really, asked = proving.prove, []
+
+    def interrupted(mutant: Mutant, what: proving.Asked) -> proving.Found:
+        asked.append(mutant.name)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return really(mutant, what)
+
+    monkeypatch.setattr(proving, "prove", interrupted)
+    arguments = ("--runs", "1", "--clean-runs", "0", "--store", str(tmp_path), "--json")
+    assert here(capsys, "prove", *arguments).code == 2
+    assert [found["name"] for found in json.loads((tmp_path / "prove.json").read_text("utf-8"))["mutants"]] == ["first"]
+    ended = here(capsys, "prove", *arguments)
+    assert asked == ["first", "second", "second", "third"] and ended.json["survivors"] == list(names)
+    assert "1 of 3 mutants were done before the interruption" in ended.err
+    here(capsys, "prove", *arguments)
+    assert asked[4:] == list(names), "what came to its end is done anew"
+
+
+def test_an_interrupted_call_for_another_seed_or_afresh_starts_anew(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planted(monkeypatch, edits=NOTHING)
+    monkeypatch.setattr(KeptLines, "close", lambda self, complete: None)  # as if each call had been interrupted
+    arguments = ("prove", "--runs", "1", "--clean-runs", "0", "--store", str(tmp_path), "--json")
+    assert "before the interruption" not in here(capsys, *arguments).err
+    assert "1 of 1 mutants" in here(capsys, *arguments).err
+    assert "before the interruption" not in here(capsys, *arguments, "--seed", "2").err
+    assert "before the interruption" not in here(capsys, *arguments, "--fresh").err
+
+
+def test_shares_count_what_why_was_asked_and_what_was_shrunk() -> None:
+    def found(faults: int, inputs: int, *suspects: str) -> proving.Found:
+        return proving.Found(
+            name="m",
+            title="",
+            scenario="hello",
+            oracle="twin",
+            outcome=proving.KILLED,
+            components=("pool", "fold"),
+            faults=faults,
+            inputs=inputs,
+            suspects=suspects,
+        )
+
+    found_ = [found(1, 2, "fold", "pool"), found(3, 1, "worker", "pool"), found(4, 0), found(-1, -1)]
+    told = proving.summary(found_, [])
+    assert told["why"] == {"asked": 2, "named_first": 1, "share": 0.5}
+    assert told["shrunk"] == {"cases": 3, "events_max": 3, "few_events": 1, "few_faults": 2, "share": 1 / 3}
+    assert proving.summary([], [])["why"] == {"asked": 0, "named_first": 0, "share": None}
+    assert "1 of 2; not for m (worker for pool, fold)" in proving.blamed(found_)
 
 
 def test_a_mutant_that_no_longer_applies_is_reported_stale(
@@ -85,7 +161,7 @@ def test_a_mutant_that_no_longer_applies_is_reported_stale(
 def test_a_mutant_that_nothing_finds_is_a_survivor(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name = planted(monkeypatch, edits=(Edit("versions.py", "ABI = 1\n", "ABI = 1  # nothing\n"),))
+    name = planted(monkeypatch, edits=NOTHING)
     ended = here(capsys, "prove", "--runs", "2", "--clean-runs", "0", "--store", str(tmp_path), "--json")
     assert ended.code == 1 and ended.json["survivors"] == [name] and ended.json["median_runs"] is None
 

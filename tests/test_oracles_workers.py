@@ -270,6 +270,15 @@ def test_leases_that_double_are_accepted_and_a_fifth_loss_of_one_step_is_not() -
     assert finding("I19", batch, bound_ns=10**12).verdict is Verdict.PASS
 
 
+def test_after_a_decree_the_next_step_of_its_place_has_a_lease_of_the_first_length() -> None:
+    """What was ended by decree had lost its leases; what its place is sent next has lost none."""
+    ended = world(silent(20, 40, 80, 160, 20, decreed_after=4))
+    assert finding("I19", ended, bound_ns=10**12).verdict is Verdict.PASS
+    assert finding("I19", world(silent(20, 40, 20, 40, decreed_after=2)), bound_ns=10**12).verdict is Verdict.PASS
+    refuses("I19", world(silent(20, 40, 80, 160, 20, 20, decreed_after=4)), "a lease ran out after", bound_ns=10**12)
+    refuses("I19", world(silent(20, 40, 80, 160, 20)), "a lease ran out after", bound_ns=10**12)
+
+
 def test_a_wrong_crossing_that_the_fault_layer_knows_of_counts_for_nothing_and_an_unknown_one_fails() -> None:
     fault = "worker.wrong@tick:1,one_in=10"
     history = play("ledger", fault, check_ppm=1_000_000)

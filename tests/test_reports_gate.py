@@ -209,6 +209,7 @@ def test_a_comparison_has_the_metrics_of_head_less_what_is_waived() -> None:
 def test_every_metric_that_a_result_has_is_in_the_list_and_each_bound_has_what_was_observed() -> None:
     proven = {"clean_runs": 9, "false_alarms": 0, "mutants": 4, "killed": 3, "survivors": ["x"], "stale": []}
     proven |= {"median_runs": 3, "median_seconds": 1.5, "rare": {"killed": 1, "mutants": 2}, "runs": 30}
+    proven |= {"shrunk": {"share": 0.9}, "why": {"share": 0.8}}
     verified = {"equal": True, "axes": {"workers": {"equal": True, "digests": ["a", "b"]}}}
     pairs = [pair(n) for n in range(3)]
     have = [
@@ -220,4 +221,7 @@ def test_every_metric_that_a_result_has_is_in_the_list_and_each_bound_has_what_w
     assert {name for one in have for name in one} <= set(METRICS)
     assert set(METRICS) - {name for one in have for name in one} == set()
     assert {*OBSERVED, *OBSERVED.values()} <= set(METRICS)
+    assert (have[2]["mutants.few_events_share"], have[2]["mutants.named_first_share"]) == (0.9, 0.8)
+    unasked = metrics.of_proving(proven | {"shrunk": {"share": None}, "why": {"share": None}})
+    assert not {"mutants.few_events_share", "mutants.named_first_share"} & set(unasked)
     assert have[2]["mutants.killed_share"] == 0.75 and have[3]["determinism.mismatches"] == 0

@@ -55,6 +55,7 @@ CLEAN_RUNS = 120
     show_default=True,
     help="Processes.",
 )
+@click.option("--measure", is_flag=True, help="Make all runs, also behind the first that finds it: how often it shows.")
 @click.option("--diagnose", is_flag=True, help="Have `why` explain each case, and count what it names first.")
 @click.option(
     "--store",
@@ -73,6 +74,7 @@ def prove(
     clean_runs: int,
     names: tuple[str, ...],
     jobs: int,
+    measure: bool,
     diagnose: bool,
     store: str,
     fresh: bool,
@@ -86,7 +88,7 @@ def prove(
     call goes on where it was.
     """
     chosen = [mutant for mutant in _chosen(names) if names or rare_runs or not mutant.rare]
-    asked = proving.Asked(runs, seed, jobs, Path(store), diagnose)
+    asked = proving.Asked(runs, seed, jobs, Path(store), diagnose, measure)
     found = _prove(chosen, asked, rare_runs or RARE_RUNS, fresh)
     clean = _clean(sorted({m.scenario for m in chosen}), clean_runs, seed, jobs)
     told = proving.summary(found, clean)
@@ -102,7 +104,7 @@ def prove(
 
 def _prove(chosen: list[Mutant], asked: proving.Asked, rare_runs: int, fresh: bool) -> list[proving.Found]:
     """What became of each mutant; whatever ends it, what is known of those that are done is on disk."""
-    words = [str(word) for word in (asked.runs, rare_runs, asked.seed, asked.diagnose, *(m.name for m in chosen))]
+    words = (asked.runs, rare_runs, asked.seed, asked.diagnose, asked.measure, *(m.name for m in chosen))
     done = KeptLines(asked.store, key_of(f"{word}\n" for word in words), proving.Found, fresh)
     if done.values:
         print(f"{len(done.values)} of {len(chosen)} mutants were done before the interruption", file=sys.stderr)
@@ -166,6 +168,9 @@ def _print(found: list[proving.Found], told: dict[str, object]) -> None:
             print(f"{one.name}: wasm-engine replay {one.case}")
     if any(one.faults >= 0 for one in found):
         print(proving.small(found))
+    for one in found:
+        if one.of > one.runs:
+            print(f"{one.name}: shows in {one.hits} of {one.of} runs")
     if any(one.suspects for one in found):
         print(proving.blamed(found))
     print(f"{told['killed']} of {told['mutants']} found by the oracle named for them", end="; ")
