@@ -69,7 +69,7 @@ METRICS: dict[str, str] = {
     "mutants.rare_found": "rare mutants that were found, counted apart",
     "mutants.rare_total": "rare mutants",
     "mutants.few_events_share": "the share of the shrunk cases that have at most three events",
-    "mutants.named_first_share": "the share of the cases for which `why` names a changed module first (prove --diagnose)",
+    "mutants.named_first_share": "the share of the cases for which `why` names a changed module first (--diagnose)",
     "false_alarms.count": "clean runs in which an oracle failed, or could not judge",
     "false_alarms.observed": "their share",
     "false_alarms.upper95": "exact one-sided 95% bound on their share",
