@@ -223,7 +223,7 @@ I21 | no leak | available | at quiescence buffers, sessions, fds, /dev/shm names
 baseline
 I22 | DAG order | comes with the dag policy | no node starts before all parents ended ok; failed parent -> \
 descendants skipped exactly once
-I23 | LRU | comes with the model cache | cache bytes <= budget always; victim is least recent unpinned; pinned never \
+I23 | LRU | available | cache bytes <= budget always; victim is least recent unpinned; pinned never \
 evicted; reload digest equal
 I24 | fallback equivalence | available | CPU result after fallback within declared rtol/atol of \
 CPU-only run; never a mix of devices inside one output; switch logged

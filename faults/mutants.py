@@ -8,6 +8,7 @@ from __future__ import annotations
 from faults.mutant import MARK, RARE, Edit, Mutant, plant
 from faults.mutants_disk import DISK
 from faults.mutants_logic import LOGIC
+from faults.mutants_modules import MODULES
 from faults.mutants_ports import PORTS
 from faults.mutants_signed import SIGNED
 from faults.mutants_workers import WORKERS
@@ -16,6 +17,7 @@ __all__ = ["MARK", "MUTANTS", "RARE", "Edit", "Mutant", "plant"]
 
 MUTANTS: tuple[Mutant, ...] = (
     *PORTS,
+    *MODULES,
     Mutant(
         name="frame_checksum_skipped",
         title="a frame's checksum is not compared",

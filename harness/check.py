@@ -65,6 +65,7 @@ COMPONENTS = {
     "I19": "pool",
     "I20": "snapshot",
     "I21": "pool",
+    "I23": "wasm.compiled",
     "I24": "router",
     "I25": "wasm",
     "I26": "wasm.signatures",

@@ -7,7 +7,7 @@ import wasmtime
 
 from runtime.wasm import raw
 from runtime.wasm.abi import HOST, VALUE_NAMES
-from runtime.wasm.engine import Cache, driver, engine, shim
+from runtime.wasm.engine import driver, engine, shim
 
 BODIES = {
     "number": "(i64.const -2)",
@@ -106,13 +106,3 @@ def test_the_shim_offers_exactly_the_declared_functions() -> None:
     }
     assert found == declared
     assert [entry.name for entry in driver().imports][:2] == ["memory", "memory"]
-
-
-def test_the_cache_drops_what_was_not_used_for_longest() -> None:
-    cache: Cache[str] = Cache(10)
-    for name in "abc":
-        cache.put((name, 0), name, 4)
-        cache.get(("a", 0))
-    assert [cache.get((name, 0)) for name in "abc"] == ["a", None, "c"]
-    cache.put(("large", 0), "large", 99)
-    assert [cache.get((name, 0)) for name in ("a", "c", "large")] == [None, None, "large"]

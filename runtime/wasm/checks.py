@@ -6,6 +6,7 @@ Nothing of a module executes before all have passed. Its instantiation runs no c
 from __future__ import annotations
 
 import hashlib
+import threading
 from typing import NamedTuple
 
 import wasmtime
@@ -15,7 +16,9 @@ from runtime.state import AgentSpec
 from runtime.wasm import raw
 from runtime.wasm.abi import EXPORTS, GROUPS, HOST, PAGE, RESERVED, SECTION, incompatible
 from runtime.wasm.binary import Malformed, Parsed, parse, rewrite
-from runtime.wasm.engine import CACHE_BYTES, Cache, engine, shim
+from runtime.wasm.compiled import DEFAULT, ModuleCache
+from runtime.wasm.engine import engine, shim
+from runtime.wasm.lru import Lru, Pin
 from runtime.wasm.signatures import Demand
 
 MODULE_BYTES = 16 << 20
@@ -32,8 +35,8 @@ class Loaded(NamedTuple):
     mutable: tuple[tuple[int, int], ...]
 
 
-_parsed: Cache[Parsed] = Cache(CACHE_BYTES)
-_loaded: Cache[Loaded] = Cache(CACHE_BYTES)
+_parsed: Lru[Parsed] = Lru(64 << 20)  # bytes of wasm
+_PARSING = threading.Lock()
 
 
 def check_module(spec: AgentSpec, wasm: bytes, max_bytes: int = MODULE_BYTES, demand: Demand | None = None) -> None:
@@ -42,7 +45,18 @@ def check_module(spec: AgentSpec, wasm: bytes, max_bytes: int = MODULE_BYTES, de
 
 
 def load(spec: AgentSpec, wasm: bytes, max_bytes: int = MODULE_BYTES, demand: Demand | None = None) -> Loaded:
-    """The module, checked for this spec and compiled for its limits; raises ModuleRefused.
+    """The module, checked for this spec and compiled for its limits; raises ModuleRefused."""
+    return load_pinned(spec, wasm, max_bytes, demand)[0]
+
+
+def load_pinned(
+    spec: AgentSpec,
+    wasm: bytes,
+    max_bytes: int = MODULE_BYTES,
+    demand: Demand | None = None,
+    cache: ModuleCache = DEFAULT,
+) -> tuple[Loaded, Pin]:
+    """As `load`, with a pin that keeps the module in the cache.
 
     With a `demand` it must be signed; what is verified, checked and compiled is the same bytes object.
     """
@@ -55,19 +69,29 @@ def load(spec: AgentSpec, wasm: bytes, max_bytes: int = MODULE_BYTES, demand: De
         raise ModuleRefused("digest", what, where, "declare the digest of the module's own bytes")
     if demand is not None:
         demand.check(wasm, digest, where)
-    parsed = _parsed.get((digest, 0))
-    if parsed is None:
-        parsed = _check_format(wasm, where)
-        _parsed.put((digest, 0), parsed, len(wasm))
+    parsed = _parsed_once(digest, wasm, where)
     _check_abi(parsed, where)
     _check_imports(parsed, spec, where)
     _check_limits(parsed, spec, where)
     pages = spec.limits.memory // PAGE
-    loaded = _loaded.get((digest, pages))
-    if loaded is None:
-        loaded = _compile(wasm, parsed, pages, where)
-        _loaded.put((digest, pages), loaded, len(wasm))
-    return loaded
+    try:
+        return cache.use(
+            (digest, f"agent {pages}"),
+            lambda: rewrite(wasm, parsed, pages),
+            lambda module: _tried(Loaded(module, tuple(entry.name for entry in parsed.imports), parsed.mutable), where),
+        )
+    except wasmtime.WasmtimeError as error:
+        what = shown(" ".join(str(error).split()), 300)
+        raise ModuleRefused("format", what, where, "build it with another compiler") from None
+
+
+def _parsed_once(digest: str, wasm: bytes, where: str) -> Parsed:
+    with _PARSING:
+        parsed = _parsed.get((digest, ""))
+        if parsed is None:
+            parsed = _check_format(wasm, where)
+            _parsed.put((digest, ""), parsed, len(wasm))
+        return parsed
 
 
 def _check_format(wasm: bytes, where: str) -> Parsed:
@@ -139,14 +163,8 @@ def _check_limits(parsed: Parsed, spec: AgentSpec, where: str) -> None:
         raise ModuleRefused("limit", what, where, "raise limits.table")
 
 
-def _compile(wasm: bytes, parsed: Parsed, pages: int, where: str) -> Loaded:
-    """Compiles, and instantiates once: a segment that lies outside its memory is found here and not in a worker."""
-    try:
-        module = wasmtime.Module(engine(), rewrite(wasm, parsed, pages))
-    except wasmtime.WasmtimeError as error:
-        what = shown(" ".join(str(error).split()), 300)
-        raise ModuleRefused("format", what, where, "build it with another compiler") from None
-    loaded = Loaded(module, tuple(entry.name for entry in parsed.imports), parsed.mutable)
+def _tried(loaded: Loaded, where: str) -> Loaded:
+    """Itself, instantiated once: a segment that lies outside its memory is found here and not in a worker."""
     try:
         link(loaded)
     except raw.InstantiationTrap:

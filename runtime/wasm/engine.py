@@ -8,9 +8,12 @@ grow below the agent's limit, which the agent would see. About 16,000 instances 
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections import OrderedDict
-from typing import Generic, TypeVar
+import json
+import platform
+import sys
+from importlib.metadata import version
 
 import wasmtime
 
@@ -18,31 +21,49 @@ from runtime.wasm.modules import DRIVER, SHIM
 
 STACK = 512 << 10  # bytes; how deep an agent may recurse depends on the build, so depth is never compared
 RESERVATION = 1 << 32
-CACHE_BYTES = 64 << 20  # of wasm, not of machine code, which is several times that
+
+
+# All of the profile; what is compiled under other settings is other code, so they are part of every artefact's key.
+SETTINGS: dict[str, bool | int | str] = {
+    "consume_fuel": True,
+    "cranelift_nan_canonicalization": True,
+    "cranelift_opt_level": "speed",
+    "epoch_interruption": False,  # driven by the wall clock
+    "max_wasm_stack": STACK,
+    "memory_may_move": False,
+    "memory_reservation": RESERVATION,
+    "parallel_compilation": False,
+    "wasm_component_model": False,
+    "wasm_custom_page_sizes": False,
+    "wasm_exceptions": False,
+    "wasm_function_references": False,
+    "wasm_gc": False,
+    "wasm_memory64": False,
+    "wasm_multi_memory": True,  # for our driver; binary.py refuses agents with several
+    "wasm_relaxed_simd": False,
+    "wasm_stack_switching": False,
+    "wasm_threads": False,
+    "wasm_wide_arithmetic": False,
+}
 
 
 def _create() -> wasmtime.Engine:
     config = wasmtime.Config()
-    config.consume_fuel = True
-    config.cranelift_nan_canonicalization = True
-    config.cranelift_opt_level = "speed"
-    config.epoch_interruption = False  # driven by the wall clock
-    config.max_wasm_stack = STACK
-    config.memory_may_move = False
-    config.memory_reservation = RESERVATION
-    config.parallel_compilation = False
-    config.wasm_component_model = False
-    config.wasm_custom_page_sizes = False
-    config.wasm_exceptions = False
-    config.wasm_function_references = False
-    config.wasm_gc = False
-    config.wasm_memory64 = False
-    config.wasm_multi_memory = True  # for our driver; binary.py refuses agents with several
-    config.wasm_relaxed_simd = False
-    config.wasm_stack_switching = False
-    config.wasm_threads = False
-    config.wasm_wide_arithmetic = False
+    for name, value in SETTINGS.items():
+        assert isinstance(getattr(type(config), name), property), name  # a misspelt one would set nothing
+        setattr(config, name, value)
     return wasmtime.Engine(config)
+
+
+def _processor() -> str:
+    """What machine code depends on besides the settings: compiled code uses whatever instructions are there."""
+    flags = ""
+    with contextlib.suppress(OSError, UnicodeDecodeError), open("/proc/cpuinfo", encoding="ascii") as file:
+        flags = next((line for line in file if line.startswith(("flags", "Features"))), "")
+    return f"{sys.platform} {platform.machine()} {flags.strip() or platform.processor()}"
+
+
+FINGERPRINT = json.dumps([version("wasmtime"), SETTINGS, _processor()])
 
 
 _ENGINE = _create()  # at import, so that no two threads make one each: wasmtime aborts where engines are mixed
@@ -60,32 +81,3 @@ def shim() -> wasmtime.Module:
 @functools.cache
 def driver() -> wasmtime.Module:
     return wasmtime.Module(engine(), DRIVER)
-
-
-V = TypeVar("V")
-
-
-class Cache(Generic[V]):
-    """Values by content, the least recently used leave first; bounded by the bytes they were made of."""
-
-    def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
-        self._held = 0
-        self._entries: OrderedDict[tuple[str, int], tuple[V, int]] = OrderedDict()
-
-    def get(self, key: tuple[str, int]) -> V | None:
-        entry = self._entries.get(key)
-        if entry is None:
-            return None
-        self._entries.move_to_end(key)
-        return entry[0]
-
-    def put(self, key: tuple[str, int], value: V, size: int) -> None:
-        """`size` in bytes. The newest entry stays even when it is larger than the capacity."""
-        _, freed = self._entries.pop(key, (None, 0))
-        self._held -= freed
-        self._entries[key] = (value, size)
-        self._held += size
-        while self._held > self._capacity and len(self._entries) > 1:
-            _, (_, freed) = self._entries.popitem(last=False)
-            self._held -= freed

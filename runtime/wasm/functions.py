@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import gc
 import hashlib
-import threading
 from collections.abc import Mapping
 from types import TracebackType
 
@@ -24,10 +23,12 @@ from runtime.wasm import growth, imports, raw
 from runtime.wasm.abi import I32, PAGE, Signature
 from runtime.wasm.binary import Parsed
 from runtime.wasm.checks import FUEL_MAX, TABLE_MAX, shown
-from runtime.wasm.engine import CACHE_BYTES, Cache, engine
+from runtime.wasm.compiled import DEFAULT, ModuleCache
+from runtime.wasm.engine import engine
 from runtime.wasm.exclusive import Exclusive
 from runtime.wasm.imports import HostCall, WithMemory
 from runtime.wasm.linear import Memory
+from runtime.wasm.lru import Pin
 from runtime.wasm.values import from_bits, to_bits, told
 
 MEMORY_MAX = 1 << 32
@@ -76,10 +77,6 @@ def _check_limits(parsed: Parsed, limits: ModuleLimits, where: str) -> None:
         raise ModuleRefused("limit", what, where, _TODO["table"])
 
 
-_COMPILED: Cache[tuple[wasmtime.Module, bool]] = Cache(CACHE_BYTES)
-_COMPILING = threading.Lock()
-
-
 def format_refused(error: Exception, where: str) -> ModuleRefused:
     what = shown(" ".join(str(error).split()), 300)
     return ModuleRefused("format", what, where, "build it as a core wasm module (docs/modules.md)")
@@ -100,13 +97,13 @@ class Instance:
         raw.headroom(60)
         entries = imports.matched(module.parsed, host, module.name)
         module.check(limits)
+        (self._compiled, noted), self._pin = module.use()
         with self._exclusive.entered():
             try:
                 self._linked = self._link(entries)
             except raw.Unavailable:  # instances that are dropped and lie in a cycle still hold address space
                 gc.collect()
                 self._linked = self._retried(entries)
-            noted = module.compiled()[1]
             self._note = self._linked.global_cell(growth.NOTE, I32) if noted else None
             self.memory = self._memory()
 
@@ -185,7 +182,8 @@ class Instance:
             self.memory = Memory(None, self._exclusive, self._module.name)
             self._served = None
             self._note = None
-            del self._linked
+            del self._linked, self._compiled
+            self._pin.release()
 
     def __enter__(self) -> Instance:
         return self
@@ -205,7 +203,7 @@ class Instance:
             store.set_limits(
                 memory_size=limits.memory, table_elements=limits.table, instances=2, tables=TABLES_MAX, memories=2
             )
-            return raw.Linked(store, self._module.compiled()[0], self._served.externs if self._served else ())
+            return raw.Linked(store, self._compiled, self._served.externs if self._served else ())
         except raw.InstantiationTrap as trap:
             raise self._failed(trap.trap_name, "instantiation ended") from None
         except raw.Unavailable:
@@ -252,8 +250,8 @@ class Instance:
 class Module:
     """A module that passed the checks of size and format. `wasm` are the bytes that are compiled, `digest` theirs."""
 
-    def __init__(self, wasm: bytes, parsed: Parsed, name: str) -> None:
-        self.wasm, self.parsed, self.name = wasm, parsed, name
+    def __init__(self, wasm: bytes, parsed: Parsed, name: str, cache: ModuleCache = DEFAULT) -> None:
+        self.wasm, self.parsed, self.name, self._cache = wasm, parsed, name, cache
         self.digest = hashlib.sha256(wasm).hexdigest()
 
     def call(self, name: str, *arguments: Value) -> Value | tuple[Value, ...] | None:
@@ -290,18 +288,19 @@ class Module:
             raise Refused(f"{shown(name)} has type {signature}", where, "only i32, i64, f32 and f64 can be passed")
         return signature
 
-    def compiled(self) -> tuple[wasmtime.Module, bool]:
-        """Compiled once per process, and whether it notes which limit its growth met (`runtime.wasm.growth`).
+    def compiled(self) -> wasmtime.Module:
+        """Compiled, or taken from the cache. Raises ModuleRefused where the compiler gives up."""
+        return self.use()[0][0]
 
-        Raises ModuleRefused where the compiler gives up.
-        """
-        with _COMPILING:
-            known = _COMPILED.get((self.digest, 0))
-            if known is None:
-                noting = growth.noting(self.wasm, self.parsed)
-                try:
-                    known = wasmtime.Module(engine(), noting), noting != self.wasm
-                except wasmtime.WasmtimeError as error:
-                    raise format_refused(error, self.name) from None
-                _COMPILED.put((self.digest, 0), known, len(self.wasm))
-            return known
+    def use(self) -> tuple[tuple[wasmtime.Module, bool], Pin]:
+        """As `compiled`, with whether it notes which limit its growth met (`runtime.wasm.growth`), and a pin."""
+        noting: list[bytes] = []
+
+        def source() -> bytes:
+            noting.append(growth.noting(self.wasm, self.parsed))
+            return noting[0]
+
+        try:
+            return self._cache.use((self.digest, "function"), source, lambda made: (made, noting[0] != self.wasm))
+        except wasmtime.WasmtimeError as error:
+            raise format_refused(error, self.name) from None

@@ -18,8 +18,10 @@ from runtime.ports import Call, GuestStep
 from runtime.state import AgentSpec
 from runtime.wasm import raw
 from runtime.wasm.abi import AGENT_ERROR, GLOBAL_NAME, KINDS, LISTED, OPS, PAGE, UNGROWN
-from runtime.wasm.checks import FUEL_MAX, MODULE_BYTES, Loaded, link, load
+from runtime.wasm.checks import FUEL_MAX, MODULE_BYTES, Loaded, link, load_pinned
+from runtime.wasm.compiled import DEFAULT, ModuleCache
 from runtime.wasm.engine import driver
+from runtime.wasm.lru import Pin
 from runtime.wasm.modules import DRIVER_CALLS, HEADER, LIST_AT, RECORDED, RECORDED_AT
 from runtime.wasm.signatures import Demand
 
@@ -37,7 +39,9 @@ def _words(count: int) -> struct.Struct:
 
 
 class WasmGuest:
-    """One agent's instance (`ports.Guest`)."""
+    """One agent's instance (`ports.Guest`). `pin` keeps its module in the cache."""
+
+    pin: Pin | None = None
 
     def __init__(self, loaded: Loaded) -> None:
         host, agent = link(loaded)
@@ -151,6 +155,8 @@ class WasmGuest:
             self._state = _CLOSED
             self._size = len(self._view)
             del self._host, self._agent, self._entry, self._globals, self._list
+            if self.pin is not None:
+                self.pin.release()
 
     def _reserve(self, size: int) -> memoryview:
         """Grows the shim's memory; it stays in place, and only the view of it is longer."""
@@ -187,12 +193,18 @@ class WasmGuest:
 class WasmGuests:
     """`ports.Guests` over wasmtime. Modules are checked and compiled once per process, whatever asks for them.
 
-    `max_module_bytes` bounds what the size check accepts; with a `demand` every module must be signed.
+    `max_module_bytes` bounds what the size check accepts; with a `demand` every module must be signed. Compiled
+    modules are kept in `cache`, each at least as long as an instance of it is there.
     """
 
-    def __init__(self, max_module_bytes: int = MODULE_BYTES, demand: Demand | None = None) -> None:
-        self._max_module_bytes, self._demand = max_module_bytes, demand
+    def __init__(
+        self, max_module_bytes: int = MODULE_BYTES, demand: Demand | None = None, cache: ModuleCache = DEFAULT
+    ) -> None:
+        self._max_module_bytes, self._demand, self._cache = max_module_bytes, demand, cache
 
     def instantiate(self, agent: int, spec: AgentSpec, wasm: bytes) -> WasmGuest:
         """A fresh instance; raises ModuleRefused, or MemoryError where the host has no room for it."""
-        return WasmGuest(load(spec, wasm, self._max_module_bytes, self._demand))
+        loaded, pin = load_pinned(spec, wasm, self._max_module_bytes, self._demand, self._cache)
+        guest = WasmGuest(loaded)
+        guest.pin = pin
+        return guest

@@ -11,6 +11,7 @@ import wasmtime
 from runtime.errors import ModuleRefused, Refused
 from runtime.wasm.binary import Malformed, outline
 from runtime.wasm.checks import MODULE_BYTES, shown
+from runtime.wasm.compiled import DEFAULT, ModuleCache
 from runtime.wasm.engine import engine
 from runtime.wasm.functions import Module, format_refused
 from runtime.wasm.signatures import Demand
@@ -20,10 +21,15 @@ MAGIC = b"\x00asm"
 
 
 class Engine:
-    """Loads modules. `max_module_bytes` bounds what the size check accepts; with a `demand` they must be signed."""
+    """Loads modules. `max_module_bytes` bounds what the size check accepts; with a `demand` they must be signed.
 
-    def __init__(self, max_module_bytes: int = MODULE_BYTES, demand: Demand | None = None) -> None:
-        self._max, self._demand = max_module_bytes, demand
+    Compiled modules are kept in `cache`: the process's own, in memory alone, if none is given.
+    """
+
+    def __init__(
+        self, max_module_bytes: int = MODULE_BYTES, demand: Demand | None = None, cache: ModuleCache = DEFAULT
+    ) -> None:
+        self._max, self._demand, self._cache = max_module_bytes, demand, cache
 
     def load(self, path: str | os.PathLike[str]) -> Module:
         """A module from a `.wasm` or `.wat` file; raises Refused for a file that cannot be read, else as
@@ -57,7 +63,7 @@ class Engine:
             wasmtime.Module.validate(engine(), data)
         except (Malformed, wasmtime.WasmtimeError) as error:
             raise format_refused(error, name) from None
-        return Module(data, parsed, name)
+        return Module(data, parsed, name, self._cache)
 
     def _small(self, data: bytes, where: str) -> None:
         if len(data) > self._max:

@@ -58,6 +58,13 @@ class InstantiationTrap(Exception):
         super().__init__(trap_name)
 
 
+def image_bytes(module: wasmtime.Module) -> int:
+    """How much memory a module's machine code takes."""
+    start, end = ctypes.c_void_p(), ctypes.c_void_p()
+    B.wasmtime_module_image_range(module.ptr(), ctypes.byref(start), ctypes.byref(end))
+    return (end.value or 0) - (start.value or 0)
+
+
 def _trap_name(trap: int | None) -> str:
     """Of a trap, which is deleted."""
     code = ctypes.c_uint8()
