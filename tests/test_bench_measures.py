@@ -36,6 +36,13 @@ def report() -> figures.Report:
     return measure(TINY, True, lambda what: None)
 
 
+def test_a_module_is_loaded_cold_from_disk_and_from_memory_and_each_is_told() -> None:
+    small, large = report().modules
+    assert 0 < small.bytes < large.bytes and 0 < small.code < large.code
+    assert large.cold_us > large.disk_us > 0 and large.cold_us > large.memory_us > 0 < small.call_us
+    assert "from disk" in table(report()) and "1,000 functions" in table(report())
+
+
 def test_all_ways_of_doing_the_work_end_alike_kills_and_faults_included() -> None:
     assert differences(work()) == []
 

@@ -14,6 +14,7 @@ from harness.bench import figures, scale, stages
 from harness.bench.figures import Judged, Report, Requirement, Variant, requirement
 from harness.bench.floor import FLOOR_MAX, bare, cross
 from harness.bench.measure import in_turn, settle, spread
+from harness.bench.modules import ModuleLoad, module_loads
 from harness.bench.naive import NAIVE_MAX
 from harness.bench.work import SEED, Work, differences, prepare, variants
 from harness.check import Checker
@@ -69,7 +70,9 @@ def measure(size: Size, quick: bool, news: Callable[[str], None]) -> Report:
     ticks = tuple(scale.tick_times(*run) for run in size.tick_runs)
     news("cost of a step among few and many")
     costs = {str(agents): scale.step_cost_us(agents, n) for agents, n in size.step_runs}
-    parts = Parts(times, pairs, judged, shares, missing, ticks, costs, memory, different)
+    news("modules")
+    loads = module_loads(size.rounds)
+    parts = Parts(times, pairs, judged, shares, missing, ticks, costs, memory, different, loads)
     return _report(size, quick, work, parts)
 
 
@@ -85,10 +88,11 @@ class Parts(NamedTuple):
     costs: dict[str, float]
     memory: scale.Memory
     different: list[str]
+    loads: tuple[ModuleLoad, ...]
 
 
 def _report(size: Size, quick: bool, work: Work, parts: Parts) -> Report:
-    times, pairs, judged, shares, missing, ticks, costs, memory, different = parts
+    times, pairs, judged, shares, missing, ticks, costs, memory, different, loads = parts
     ns = {name: median(values) for name, values in times.items()}
     messages = bench.messages(size.agents, size.ticks)
     bare_ns = median(b for _, b in pairs)
@@ -123,6 +127,7 @@ def _report(size: Size, quick: bool, work: Work, parts: Parts) -> Report:
         us_per_step_by_agents=costs,
         us_per_step_flatness=scale.flatness(list(costs.values())),
         memory=memory,
+        modules=loads,
         stages=shares,
         stages_missing=tuple(missing),
         differences=tuple(different),
