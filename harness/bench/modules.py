@@ -74,7 +74,8 @@ def _us(rounds: int, work: Callable[[], object]) -> float:
 def _module(functions: int) -> bytes:
     bodies = (
         f'(func (export "f{n}") (param i32 i32) (result i32) (local $i i32) (loop $again'
-        f" (local.set $i (i32.add (local.get $i) (i32.const {n + 1}))) (local.set 0 (i32.xor (local.get 0) (local.get $i)))"
+        f" (local.set $i (i32.add (local.get $i) (i32.const {n + 1}))) "
+        "(local.set 0 (i32.xor (local.get 0) (local.get $i)))"
         " (br_if $again (i32.lt_u (local.get $i) (local.get 1)))) (i32.add (local.get 0) (local.get 1)))"
         for n in range(functions)
     )
