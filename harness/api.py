@@ -28,6 +28,7 @@ from runtime.journal import Block
 from runtime.physical import Physical
 from scenarios import get
 from scenarios.base import Scenario
+from scenarios.files import known
 from scenarios.strategies import Draft
 
 CHECKERS_MAX = 8
@@ -193,7 +194,7 @@ def _compact(plan: Plan) -> str:
 
 def _command(plan: Plan, scenario: Scenario, deep: bool) -> str:
     """Typed faults where they and the seed say it all, else the whole plan on the command's standard input."""
-    words = ["wasm-engine", "run", plan.scenario]
+    words = ["wasm-engine", "run", known.typed(plan.scenario)]
     options = ["--deep"] if deep else []
     typed = Plan(
         scenario=plan.scenario,
@@ -206,6 +207,7 @@ def _command(plan: Plan, scenario: Scenario, deep: bool) -> str:
         words += ["--seed", str(plan.seed)]
         for fault in plan.faults:
             words += ["--fault", str(fault)]
+        words += ["--no-faults"] if scenario.faults and not plan.faults else []
         words += ["--workers", str(plan.physical.workers)] if typed.physical != Physical() else []
         return shlex.join(words + options)
     words += ["--plan", "-", *options]

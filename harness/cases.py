@@ -27,6 +27,8 @@ from runtime.journal import blob_bytes
 from runtime.versions import ALL
 from scenarios import get
 from scenarios.base import Scenario
+from scenarios.files import known
+from scenarios.files.reading import MAIN
 
 CASE_VERSION = 1
 CASE_BYTES_MAX = 1 << 26
@@ -80,7 +82,8 @@ def write(checked: Checked, scenario: Scenario, folder: Path) -> Path:
     _put(target / "journal.jsonl", checked.history.journal)
     _put(target / "trace.jsonl", encoded(checked.history))
     _put(target / "blobs.bin", blobs_of(checked.history))
-    _put(target / "REPRO.md", _repro(checked, place).encode())
+    _put(target / "REPRO.md", _repro(checked, scenario, place).encode())
+    known.put(scenario, target)
     _put(target / "case.json", msgspec.json.format(msgspec.json.encode(case, order="sorted"), indent=1) + b"\n")
     if target is made:
         made.replace(place)
@@ -107,13 +110,16 @@ def _put(path: Path, data: bytes) -> None:
     temporary.replace(path)
 
 
-def _repro(checked: Checked, place: Path) -> str:
+def _repro(checked: Checked, scenario: Scenario, place: Path) -> str:
     row = checked.row
+    name = str(place / known.FOLDER / MAIN) if scenario.files else row.scenario
     faults = "".join(f"- `{fault}`\n" for fault in checked.plan.faults) or "- none: it fails without any fault\n"
     evidence = "".join(
         f"- **{oracle}**: {line}\n" for oracle in row.failed_oracles for line in checked.findings[oracle].evidence
     )
-    typed = " ".join(f'--fault "{fault}"' for fault in checked.plan.faults)
+    typed = " ".join(f'--fault "{fault}"' for fault in checked.plan.faults) or (
+        "--no-faults" if scenario.faults else ""
+    )
     build, planted = _recorded_on()
     return (
         f"# {row.scenario}: {', '.join(row.failed_oracles) or 'unknown'}\n\n"
@@ -122,7 +128,7 @@ def _repro(checked: Checked, place: Path) -> str:
         f"What the oracles found:\n\n{evidence}\n"
         f"The faults of the plan, {len(checked.plan.faults)} in all:\n\n{faults}\n"
         f"The same faults on the default workload (which may or may not fail):\n\n"
-        f"    wasm-engine run {row.scenario} --seed {row.seed} {typed}{build}\n\n"
+        f"    wasm-engine run {name} --seed {row.seed} {typed}{build}\n\n"
         f"Journal `{row.journal_digest}`, twin `{row.twin_digest}`, trace `{row.trace_digest}`.\n"
     )
 
@@ -163,7 +169,11 @@ def read(path: Path) -> Case:
 
 
 def plan_of(case: Case, where: str) -> Plan:
-    return accept(plan_from_json(case.plan, where), where)
+    """The case's plan; the scenario that the case brings is known from now on. `where` is its folder, or case.json."""
+    plan = plan_from_json(case.plan, where)
+    place = Path(where)
+    known.adopt(place if place.is_dir() else place.parent, plan.scenario)
+    return accept(plan, where)
 
 
 class Replayed(Struct, frozen=True):

@@ -7,6 +7,7 @@ all of its plan's kinds, so that it is never taken for something known.
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from harness.fingerprint import Fingerprint
 from harness.seats import Seat
 from reports.frames import RunRow
 from reports.pairs import Failure, Pair, Side
+from scenarios.files import known
 
 REDUCED_MAX = 12
 SHRINK_RUNS = 40
@@ -107,7 +109,7 @@ class _Reducer:
         place = self._folder / "plans" / f"{pair.scenario}-{pair.n}.json"
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(pair.plan, "utf-8")
-        return f"wasm-engine run {pair.scenario} --plan {place}{build}"
+        return f"wasm-engine run {shlex.quote(known.typed(pair.scenario))} --plan {place}{build}"
 
 
 def _wide(row: RunRow, oracle: str) -> Fingerprint:

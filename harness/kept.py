@@ -22,6 +22,8 @@ from runtime.errors import Refused
 from runtime.physical import Physical
 from scenarios import SCENARIOS, get
 from scenarios.base import Scenario
+from scenarios.files import known
+from scenarios.files.reading import MAIN
 
 PLAN, JOURNAL, TRACE, BLOBS = "plan.json", "journal.jsonl", "trace.jsonl", "blobs.bin"
 FILE_BYTES_MAX = 1 << 30
@@ -37,8 +39,8 @@ class Kept(Struct, frozen=True):
     blobs: dict[str, bytes]
 
 
-def keep(history: History, folder: Path) -> Path:
-    """Write a run's plan, journal, trace and blobs; raises Refused for a folder that cannot be written."""
+def keep(history: History, scenario: Scenario, folder: Path) -> Path:
+    """Write a run's records, and its scenario where that is of files; raises Refused for a folder that is no place."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / PLAN).write_text(plan_to_json(history.plan), "utf-8")
@@ -46,6 +48,7 @@ def keep(history: History, folder: Path) -> Path:
         lines = (msgspec.json.encode(record, order="sorted") + b"\n" for record in history.trace)
         (folder / TRACE).write_bytes(b"".join(lines))
         (folder / BLOBS).write_bytes(cases.blobs_of(history))
+        known.put(scenario, folder)
     except OSError as error:
         raise Refused(f"cannot be written: {error.strerror}", str(folder), "give another folder") from None
     return folder
@@ -54,11 +57,12 @@ def keep(history: History, folder: Path) -> Path:
 def find(name: str, seed: int = 1, faults: tuple[str, ...] = (), workers: int = 2) -> Kept:
     """The run that a user means; seed, faults and workers count for a scenario only. Raises Refused."""
     path = Path(name)
-    if name in SCENARIOS:
+    if name in SCENARIOS or _is_scenario(path):
         scenario = get(name)
-        typed = tuple(parse_fault(fault) for fault in faults)
+        typed = tuple(parse_fault(fault) for fault in faults or scenario.faults)
         inputs, physical = scenario.workload(seed), Physical(workers=workers)
-        return _run(name, accept(Plan(scenario=name, seed=seed, inputs=inputs, faults=typed, physical=physical), ""))
+        plan = Plan(scenario=scenario.name, seed=seed, inputs=inputs, faults=typed, physical=physical)
+        return _run(name, accept(plan, ""))
     if faults:
         raise Refused("faults are typed for a scenario", name, "a folder or a plan has its own")
     if path.is_dir():
@@ -67,6 +71,10 @@ def find(name: str, seed: int = 1, faults: tuple[str, ...] = (), workers: int = 
         return _run(name, accept(plan_from_json(_bytes(path), name), name))
     todo = f"give a case, a folder of run --keep, a plan's file, or a scenario ({', '.join(SCENARIOS)})"
     raise Refused("there is no such run", name, todo)
+
+
+def _is_scenario(path: Path) -> bool:
+    return (path.suffix == ".toml" and path.is_file()) or (path / MAIN).is_file()
 
 
 def _run(name: str, plan: Plan) -> Kept:
@@ -79,7 +87,9 @@ def _folder(path: Path) -> Kept:
     if (path / "case.json").is_file():
         plan = cases.plan_of(cases.read(path), str(path))
     else:
-        plan = accept(plan_from_json(_bytes(path / PLAN), str(path / PLAN)), str(path / PLAN))
+        plan = plan_from_json(_bytes(path / PLAN), str(path / PLAN))
+        known.adopt(path, plan.scenario)
+        plan = accept(plan, str(path / PLAN))
     scenario = get(plan.scenario)
     data = _bytes(path / JOURNAL)
     blobs = journal.read_blobs(_bytes(path / BLOBS))[0] if (path / BLOBS).is_file() else {}

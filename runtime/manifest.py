@@ -72,7 +72,7 @@ def _never(what: str) -> AfterValidator:
     return AfterValidator(refuse)
 
 
-_Size = Annotated[
+Size = Annotated[
     int,
     BeforeValidator(_bytes),
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": f"^{_SIZE.pattern}$"}]}),
@@ -114,8 +114,8 @@ Capabilities = create_model("Capabilities", __base__=_Granted, __doc__="What the
 class Allowed(_Table):
     """What the module may use: memory, fuel per step, table elements; `stack` is what it needs to have."""
 
-    memory: Annotated[_Size, Field(ge=PAGE, le=MEMORY_MAX)] = Limits().memory
-    stack: Annotated[_Size, Field(ge=1, le=STACK)] = STACK
+    memory: Annotated[Size, Field(ge=PAGE, le=MEMORY_MAX)] = Limits().memory
+    stack: Annotated[Size, Field(ge=1, le=STACK)] = STACK
     fuel: int = Field(default=Limits().fuel, ge=1, le=FUEL_MAX)
     table: int = Field(default=Limits().table, ge=0, le=TABLE_MAX)
 

@@ -29,18 +29,22 @@ def read_toml(path: Path, model: type[Model], todo: str) -> Model:
 
 def from_toml(data: bytes, model: type[Model], where: str, todo: str) -> Model:
     """What a TOML text holds; raises Refused with all that is wrong in one line."""
+    try:
+        return model.model_validate(tree_of(data, where, todo))
+    except ValidationError as error:
+        raise Refused(problems(error, model), where, todo) from None
+
+
+def tree_of(data: bytes, where: str, todo: str) -> dict[str, Any]:
+    """What a TOML text says, not yet judged by a model; raises Refused."""
     if len(data) > BYTES_MAX:
         raise Refused(f"more than {BYTES_MAX} bytes", where, todo)
     try:
-        tree = tomllib.loads(data.decode("utf-8"))
+        return tomllib.loads(data.decode("utf-8"))
     except UnicodeDecodeError:
         raise Refused("not UTF-8", where, todo) from None
     except (ValueError, RecursionError) as error:  # a TOMLDecodeError is a ValueError, as is an integer too long
         raise Refused(f"not TOML: {error}", where, todo) from None
-    try:
-        return model.model_validate(tree)
-    except ValidationError as error:
-        raise Refused(problems(error, model), where, todo) from None
 
 
 def read_bytes(path: Path, longest: int) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,7 +40,9 @@ class Scenario:
     """One scenario. `bounds` are the inclusive limits of an order's integers; `compose(seed, number, order)` is its
     action, `number` counting the orders from 0 in order of their ticks. `fixed` inputs come before any order and are
     never drawn. `models` gives the declared models' ONNX bytes by sha256, built when they are first asked for.
-    `invariant` returns the violations, each one a line that names what and where.
+    `invariant` returns the violations, each one a line that names what and where. One that was read from files has them
+    in `files` (by path in its folder), the faults that its runs have by default, and its campaigns' profile, "" for the
+    usual one.
     """
 
     name: str
@@ -55,6 +57,9 @@ class Scenario:
     invariant: Callable[[Outcome], list[str]]
     fixed: Callable[[int], tuple[tuple[int, Action], ...]] = lambda seed: ()
     models: Callable[[], Mapping[str, bytes]] = dict
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    faults: tuple[str, ...] = ()
+    profile: str = ""
 
     def genesis(self, seed: int) -> tuple[Input, ...]:
         """The inputs of source "genesis", all due at tick 0: the configuration, then each agent in order of id."""

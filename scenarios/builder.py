@@ -6,9 +6,11 @@ What is built is the same pure data as the built-in scenarios: the same drawing,
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from runtime.errors import ModuleRefused, Refused
 from runtime.state import Action, AgentSpec, BufferSpec, Config, Limits, Send
@@ -83,28 +85,51 @@ def scenario(
     if not messages:
         raise Refused("no messages from outside", f"scenario {name}", "give at least one")
 
-    def config(seed: int) -> Config:
-        return Config(
-            last_tick=last_tick,
-            seed=seed,
-            snapshot_every=snapshot_every,
-            topics=tuple(topics),
-            buffers=tuple(buffers),
-        )
+    config = Config(
+        last_tick=last_tick,
+        seed=0,
+        snapshot_every=snapshot_every,
+        topics=tuple(topics),
+        buffers=tuple(buffers),
+    )
+    actions = [(tick, Send(target, payload)) for tick, target, payload in messages]
+    return composed(name, agents, actions, config=config, title=name, invariant=invariant)
+
+
+def composed(
+    name: str,
+    agents: Sequence[Agent],
+    actions: Sequence[tuple[int, Action]],
+    *,
+    config: Config,
+    title: str,
+    fixed: Sequence[tuple[int, Action]] = (),
+    invariant: Callable[[Outcome], list[str]] = lambda outcome: [],
+    files: Mapping[str, bytes] | None = None,
+    faults: tuple[str, ...] = (),
+    profile: str = "",
+) -> Scenario:
+    """A scenario whose outside does `actions` (tick, action), at least one; a run's seed takes the place of `config`'s.
+
+    Orders are (tick, index of the action): `plans` drops, repeats and retimes them; `fixed` ones are in every run.
+    """
 
     def compose(seed: int, number: int, order: Order) -> Action:
-        _, target, payload = messages[order[1]]
-        return Send(target, payload)
+        return actions[order[1]][1]
 
     return Scenario(
         name=name,
-        title=name,
+        title=title,
         agents=tuple(one.spec for one in agents),
         modules={one.spec.module: one.wasm for one in agents},
-        config=config,
+        config=lambda seed: replace(config, seed=seed),
         source=SOURCE,
-        orders=lambda seed: tuple((tick, index) for index, (tick, _, _) in enumerate(messages)),
-        bounds=((1, last_tick - 1), (0, len(messages) - 1)),
+        orders=lambda seed: tuple((tick, index) for index, (tick, _) in enumerate(actions)),
+        bounds=((1, config.last_tick - 1), (0, len(actions) - 1)),
         compose=compose,
         invariant=invariant,
+        fixed=lambda seed: tuple(fixed),
+        files=files or {},
+        faults=faults,
+        profile=profile,
     )

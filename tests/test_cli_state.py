@@ -29,7 +29,9 @@ KILLS = ("worker.kill@tick:2,agent:0", "orchestrator.kill@tick:3,phase:sync")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A kept run of the scenario with shared buffers, whose payloads stand beside its journal."""
     return kept.keep(
-        Checker(get("frames")).check(golden.default_plan("frames")).history, tmp_path_factory.mktemp("run")
+        Checker(get("frames")).check(golden.default_plan("frames")).history,
+        get("frames"),
+        tmp_path_factory.mktemp("run"),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from harness.exploration.lead import PROCESS, Lead, Wanted
 from harness.exploration.ledger import Finding, Ledger, State
 from harness.minimal import AGAIN
 from scenarios import get
+from scenarios.files import known
 
 NEWS = 20  # lines of progress in all, where time is what ends it
 NEWS_MIN_S = 1.0
@@ -136,7 +138,7 @@ def _replay(finding: Finding, folder: Path) -> str:
     build = f" --build {builds.current()}" if builds.current() else ""
     if finding.fingerprint.startswith(f"{PROCESS}/"):
         scenario = finding.case.rpartition(f"-{PROCESS}-")[0]
-        return f"wasm-engine run {scenario} --plan {place / 'plan.json'}{build}"
+        return f"wasm-engine run {shlex.quote(known.typed(scenario))} --plan {place / 'plan.json'}{build}"
     return f"wasm-engine replay {place}{build}"
 
 

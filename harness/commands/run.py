@@ -40,6 +40,7 @@ STDIN = Path("-")
         'wasm-engine run ledger --fault "orchestrator.kill@tick:60,phase:sync" --workers 7 --json',
         "wasm-engine run frames --plan plan.json --no-faults",
         "wasm-engine run ledger --keep out/kept",
+        "wasm-engine run ./my-scenario.toml",
     ),
 )
 @click.argument("scenario")
@@ -71,15 +72,19 @@ def run(
 ) -> int:
     """Run SCENARIO once under a virtual clock, with typed faults or a plan's, and judge it against its twin.
 
+    SCENARIO is a built-in one's name, or the path of a scenario's .toml file (docs/scenarios.md), whose own faults
+    it has where none are typed.
+
     The evidence is simulated: no process, disk or device of this machine fails.
     """
     code = elsewhere(build)
     if code is not None:
         return code
     plan = _plan(scenario, seed, faults, no_faults, workers, plan_file)
-    checked = Checker(get(plan.scenario)).check(plan, deep=deep)
+    described = get(plan.scenario)
+    checked = Checker(described).check(plan, deep=deep)
     if keep:
-        kept.keep(checked.history, Path(keep))
+        kept.keep(checked.history, described, Path(keep))
     if as_json:
         print_json(summary(checked))
         _evidence(checked, sys.stderr)
@@ -90,8 +95,11 @@ def run(
 
 def _plan(name: str, seed: int, faults: tuple[str, ...], no_faults: bool, workers: int, plan_file: Path | None) -> Plan:
     scenario = get(name)
+    name = scenario.name
     if plan_file is None:
-        plan = Plan(scenario=name, seed=seed, inputs=scenario.workload(seed), physical=Physical(workers=workers))
+        faults = faults or scenario.faults
+        physical = Physical(workers=workers)
+        plan = Plan(scenario=name, seed=seed, inputs=scenario.workload(seed), physical=physical)
     else:
         try:
             text = sys.stdin.buffer.read() if plan_file == STDIN else plan_file.read_bytes()

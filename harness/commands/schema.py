@@ -9,8 +9,9 @@ from harness.commands.common import examples, json_option, print_json
 from runtime.errors import Refused
 from runtime.manifest import Manifest
 from runtime.wasm.trust import TrustStore
+from scenarios.files.tables import Description
 
-SCHEMAS: dict[str, type[BaseModel]] = {"manifest": Manifest, "trust": TrustStore}
+SCHEMAS: dict[str, type[BaseModel]] = {"manifest": Manifest, "scenario": Description, "trust": TrustStore}
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 

@@ -166,11 +166,26 @@ def _asked(options: dict[str, Any]) -> Asked:
     asked = Asked(names=names, **options)
     if asked.prefer and asked.prefer not in ORACLES:
         raise Refused(f"unknown oracle {asked.prefer!r}", "--prefer", f"there is {', '.join(ORACLES)}")
+    if asked.until_covered and (unknown := [name for name in names if get(name).files]):
+        raise Refused(
+            f"which states {unknown[0]} can reach is not known", "--until-covered", "leave it out; give --runs"
+        )
     if asked.until_covered and asked.pairs:
         raise Refused("--until-covered and --pairs at once", "stress", "give one of them")
+    source = click.get_current_context().get_parameter_source
+    if source("profile_name") is ParameterSource.DEFAULT:
+        asked = asked._replace(profile_name=_own_profile(names))
     find(asked.profile_name)
-    unset = click.get_current_context().get_parameter_source("runs") is ParameterSource.DEFAULT
+    unset = source("runs") is ParameterSource.DEFAULT
     return asked._replace(runs=UNTIL_RUNS) if unset and (asked.until_covered or asked.pairs) else asked
+
+
+def _own_profile(names: list[str]) -> str:
+    """The profile that the scenarios' files name; raises Refused where they name different ones."""
+    own = sorted({get(name).profile for name in names} - {""})
+    if len(own) > 1:
+        raise Refused(f"the scenarios name different profiles, {' and '.join(own)}", "stress", "give --profile")
+    return own[0] if own else DEFAULT_PROFILE
 
 
 def _run(asked: Asked, wanted: tuple[str, ...]) -> list[Ended]:

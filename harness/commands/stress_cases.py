@@ -19,6 +19,7 @@ from harness.shrinking import Shrinker
 from harness.trial import soundly
 from reports import RunRow
 from scenarios import get
+from scenarios.files import known
 
 CASES_MAX = 5
 
@@ -38,7 +39,7 @@ class Repeat(NamedTuple):
     pairs: bool
 
     def command(self, row: RunRow) -> str:
-        command = f"wasm-engine stress {row.scenario} --seed {self.seed} --only {row.run}"
+        command = f"wasm-engine stress {shlex.quote(known.typed(row.scenario))} --seed {self.seed} --only {row.run}"
         if self.pairs:
             command += " --pairs"
         if self.profile != DEFAULT_PROFILE:

@@ -1,0 +1,1 @@
+"""Scenarios that people write as files: `scenario.toml`, its agents' manifests and modules, in one folder."""

@@ -1,0 +1,171 @@
+"""The tables of a `scenario.toml`: what may stand where, as pydantic models and so as a JSON Schema.
+
+Guards against a file that means something else than its author thinks: unknown keys are refused, each value has its
+bounds, and what needs the other values (names, files) is judged in `scenarios.files.reading`.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from faults.plan import parse_fault
+from faults.profiles import BUILT_IN
+from runtime.config import COUNT_MAX, FUEL_MAX, MEMORY_MAX, PAYLOAD_MAX, TICK_MAX
+from runtime.errors import Refused
+from runtime.manifest import Size
+from runtime.state import Limits
+from runtime.wasm.abi import GROUPS, PAGE
+from runtime.wasm.checks import TABLE_MAX
+
+AGENTS_MAX = 10_000
+ACTIONS_MAX = 100_000
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$"
+
+Name = Annotated[str, Field(pattern=_NAME)]
+
+
+def inside(value: str) -> str:
+    """A path that stays in the scenario's folder."""
+    path = PurePosixPath(value)
+    if path.is_absolute() or ".." in path.parts or "\\" in value or "\0" in value:
+        raise ValueError("the file lies in the scenario's folder or below it")
+    return value
+
+
+def _fault(value: str) -> str:
+    try:
+        parse_fault(value)
+    except Refused as refused:
+        raise ValueError(str(refused)) from None
+    return value
+
+
+def _profile(value: str) -> str:
+    if value not in BUILT_IN and not value.endswith(".toml"):
+        raise ValueError(f"give one of {', '.join(BUILT_IN)}, or a .toml file of this folder")
+    return value if value in BUILT_IN else inside(value)
+
+
+def _some(value: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Not by min_length, which would also count tables that are refused for something else."""
+    if not value:
+        raise ValueError("there is none; give at least one")
+    return value
+
+
+def _group(value: str) -> str:
+    if value not in GROUPS:
+        raise ValueError(f"there is no such group of host functions, use {', '.join(GROUPS)}")
+    return value
+
+
+SOME: dict[str, Any] = {"minItems": 1}
+Inside = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(inside)]
+
+
+class Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Allowed(Table):
+    """What an agent without a manifest may use; a manifest says it itself."""
+
+    memory: Annotated[Size, Field(ge=PAGE, le=MEMORY_MAX)] = Limits().memory
+    fuel: int = Field(default=Limits().fuel, ge=1, le=FUEL_MAX)
+    table: int = Field(default=Limits().table, ge=0, le=TABLE_MAX)
+
+
+class AgentTable(Table):
+    """One agent, or `count` alike: by its `manifest`, or by `module` with what that is granted.
+
+    Several are named `name-0`, `name-1` and so on. `name` is the manifest's, or the file's, where it is left out.
+    """
+
+    manifest: Inside | None = None
+    module: Inside | None = None
+    name: Name | None = None
+    count: int = Field(default=1, ge=1, le=AGENTS_MAX)
+    capabilities: tuple[Annotated[str, AfterValidator(_group)], ...] = Field(default=(), strict=False)
+    limits: Allowed | None = None
+    priority: int = Field(default=0, ge=-COUNT_MAX, le=COUNT_MAX)
+    reads: tuple[Name, ...] = Field(default=(), strict=False)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> AgentTable:
+        if (self.manifest is None) == (self.module is None):
+            raise ValueError("give either manifest or module")
+        if self.manifest is not None and (self.capabilities or self.limits is not None):
+            raise ValueError("capabilities and limits are the manifest's; leave them out")
+        return self
+
+
+class BufferTable(Table):
+    """One shared buffer: its only writer by name, and its capacity in bytes."""
+
+    name: Name
+    writer: str
+    capacity: Annotated[Size, Field(ge=1, le=PAYLOAD_MAX)]
+
+
+Do = Literal["send", "publish", "schedule", "join", "pause", "resume", "terminate", "release"]
+
+
+class WorkTable(Table):
+    """One thing that happens at `tick`, or `times` times, `every` so many ticks.
+
+    `to` names an agent, or all that one entry of `agents` made; `text` or `hex` is the payload. With `fixed` it is part
+    of every run; the rest is what a campaign drops, repeats and moves.
+    """
+
+    tick: int = Field(ge=1, le=TICK_MAX)
+    every: int = Field(default=1, ge=1, le=TICK_MAX)
+    times: int = Field(default=1, ge=1, le=ACTIONS_MAX)
+    do: Do = "send"
+    to: str | None = None
+    topic: str | None = None
+    text: str | None = None
+    hex: str | None = Field(default=None, pattern=r"^([0-9a-fA-F]{2})*$")
+    ticks: int | None = Field(default=None, ge=1, le=TICK_MAX, description="From now to the task's turn, of schedule.")
+    fixed: bool = False
+
+    @model_validator(mode="after")
+    def _fitting(self) -> WorkTable:
+        needed = {
+            "to": self.do != "publish",
+            "topic": self.do in ("publish", "join"),
+            "ticks": self.do == "schedule",
+        }
+        wrong = [f"{self.do} needs {key}" for key, need in needed.items() if need and getattr(self, key) is None]
+        wrong += [
+            f"{self.do} has no {key}" for key, need in needed.items() if not need and getattr(self, key) is not None
+        ]
+        payloads = (self.text is not None) + (self.hex is not None)
+        carries = self.do in ("send", "publish", "schedule")
+        if carries and payloads != 1:
+            wrong.append(f"{self.do} needs either text or hex")
+        if not carries and payloads:
+            wrong.append(f"{self.do} has no payload")
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
+
+    @property
+    def payload(self) -> bytes:
+        return bytes.fromhex(self.hex) if self.hex is not None else (self.text or "").encode()
+
+
+class Description(Table):
+    """The whole file."""
+
+    name: Name
+    title: str = Field(default="", max_length=200)
+    last_tick: int = Field(ge=2, le=TICK_MAX, description="The last tick of a run; the workload ends before it.")
+    topics: tuple[Name, ...] = Field(default=(), strict=False)
+    faults: tuple[Annotated[str, AfterValidator(_fault)], ...] = Field(default=(), strict=False)
+    profile: Annotated[str, AfterValidator(_profile)] | None = None
+    agents: Annotated[tuple[AgentTable, ...], AfterValidator(_some)] = Field(strict=False, json_schema_extra=SOME)
+    buffers: tuple[BufferTable, ...] = Field(default=(), strict=False)
+    workload: Annotated[tuple[WorkTable, ...], AfterValidator(_some)] = Field(strict=False, json_schema_extra=SOME)

@@ -1,0 +1,269 @@
+"""Scenarios from files: the example as written, everything wrong at once, names that are digests, cases that travel."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from cli_kit import child, here, refused
+
+from faults.plan import Plan, parse_fault
+from harness import cases
+from harness.api import simulate
+from harness.check import Checker
+from runtime.errors import Refused
+from runtime.state import Operate, Schedule, Send
+from scenarios import get
+from scenarios.files import known
+from scenarios.files.reading import read_scenario
+
+DOCS = Path(__file__).parent.parent / "docs"
+EXAMPLE = DOCS / "scenario-example"
+
+
+@pytest.fixture(autouse=True)
+def _apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test knows only the files that it names."""
+    monkeypatch.setattr(known, "_known", {})
+    monkeypatch.setattr(known, "_typed", {})
+    monkeypatch.setenv(known.ENVIRONMENT, "")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the example, to be damaged."""
+    return Path(shutil.copytree(EXAMPLE, tmp_path / "mine"))
+
+
+def rewritten(folder: Path, *changes: tuple[str, str]) -> Path:
+    path = folder / "scenario.toml"
+    text = path.read_text("utf-8")
+    for before, after in changes:
+        assert text.count(before) >= 1, before
+        text = text.replace(before, after, 1)
+    path.write_text(text, "utf-8")
+    return path
+
+
+def why(path: Path) -> str:
+    with pytest.raises(Refused) as caught:
+        read_scenario(path)
+    return str(caught.value)
+
+
+def test_the_page_shows_the_example_and_what_a_run_of_it_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (DOCS / "scenarios.md").read_text("utf-8")
+    assert f"```toml\n{(EXAMPLE / 'scenario.toml').read_text('utf-8')}```" in page
+    ended = here(capsys, "run", str(EXAMPLE))
+    assert ended.code == 0, ended.err
+    assert f"$ wasm-engine run docs/scenario-example\n{ended.out}```" in page
+    assert get(str(EXAMPLE)).name in page
+
+
+def test_what_the_file_says_is_what_runs() -> None:
+    scenario = read_scenario(EXAMPLE)
+    assert [spec.name for spec in scenario.agents] == ["relay-0", "relay-1", "relay-2", "reporter"]
+    assert scenario.agents[0].limits.fuel == 20_000 and scenario.agents[0].capabilities == ("messages", "topics")
+    assert [(tick, index) for tick, index in scenario.orders(1)][:5] == [(2, 0), (5, 1), (8, 2), (11, 3), (14, 4)]
+    actions = [(item.tick, item.action) for item in scenario.workload(1)]
+    assert (2, Send(0, b"2 hello")) in actions and (20, Schedule(2, b"0 late", 2)) in actions
+    assert [action for _, action in scenario.fixed(1)] == [Operate("pause", 2), Operate("resume", 2)]
+    run = simulate(scenario)
+    run.assert_ok()
+    assert sorted(output.payload for output in run.outputs) == [b"0 hello"] * 5 + [b"0 late"] * 3
+
+
+def test_all_errors_are_said_at_once_with_their_places(folder: Path) -> None:
+    path = rewritten(
+        folder,
+        ("last_tick = 40", 'last_tick = "forty"\ntopic = []'),
+        ('faults = ["worker.kill@tick:3,agent:1,hostcall:1"]', 'faults = ["worker.kil@tick:3"]'),
+        ('profile = "transparent"', 'profile = "mine.toml"'),
+        ('manifest = "relay.toml"', 'manifest = "other.toml"\nname = "relay"'),
+        ('capabilities = ["topics", "output"]', 'capabilities = ["topics"]'),
+        ('to = "relay-0"', 'to = "relay-7"'),
+        ('do = "schedule"', 'do = "schedul"'),
+        ('text = "0 late"', 'hex = "0"'),
+    )
+    said = why(path)
+    for words in (
+        "last_tick: 'forty'",
+        "topic: unknown key, did you mean topics",
+        "faults.0: 'worker.kil@tick:3': unknown fault 'worker.kil'; did you mean worker.kill",
+        "mine.toml: cannot be read",
+        "agents.0.manifest: ",
+        "other.toml: cannot be read",
+        "agents.1.module: agent reporter: module refused [import]",
+        "workload.1.do: 'schedul'",
+        "workload.1.hex: '0'",
+        "see docs/scenarios.md",
+    ):
+        assert words in said, words
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ('to = "relay-0"', 'to = "relay-7"', "workload.0.to: there is no agent 'relay-7', use one of relay, relay-0"),
+        ("times = 5", "times = 14", "workload.0: its last turn is at tick 41, and the workload ends before 40"),
+        ("times = 5", "times = 99999", "workload.0: its last turn is at tick"),
+        ('name = "reporter"', 'name = "relay-1"', "agents: the name 'relay-1' is there twice"),
+        ('topics = ["news"]', 'topics = ["news", "news"]', "topics: the name 'news' is there twice"),
+        ('text = "2 hello"', 'text = "4"\nhex = "00"', "workload.0: send needs either text or hex"),
+        ('text = "2 hello"', 'text = "4"\ntopic = "news"', "workload.0: send has no topic"),
+        ("ticks = 2", "", "workload.1: schedule needs ticks"),
+        ("count = 3", "count = 3\ncapabilities = []\nlimits = {}", "capabilities and limits are the manifest's"),
+        ("count = 3", "count = 3\nreads = ['frame']", "agents.0.reads: there is no buffer 'frame', declare it"),
+        ("count = 3", "count = 10001", "agents.0.count: 10001"),
+        ('module = "reporter.wat"', 'module = "../reporter.wat"', "the file lies in the scenario's folder or below it"),
+        ('module = "reporter.wat"', 'module = "/etc/hostname"', "the file lies in the scenario's folder or below it"),
+        ('manifest = "relay.toml"', "", "agents.0: give either manifest or module"),
+        ('name = "relay"', 'name = "../x"', "name: '../x'"),
+    ],
+)
+def test_one_error_is_said_with_its_key_and_what_may_stand_there(
+    folder: Path, before: str, after: str, words: str
+) -> None:
+    assert words in why(rewritten(folder, (before, after)))
+
+
+def test_a_link_out_of_the_folder_is_not_followed(folder: Path) -> None:
+    (folder / "reporter.wat").unlink()
+    (folder / "reporter.wat").symlink_to(EXAMPLE / "reporter.wat")
+    assert "agents.1.module: reporter.wat: the file does not lie in the scenario's folder" in why(folder)
+
+
+def test_a_module_that_does_not_assemble_is_refused_with_its_line(folder: Path) -> None:
+    (folder / "reporter.wat").write_text("(module (func $f (result i32)))(", "utf-8")
+    assert "agents.1.module: agent reporter" in why(folder)
+
+
+def test_a_workload_that_is_all_fixed_leaves_nothing_to_draw(folder: Path) -> None:
+    path = folder / "scenario.toml"
+    path.write_text(
+        path.read_text("utf-8").split("[[workload]]")[0] + '[[workload]]\ntick = 1\nto = "relay-0"\n'
+        'text = "0"\nfixed = true\n',
+        "utf-8",
+    )
+    assert "workload: all of it is fixed" in why(path)
+
+
+def test_buffers_are_declared_by_names(folder: Path) -> None:
+    path = rewritten(folder, ("count = 3", 'count = 3\nreads = ["frame"]'))
+    path.write_text(
+        path.read_text("utf-8") + '\n[[buffers]]\nname = "frame"\nwriter = "reporter"\ncapacity = "4 KiB"\n'
+    )
+    scenario = read_scenario(path)
+    buffer = scenario.config(1).buffers[0]
+    assert (buffer.name, buffer.writer, buffer.capacity) == ("frame", 3, 4096)
+    assert [spec.reads for spec in scenario.agents] == [(0,), (0,), (0,), ()]
+    rewritten(folder, ('writer = "reporter"', 'writer = "relay"'))
+    assert "buffers.0.writer: there is no agent 'relay', use one of relay-0" in why(path)
+
+
+def test_the_name_says_what_it_means_and_not_how_it_is_written(folder: Path) -> None:
+    before = read_scenario(folder).name
+    rewritten(folder, ("# Three relays", "# Four relays"), ("times = 5", "times = 5   # of them"))
+    assert read_scenario(folder).name == before
+    rewritten(folder, ("2 hello", "5 hello"))
+    assert read_scenario(folder).name != before
+
+
+def test_a_known_file_that_changes_means_another_scenario(folder: Path) -> None:
+    name = get(str(folder)).name
+    assert get(name).name == name
+    rewritten(folder, ("2 hello", "5 hello"))
+    known._known.clear()
+    with pytest.raises(Refused, match="are not known, or mean something else now"):
+        get(name)
+
+
+def test_an_unknown_reference_is_refused_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    refused(here(capsys, "run", "relay@0123456789abcdef"), "relay@0123456789abcdef", "give the path of its .toml file")
+    refused(here(capsys, "run", "./nothing.toml"), "nothing.toml: cannot be read", "No such file")
+
+
+def test_faults_of_the_file_are_those_of_a_run_where_none_are_typed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert here(capsys, "run", str(EXAMPLE), "--json").json["faults_fired"] == {"worker.kill": 1}
+    assert here(capsys, "run", str(EXAMPLE), "--no-faults", "--json").json["faults_fired"] == {}
+    typed = here(capsys, "run", str(EXAMPLE), "--fault", "orchestrator.kill@tick:5,phase:sync", "--json")
+    assert typed.json["faults_fired"] == {"orchestrator.kill": 1}
+
+
+def test_a_campaign_runs_it_in_children_and_takes_its_profile(tmp_path: Path, folder: Path) -> None:
+    ended = child("stress", "./mine", "--runs", "9", "--jobs", "2", "--store", "out", "--json", cwd=tmp_path)
+    assert ended.code in (0, 12), ended.err
+    assert ended.json["profile"] == "transparent" and ended.json["runs"] == 9 and ended.json["failed"] == 0
+
+
+def test_two_profiles_at_once_need_one_that_is_typed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = folder.parent / "other"
+    shutil.copytree(folder, other)
+    rewritten(other, ('profile = "transparent"', 'profile = "storm"'), ("2 hello", "3 hello"))
+    refused(here(capsys, "stress", str(folder), str(other)), "different profiles, storm and transparent", "--profile")
+    refused(here(capsys, "stress", str(folder), "--until-covered"), "which states relay@", "--runs")
+
+
+def _case(folder: Path, tmp_path: Path) -> Path:
+    """A recorded run of the scenario in `folder`, far from it; the folder itself is gone."""
+    scenario = get(str(folder))
+    plan = Plan(scenario=scenario.name, seed=7, inputs=scenario.workload(7), faults=(parse_fault(scenario.faults[0]),))
+    case = cases.write(Checker(scenario).check(plan), scenario, tmp_path / "cases")
+    shutil.rmtree(folder)
+    return Path(shutil.move(case, tmp_path / "elsewhere"))
+
+
+def test_a_case_brings_its_scenario_and_replays_elsewhere(folder: Path, tmp_path: Path) -> None:
+    case = _case(folder, tmp_path)
+    replayed = child("replay", str(case), "--json").json
+    assert replayed["outcome"] == "FIXED" and not replayed["mismatches"]
+    assert replayed["trace_digest"] == replayed["recorded_trace_digest"]
+    command = re.search(r"^    wasm-engine (run .*)$", (case / "REPRO.md").read_text("utf-8"), re.M)
+    assert command and "/scenario/scenario.toml" in command.group(1)
+
+
+def test_a_case_with_another_or_no_scenario_is_refused_by_name(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = _case(folder, tmp_path)
+    name = cases.plan_of(cases.read(case), str(case)).scenario
+    for forgotten in range(2):
+        monkeypatch.setattr(known, "_known", {})
+        monkeypatch.setenv(known.ENVIRONMENT, "")
+        if forgotten:
+            shutil.rmtree(case / "scenario")
+            refused(here(capsys, "replay", str(case)), f"the files of scenario '{name}' are not known")
+        else:
+            rewritten(case / "scenario", ("2 hello", "3 hello"))
+            refused(here(capsys, "replay", str(case)), f"the case was recorded with {name}", "get the case anew")
+
+
+def test_a_kept_run_brings_its_scenario(folder: Path, tmp_path: Path) -> None:
+    assert child("run", str(folder), "--keep", str(tmp_path / "kept")).code == 0
+    shutil.rmtree(folder)
+    ended = child("state", str(tmp_path / "kept"), "--tick", "5", "--json")
+    assert ended.code == 0, ended.err
+
+
+def test_the_schema_is_of_the_file(capsys: pytest.CaptureFixture[str]) -> None:
+    schema = here(capsys, "schema", "scenario").json
+    assert schema["additionalProperties"] is False
+    assert {"name", "last_tick", "agents", "workload"} == set(schema["required"])
+    page = (DOCS / "scenarios.md").read_text("utf-8").split("## Keys")[1]
+    tables = ("Description", "AgentTable", "BufferTable", "WorkTable")
+    keys = set(schema["properties"]).union(*(schema["$defs"][table]["properties"] for table in tables[1:]))
+    assert {key for key in keys if f"`{key}`" not in page and f"`[[{key}]]`" not in page} == set()
+
+
+def test_the_environment_names_paths_and_is_bounded(folder: Path) -> None:
+    for number in range(known.PATHS_MAX + 3):
+        rewritten(folder, ("hello", f"hello {number} "))
+        copy = folder.parent / f"copy-{number}"
+        shutil.copytree(folder, copy)
+        get(str(copy))
+    paths = os.environ[known.ENVIRONMENT].split(os.pathsep)
+    assert len(paths) == known.PATHS_MAX and paths[0].endswith(f"copy-{known.PATHS_MAX + 2}")
