@@ -71,15 +71,15 @@ F18 | transparent | wasm | wasm.interrupt | - | I33 I19 | comes with the live wa
 the epoch
 F19 | visible | wasm | wasm.grow_refused | - | I18 | available | growing a memory is refused at \
 the limit
-F20 | refused | wasm | module.malformed | - | I25 I30 I32 | comes with the module vectors | a module that is \
+F20 | refused | wasm | module.malformed | - | I25 I30 I32 | available | a module that is \
 malformed or invalid
-F21 | refused | wasm | module.unlinkable | - | I21 I30 | comes with the module vectors | a module that does not \
+F21 | refused | wasm | module.unlinkable | - | I21 I30 | available | a module that does not \
 link, or traps at start
-F22 | refused | wasm | module.flip | - | I25 | comes with the artifact wrapper | one bit of a good module is flipped \
+F22 | refused | wasm | module.flip | - | I25 | available | one bit of a good module is flipped \
 before it is loaded
 F23 | visible | wasm | agent.bad_pointer | - | I17 I32 | available | a host call with a bad pointer, length or handle
 F24 | workload | wasm | wasm.nan | - | I1 I5 | comes with the float scenarios | NaN payloads and float order
-F25 | refused | wasm | module.bomb | - | I18 | comes with the module vectors | a module that is made to be slow to \
+F25 | refused | wasm | module.bomb | - | I18 | available | a module that is made to be slow to \
 compile
 F26 | transparent | shared memory | buffer.torn_read | - | I15 | available | a reader comes between \
 two halves of a write
@@ -166,7 +166,7 @@ F73 | transparent | clock | clock.drift | - | I33 I19 | comes with the clock wra
 drifts, or meets 2038
 F74 | refused | plugins | module.signature | - | I26 I25 | available | signatures that are missing, \
 altered, cut, padded, or by another key
-F75 | refused | plugins | module.abi | - | I35 | comes with the module vectors | another ABI version, or other \
+F75 | refused | plugins | module.abi | - | I35 | available | another ABI version, or other \
 exports than it asks for
 F76 | refused | plugins | key.trust | - | I26 | available | keys revoked, expired, unknown, weak, or \
 rotated in mid-run
@@ -229,7 +229,7 @@ I24 | fallback equivalence | available | CPU result after fallback within declar
 CPU-only run; never a mix of devices inside one output; switch logged
 I25 | integrity before use | available | no model/plugin byte reaches ORT/wasmtime unless its \
 digest/signature verified on the same bytes (no TOCTOU)
-I26 | signature | comes with signatures | accept set == strict verifier's accept set on the vectors
+I26 | signature | available | accept set == strict verifier's accept set on the vectors
 I27 | chain | available | h[i]=H(h[i-1]||rec[i]); any flip, cut, swap, splice is found, with first bad index
 I28 | prefix durability | available | after a crash the log is a prefix of what was sent and contains all \
 acknowledged records

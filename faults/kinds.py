@@ -5,6 +5,7 @@ from __future__ import annotations
 from faults.disk_kinds import DISK_KINDS
 from faults.kind import AGENT, HOSTCALL, MS, OCCURRENCE, TICK, TOP, UNITS, FaultKind, Form, Key, Value
 from faults.memory_kinds import MEMORY_KINDS
+from faults.module_kinds import MODULE_KINDS
 from faults.pipe_kinds import PIPE_KINDS
 from faults.repair_kinds import REPAIR_KINDS
 from faults.signed_kinds import SIGNED_KINDS
@@ -311,4 +312,5 @@ KINDS: tuple[FaultKind, ...] = (
     *REPAIR_KINDS,
     *DISK_KINDS,
     *SIGNED_KINDS,
+    *MODULE_KINDS,
 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from faults.mutant import MARK, RARE, Edit, Mutant, plant
 from faults.mutants_disk import DISK
+from faults.mutants_loads import LOADS
 from faults.mutants_logic import LOGIC
 from faults.mutants_modules import MODULES
 from faults.mutants_ports import PORTS
@@ -344,6 +345,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     *DISK,
+    *LOADS,
     *LOGIC,
     *SIGNED,
     *WORKERS,

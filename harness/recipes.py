@@ -6,10 +6,12 @@ Rates, windows and times are those of the catalogue where the simulated run is l
 
 from __future__ import annotations
 
+from faults.catalogue import kind_of
 from faults.memory_kinds import STUCK_STORES_MAX
+from faults.module_kinds import MODULE_KINDS
 from faults.pipe_kinds import WAYS
 from faults.plan import Fault
-from faults.signed_kinds import CASES, TRUST
+from faults.signed_kinds import SIGNED_KINDS
 from faults.wasm_kinds import FUEL_TOP, MISUSES, TRAPS, VALUES
 from harness.events import Chooser, Events, Recipe, at_step, step_of
 from runtime.buffers import CHUNK, HEAD
@@ -175,18 +177,18 @@ def misuse(events: Events, chooser: Chooser, so_far: list[Fault]) -> Fault | Non
     )
 
 
-def sign_wrongly(events: Events, chooser: Chooser, so_far: list[Fault]) -> Fault | None:
-    step = step_of([s for s in events.steps if s.kind == "step"], chooser)
-    if step is None:
-        return None
-    return Fault(kind="module.signature", at=at_step(step), with_={"what": CASES[chooser.below(len(CASES))]})
+def _at_a_load(slug: str) -> Recipe:
+    """An agent's step that waits for a module; which one, by the kind's own parameter."""
+    [key] = kind_of(slug).params
 
+    def recipe(events: Events, chooser: Chooser, so_far: list[Fault]) -> Fault | None:
+        step = step_of([s for s in events.steps if s.kind == "step"], chooser)
+        if step is None:
+            return None
+        value = key.words[chooser.below(len(key.words))] if key.words else chooser.below(key.high + 1)
+        return Fault(kind=slug, at=at_step(step), with_={key.name: value})
 
-def sign_under_another_key(events: Events, chooser: Chooser, so_far: list[Fault]) -> Fault | None:
-    step = step_of([s for s in events.steps if s.kind == "step"], chooser)
-    if step is None:
-        return None
-    return Fault(kind="key.trust", at=at_step(step), with_={"what": TRUST[chooser.below(len(TRUST))]})
+    return recipe
 
 
 RECIPES: dict[str, tuple[Recipe, ...]] = {
@@ -204,6 +206,5 @@ RECIPES: dict[str, tuple[Recipe, ...]] = {
     "agent.fuel_out": (starve,),
     "wasm.grow_refused": (refuse_growth,),
     "agent.misuse": (misuse,),
-    "module.signature": (sign_wrongly,),
-    "key.trust": (sign_under_another_key,),
+    **{kind.slug: (_at_a_load(kind.slug),) for kind in (*SIGNED_KINDS, *MODULE_KINDS)},
 }  # buffer.stale_handle and buffer.second_writer: by their address forms

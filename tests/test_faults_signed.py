@@ -72,7 +72,7 @@ def tried(status: str, what: str) -> World:
     made = world()
     made.faults = (Fault(kind="module.signature", at={"tick": 2, "agent": 1}, with_={"what": what}),)
     made.injections = [Injection(210, 0, {"worker": 12, "tick": 2, "agent": 1, "hostcall": 0})]
-    made.step(3, 1)["status"] = status
+    made.step(3, 1).update(status=status, effects=[])
     made.guest(2, 1, status=status)
     return made
 

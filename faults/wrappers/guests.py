@@ -98,7 +98,7 @@ class FaultyGuests:
         guest = self._inner.instantiate(agent, spec, wasm)
         if not self._visible.concerns(agent):
             return guest
-        intruder = Intruder(self._inner, agent, spec)
+        intruder = Intruder(self._inner, agent, spec, wasm)
         return FaultyGuest(guest, self._injector, self._site, self._visible, intruder)
 
 

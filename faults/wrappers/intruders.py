@@ -13,14 +13,14 @@ from functools import cache
 
 from faults.plan import Fault
 from faults.wasm_kinds import PAGE, VALUES
-from faults.wrappers import signed
+from faults.wrappers import signed, vectors
 from runtime.errors import ModuleRefused
 from runtime.frames import StepArguments
 from runtime.ports import Call, Guest, Guests, GuestStep
 from runtime.state import AgentSpec
 from runtime.wasm import assemble
 
-KINDS = ("wasm.trap", "agent.fuel_out", "wasm.grow_refused", "agent.misuse", *signed.KINDS)
+KINDS = ("wasm.trap", "agent.fuel_out", "wasm.grow_refused", "agent.misuse", *signed.KINDS, *vectors.KINDS)
 FUEL_REASON = "fuel"
 _LENGTH = 16
 _ENDED = 64  # an intruder ends with this + the status of its host call
@@ -148,6 +148,8 @@ def endings(fault: Fault) -> tuple[str, ...]:
     """The statuses that a step may have in the journal when the fault struck it."""
     if fault.kind in signed.KINDS:
         return signed.endings(fault)
+    if fault.kind in vectors.KINDS:
+        return vectors.endings(fault)
     if fault.kind == "wasm.trap":
         code = fault.get("code")
         return (FUEL_REASON if code == "out_of_fuel" else f"trap:{code}",)
@@ -178,35 +180,50 @@ def _assembled(text: str) -> bytes:
     return assemble(text)
 
 
-class Intruder:
-    """Makes the hostile instances of one agent; `inner` does the load checks as for the agent itself."""
+@cache
+def _digest(wasm: bytes) -> str:
+    return hashlib.sha256(wasm).hexdigest()
 
-    def __init__(self, inner: Guests, agent: int, spec: AgentSpec) -> None:
-        self._inner, self._agent, self._spec = inner, agent, spec
+
+class Intruder:
+    """Makes the hostile instances of one agent; `inner` does the load checks as for the agent's own module, `own`."""
+
+    def __init__(self, inner: Guests, agent: int, spec: AgentSpec, own: bytes = b"") -> None:
+        self._inner, self._agent, self._spec, self._own = inner, agent, spec, own
 
     def run(self, fault: Fault, arguments: StepArguments) -> tuple[GuestStep, Guest | None] | None:
         """The step as the hostile module makes it, and its instance; None where the agent cannot be misused so."""
-        spec, signs = self._spec, fault.kind in signed.KINDS
-        text = source(fault, spec) if not signs else ""
-        if text is None or spec.limits.memory < PAGE:
+        wasm = self._module(fault)
+        if wasm is None or self._spec.limits.memory < PAGE:
             return None
-        wasm = signed.module(fault) if signs else _assembled(text)
-        hostile = AgentSpec(
-            capabilities=spec.capabilities,
-            limits=spec.limits,
-            module=hashlib.sha256(wasm).hexdigest(),
-            name=spec.name,
-            priority=spec.priority,
-            reads=spec.reads,
-        )
         try:
-            if signs:
-                guest: Guest = signed.load(fault, self._agent, hostile, wasm, arguments.now_ms)
-            else:
-                guest = self._inner.instantiate(self._agent, hostile, wasm)
+            guest = self._load(fault, wasm, arguments.now_ms)
         except ModuleRefused as refused:
             return GuestStep(f"refused:{refused.check}", [], 0), None
         return guest.run(arguments), guest
+
+    def _module(self, fault: Fault) -> bytes | None:
+        if fault.kind in signed.KINDS:
+            return signed.module(fault)
+        if fault.kind in vectors.KINDS:
+            return vectors.module(fault, self._own)
+        text = source(fault, self._spec)
+        return None if text is None else _assembled(text)
+
+    def _load(self, fault: Fault, wasm: bytes, now_ms: int) -> Guest:
+        """An instance of the module in the agent's place; raises ModuleRefused."""
+        own = self._spec
+        hostile = AgentSpec(
+            capabilities=own.capabilities,
+            limits=own.limits,
+            module=own.module if fault.kind == "module.flip" else _digest(wasm),
+            name=own.name,
+            priority=own.priority,
+            reads=own.reads,
+        )
+        if fault.kind in signed.KINDS:
+            return signed.load(fault, self._agent, hostile, wasm, now_ms)
+        return self._inner.instantiate(self._agent, hostile, wasm)
 
     def forged(self, fault: Fault) -> Call | None:
         """A write to a buffer under a handle that the agent was never given; None for any other fault."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from faults.wrappers.signed import KINDS as SIGNED
 from harness.oracles import (
     acknowledged,
     barrier,
@@ -22,9 +23,9 @@ from harness.oracles import (
     loaded,
     messages,
     pooled,
+    refusals,
     sameness,
     shared,
-    signed,
     stopping,
     varied,
     waiting,
@@ -72,7 +73,7 @@ ORACLES: dict[str, Oracle] = {
         Oracle("I23", "LRU", "account of who asks, the cache's notes; folder, compiler", cached.lru),
         Oracle("I24", "fallback equivalence", "device log, journal and guest log, trace, CPU", inference.fallback),
         Oracle("I25", "integrity before use", "loads at the artefacts, loads at the engine; journal", loaded.integrity),
-        Oracle("I26", "signature", "guest log and journal, verdicts made elsewhere", signed.signatures),
+        Oracle("I26", "signature", "guest log and journal, verdicts made elsewhere", refusals.signatures),
         Oracle("I27", "chain", "journal under the runtime's verify, under the oracle's reader", durable.chained),
         Oracle("I28", "prefix durability", "client's ledger, synced bytes and kept journals", durable.prefix_durable),
         Oracle("I29", "no false ack", "client's ledger, the disk's log of its syncs", acknowledged.no_false_ack),
@@ -113,8 +114,8 @@ def judgeable(run: Judged) -> tuple[str, ...]:
         "I19": run.bound_ns <= 0,
         "I20": not run.replays,
         "I24": not run.infers,
-        "I26": not signed.tried(run),
-        "I30": not run.damaged,
+        "I26": not refusals.tried(run, SIGNED),
+        "I30": not run.damaged and not refusals.tried(run, refusals.UNUSABLE),
         "I29": all(sync.good for sync in run.history.syncs),
         "scenario": run.invariant is None,
     }

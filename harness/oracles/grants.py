@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from harness.history import GuestEvent
+from harness.oracles import refusals
 from harness.oracles.flows import place
 from harness.oracles.judged import Judged
 from harness.oracles.reading import Step
@@ -110,10 +111,13 @@ def _none_after_the_end(run: Judged) -> list[str]:
 
 
 def quota(run: Judged) -> list[str]:
-    """I18: no crossing was given, used or held more than the grant; no inbox, step or tick is beyond its bound."""
+    """I18: no crossing was given, used or held more than the grant; no inbox, step or tick is beyond its bound.
+
+    Nor is a module loaded that would take more than its size lets expect.
+    """
     if not run.crossings:
         raise Unjudged("there is no guest log")
-    return _metered(run) + run.settled(_bounded)
+    return _metered(run) + run.settled(_bounded) + refusals.ended(run, refusals.HEAVY)
 
 
 def _metered(run: Judged) -> list[str]:

@@ -17,6 +17,7 @@ from harness.adapters.guests import ObservedGuests
 from harness.adapters.memory import SimMemory
 from harness.adapters.models import ObservedModels
 from harness.history import GuestEvent, LoadEvent
+from harness.oracles import refusals
 from harness.oracles.judged import Judged
 from harness.oracles.verdict import Unjudged
 from runtime.errors import ModelFailed
@@ -35,13 +36,14 @@ _ALTERED = 24  # bytes from the end, one of which is another
 def integrity(run: Judged) -> list[str]:
     """I25: whatever was used are the bytes that an artefact gave under the declared digest, and have that digest."""
     loads = _loads(run)
-    return _used(run) + _unverified(loads) + _tried_altered(_module(run), run.history.plan.seed % _ALTERED)
+    refused = refusals.ended(run, refusals.ALTERED)
+    return _used(run) + _unverified(loads) + _tried_altered(_module(run), run.history.plan.seed % _ALTERED) + refused
 
 
 def abi(run: Judged) -> list[str]:
     """I35: no module for another ABI version is instantiated or run; the refusal of each start is on record once."""
     _loads(run)
-    return _foreign(run) + _tried_foreign(_module(run), _major(run))
+    return _foreign(run) + _tried_foreign(_module(run), _major(run)) + refusals.ended(run, refusals.FOREIGN)
 
 
 def _loads(run: Judged) -> list[LoadEvent]:

@@ -1,13 +1,15 @@
 """Fail-stop (I30): what cannot be repaired ends the run under a name, and nothing wrong or partial has left.
 
 What the driver saw is compared with the trace, what the client received with the undamaged run, block by block, and
-the block that the stop names with what the oracles' own reader finds in the bytes that recovery read. Against: damage
-that is passed over, a stop without a cause, a wrong block named, outputs of a damaged history.
+the block that the stop names with what the oracles' own reader finds in the bytes that recovery read. A module that no
+load may accept ends its step under a name, and leaves nothing of it. Against: damage that is passed over, a stop
+without a cause, a wrong block named, outputs of a damaged history.
 """
 
 from __future__ import annotations
 
 from harness.history import Receipt
+from harness.oracles import refusals
 from harness.oracles.judged import UNNAMED, Judged
 from harness.oracles.reading import Chained, blob_places, blobs_of, chain, newest_mark, parse
 from harness.oracles.verdict import Unjudged
@@ -16,11 +18,14 @@ from harness.oracles.verdict import Unjudged
 def fail_stop(run: Judged) -> list[str]:
     """I30: a stop has a name and a cause, and every block that the client received is the undamaged run's."""
     history = run.history
+    refused = refusals.ended(run, refusals.UNUSABLE)
     if not run.damaged and not history.failure:
+        if refusals.tried(run, refusals.UNUSABLE):
+            return refused
         raise Unjudged("nothing was damaged, and nothing stopped")
     if run.twin is None or not run.twin.finished:
         raise Unjudged("there is no undamaged run")
-    found = _stopped(run) if history.failure else []
+    found = refused + (_stopped(run) if history.failure else [])
     theirs = {receipt.block: receipt for receipt in run.twin.receipts}
     for index, receipt in enumerate(history.receipts):
         other = theirs.get(receipt.block)

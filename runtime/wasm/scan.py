@@ -2,7 +2,8 @@
 
 A function body is flat in the binary format, so one regular expression passes over all instructions that are harmless,
 at the speed of the matcher (a megabyte in some 10 ms). It stops at the first other one. What it does not know it
-reports: an unknown instruction is never passed over.
+reports: an unknown instruction is never passed over. How deep loops lie in each other is counted one by one, in the
+few functions that could have many.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ def _regular(one: bytes, bulk: bytes) -> re.Pattern[bytes]:
 _HARMLESS = _regular(rb"\x40", rb"")
 # All that the engine's profile knows but what grows, and branch tables.
 _STEADY = _regular(rb"\x26", rb"|[\x0c\x0e]" + _LEB + _LEB + rb"|[\x0d\x11]" + _LEB)
+_LOOP, _END = 0x03, 0x0B
+_NESTS = (0x02, _LOOP, 0x04)  # block, loop, if
+_ONE = re.compile(_STEADY.pattern[: -len(b"*+")])  # one instruction of them
 _GROWTH = re.compile(rb"\x40" + _LEB + rb"|\xfc\x0f(" + _LEB + rb")")
 _CONSTANT = re.compile(
     rb"(?s:[\x41\x42\x23\xd0\xd2]" + _LEB + rb"|\x43.{4}|\x44.{8}|\xfd\x0c.{16}|[\x6a-\x6c\x7c-\x7e])*+\x0b"
@@ -85,6 +89,36 @@ def growths(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
             at = growth.end() if growth else -1
         if at < 0:
             raise ValueError("an instruction that is not known")
+
+
+def loops_within(data: bytes, at: int, end: int, allowed: int) -> bool:
+    """Whether no more than `allowed` loops of `data[at:end]` lie within each other.
+
+    A compiler may look at what is in the innermost once per loop around it, so such a function is slow to compile far
+    out of proportion to its size. Most functions cannot have so many, by their bytes alone. What this does not know it
+    does not pass over.
+    """
+    if data.count(_LOOP, at, end) <= allowed:
+        return True
+    open_: list[bool] = []
+    loops = 0
+    while at < end:
+        code = data[at]
+        if code == 0x0E:
+            at = _after_branches(data, at, end)
+        else:
+            found = _ONE.match(data, at, end) or _GROWTH.match(data, at, end)
+            at = found.end() if found else -1
+        if at < 0:
+            return False
+        if code in _NESTS:
+            open_.append(code == _LOOP)
+            loops += open_[-1]
+        elif code == _END and open_:
+            loops -= open_.pop()
+        if loops > allowed:
+            return False
+    return True
 
 
 def _number(leb: bytes) -> int:
