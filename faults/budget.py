@@ -27,6 +27,7 @@ NO_AGENT = -1
 ANY_TICK = TOP  # later than what any fault names
 _OF_LINKS = ("link.noise", "link.clog", "link.partition")
 _UNANSWERED = ("frame.lose", "frame.corrupt", "frame.delay", "frame.reorder")
+_LOADS = ("model.load_fail", "model.flip", "model.swap")
 _ALTERED = (
     "buffer.flip",
     "buffer.zero",
@@ -90,8 +91,8 @@ def silent_devices(faults: Iterable[Fault]) -> int:
 
 
 def failed_loads(faults: Iterable[Fault], device: str) -> int:
-    """How many loads fail on the devices of this name ("cpu" or "accel")."""
-    failing = [fault for fault in faults if fault.kind == "model.load_fail" and fault.get("device") == device]
+    """How many loads fail on the devices of this name ("cpu" or "accel"), by themselves or for what they read."""
+    failing = [fault for fault in faults if fault.kind in _LOADS and fault.get("device") == device]
     return sum(fault.number("attempts") for fault in failing)
 
 

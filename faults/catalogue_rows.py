@@ -125,10 +125,10 @@ F51 | transparent | inference/GPU | gpu.throttle | gpu.slow | I4 I12 | available
 slower
 F52 | transparent | inference/GPU | gpu.flap | gpu.remove | I24 I31 | available | an accelerator goes and comes back \
 again and again
-F53 | visible | inference/GPU | model.bad_output | - | I30 I24 | comes with the model vectors | NaN, infinity, \
+F53 | transparent | inference/GPU | model.bad_output | - | I30 I24 | available | NaN, infinity, \
 denormals, or another shape or type
-F54 | refused | models/cache | model.flip | - | I25 | comes with the model cache | one bit of a model file is flipped
-F55 | refused | models/cache | model.swap | - | I25 I30 | comes with the model cache | a model file is cut, empty, \
+F54 | transparent | models/cache | model.flip | - | I25 | available | one bit of a model file is flipped
+F55 | transparent | models/cache | model.swap | - | I25 I30 | available | a model file is cut, empty, \
 another one, or stale
 F56 | refused | models/cache | model.external | - | I25 I17 | comes with the model cache | external data outside the \
 model's folder, short, or a device

@@ -165,6 +165,12 @@ def _load_failed(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
     return bool(seen(trace, "device_lost", about, mine[0].at))
 
 
+def _bad_output_met(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
+    """The process is lost for it at once: by its results, or as the session does not open."""
+    lost = seen(trace, "device_lost", {"process": mine[0].fields["process"]}, mine[0].at)
+    return any(record.fields["cause"] in ("device", "load") for record in lost)
+
+
 def _infer_lease(injection: Performed) -> dict[str, int | str]:
     return {"process": injection.fields["process"], "lease": injection.fields["lease"]}
 
@@ -213,4 +219,7 @@ _RULES: dict[str, Rule] = {
     "gpu.slow": _device_slowed,
     "gpu.wrong": _device_wrong,
     "model.load_fail": _load_failed,
+    "model.flip": _load_failed,
+    "model.swap": _load_failed,
+    "model.bad_output": _bad_output_met,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from faults.disk_kinds import DISK_KINDS
 from faults.kind import AGENT, HOSTCALL, MS, OCCURRENCE, TICK, TOP, UNITS, FaultKind, Form, Key, Value
 from faults.memory_kinds import MEMORY_KINDS
+from faults.model_kinds import MODEL_KINDS
 from faults.module_kinds import MODULE_KINDS
 from faults.pipe_kinds import PIPE_KINDS
 from faults.repair_kinds import REPAIR_KINDS
@@ -313,4 +314,5 @@ KINDS: tuple[FaultKind, ...] = (
     *DISK_KINDS,
     *SIGNED_KINDS,
     *MODULE_KINDS,
+    *MODEL_KINDS,
 )

@@ -9,6 +9,7 @@ from faults.mutant import MARK, RARE, Edit, Mutant, plant
 from faults.mutants_disk import DISK
 from faults.mutants_loads import LOADS
 from faults.mutants_logic import LOGIC
+from faults.mutants_models import MODELS
 from faults.mutants_modules import MODULES
 from faults.mutants_ports import PORTS
 from faults.mutants_signed import SIGNED
@@ -347,6 +348,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *DISK,
     *LOADS,
     *LOGIC,
+    *MODELS,
     *SIGNED,
     *WORKERS,
 )

@@ -20,6 +20,8 @@ from faults.wrappers.gateway import FaultyGateway
 from faults.wrappers.guests import FaultyGuests, VisibleFaults, WorkerSite
 from faults.wrappers.links import LinkedGateway, LinkedWorkers, Links
 from faults.wrappers.memory import TornMemory
+from faults.wrappers.model_files import KINDS as MODEL_FILE_KINDS
+from faults.wrappers.model_files import FaultyModelFiles
 from faults.wrappers.models import DeviceSite, FaultyModels
 from faults.wrappers.repairs import RepairDevices, RepairGuests, Repairs, RepairWorkers
 from faults.wrappers.slots import FaultySlots
@@ -211,12 +213,14 @@ def _devices(world: World, incarnation: Incarnation, later: Later, note: Callabl
     loop, injector, log = world.loop, world.injector, world.history.inferences
     clock, devices = LoopClock(loop), world.timing.devices
     artifacts = ModelArtifacts(world.scenario)
+    spoiling = bool(injector.faults(*MODEL_FILE_KINDS))
     timings = devices.timings()
     sites: dict[int, DeviceSite] = {}
 
     def made(device: int, process: int) -> Made:
         meter, loads = Meter(), world.history.loads
-        seen = ObservedArtifacts(artifacts, "device", process, loop.now, loads)
+        files = FaultyModelFiles(artifacts, injector, sites[process]) if spoiling else artifacts
+        seen = ObservedArtifacts(files, "device", process, loop.now, loads)
         metered = MeteredModels(_engine(), timings[device].memory, meter)
         faulty = FaultyModels(metered, injector, sites[process], clock)
         observed = ObservedModels(faulty, process, device, process // 1_000_000, loop.now, log, loads)

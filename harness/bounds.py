@@ -55,7 +55,7 @@ def _inference(config: Config, plan: Plan, timing: Timing, agents: int) -> int:
     physical, devices = plan.physical, timing.devices
     silent = silent_devices(plan.faults)
     loads = failed_loads(plan.faults, "cpu")
-    struck = sum(fault.kind.startswith(("gpu.", "repair.")) for fault in plan.faults)
+    struck = sum(fault.kind.startswith(("gpu.", "repair.", "model.bad_")) for fault in plan.faults)
     losses = loads + failed_loads(plan.faults, "accel") + struck
     tokens = agents * sum(model.context for model in config.models)
     batches = agents * len(config.models)

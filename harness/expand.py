@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from faults.budget import check
 from faults.catalogue import kind_of
 from faults.kinds import KINDS
+from faults.model_kinds import BITS, OUTPUTS, PLACES, SWAPS
 from faults.plan import Fault, Plan
 from faults.profiles import Mix, everything, find
 from harness import aims
@@ -197,16 +198,26 @@ def _batch(kind: str) -> Recipe:
             with_["factor"] = 2 + chooser.below(49) if chooser.below(4) else 200 + chooser.below(800)
         elif kind == "gpu.wrong":
             with_["what"] = WRONG[chooser.below(len(WRONG))]
+        elif kind == "model.bad_output":
+            with_ |= {"what": OUTPUTS[chooser.below(len(OUTPUTS))], "of": PLACES[chooser.below(len(PLACES))]}
         return Fault(kind=kind, at=at, with_=with_)
 
     return recipe
 
 
-def fail_load(events: Events, chooser: Chooser, so_far: list[Fault]) -> Fault | None:
-    if not events.requests:
-        return None
-    device = ("accel", "accel", "cpu")[chooser.below(3)]
-    return Fault(kind="model.load_fail", at={"device": device}, with_={"attempts": 1 + chooser.below(5)})
+def _load(kind: str, **params: int | tuple[str, ...]) -> Recipe:
+    """The first loads of a device; `params` are further ones, below a number or one of these words."""
+
+    def recipe(events: Events, chooser: Chooser, so_far: list[Fault]) -> Fault | None:
+        if not events.requests:
+            return None
+        device = ("accel", "accel", "cpu")[chooser.below(3)]
+        with_: dict[str, int | str] = {"attempts": 1 + chooser.below(5)}
+        for name, values in params.items():
+            with_[name] = chooser.below(values) if isinstance(values, int) else values[chooser.below(len(values))]
+        return Fault(kind=kind, at={"device": device}, with_=with_)
+
+    return recipe
 
 
 # How each kind is aimed at events that exist, one of these at random; a kind that is not here is aimed by its address
@@ -227,7 +238,10 @@ AIMS: dict[str, tuple[Recipe, ...]] = {
     "gpu.oom": (_batch("gpu.oom"),),
     "gpu.slow": (_batch("gpu.slow"),),
     "gpu.wrong": (_batch("gpu.wrong"),),
-    "model.load_fail": (fail_load,),
+    "model.load_fail": (_load("model.load_fail"),),
+    "model.flip": (_load("model.flip", bit=BITS),),
+    "model.swap": (_load("model.swap", what=SWAPS),),
+    "model.bad_output": (_batch("model.bad_output"),),
     **RECIPES,
     **DISK_RECIPES,
 }

@@ -15,7 +15,8 @@ from runtime.errors import FrameRefused
 from runtime.frames import Infer, unpack
 from runtime.ports import Accelerators, Arrival, Clock
 
-_WATCHED = ("gpu.remove", "gpu.oom", "gpu.slow", "gpu.wrong", "model.load_fail")
+_LOADS = ("model.load_fail", "model.flip", "model.swap")
+_WATCHED = ("gpu.remove", "gpu.oom", "gpu.slow", "gpu.wrong", "model.bad_output", *_LOADS)
 
 
 class FaultyAccelerators:
@@ -86,7 +87,7 @@ class FaultyAccelerators:
 
     def _decode(self, frame: bytes) -> object:
         """The frame, or None when no armed fault can concern it or it does not verify."""
-        if not self._injector.armed(*_WATCHED) and not self._injector.faults("model.load_fail"):
+        if not self._injector.armed(*_WATCHED) and not self._injector.faults(*_LOADS):
             return None
         try:
             return unpack(frame)

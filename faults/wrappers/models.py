@@ -2,12 +2,14 @@
 
 Guards the router's failover: whatever a device did before it went counts for nothing, and the request runs again from
 the KV cache that the runtime holds. A device that is gone stays so for its process: later runs fail or mean nothing.
+What no decoder gives (NaN, other shapes, other types) is given by a real session of an edited model, so that it meets
+the engine's own checks.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -15,6 +17,7 @@ from msgspec.structs import replace
 from faults.deaths import DeviceDied
 from faults.injector import Fields, Injector
 from faults.plan import Fault
+from faults.wrappers import onnx_edit
 from runtime.errors import ModelFailed
 from runtime.frames import Infer, InferenceItem
 from runtime.ports import Clock, Decoder, Models
@@ -69,19 +72,41 @@ def leave(injector: Injector, index: int, fault: Fault, site: DeviceSite, until:
 class FaultyDecoder:
     """A decoder on a device that may go away, run out of memory or compute wrong in the middle of a run."""
 
-    def __init__(self, inner: Decoder, injector: Injector, site: DeviceSite, clock: Clock) -> None:
+    def __init__(
+        self,
+        inner: Decoder,
+        injector: Injector,
+        site: DeviceSite,
+        clock: Clock,
+        spoiled: Callable[[str, str], Decoder] | None = None,
+    ) -> None:
+        """`spoiled(output, what)` is the same model with another end, not yet run; it may raise ModelFailed."""
         self._inner, self._injector, self._site, self._clock = inner, injector, site, clock
+        self._spoiled = spoiled
 
     def run(self, items: Sequence[InferenceItem]) -> list[Inference]:
         for index, fault in self._injector.armed("gpu.oom"):
             if addressed(fault, self._site) and not self._site.gone:
                 self._injector.fire(index, self._site.about())
                 raise ModelFailed("memory", "no memory is left", f"process {self._site.process}")
-        results = self._inner.run(items)
+        results = self._bad_output(items) or self._inner.run(items)
         pass_through(self._injector, self._site, self._clock, "generation")
         if self._site.gone:
             return [garbled(result, "kv") for result in results]
         return self._wrong(results)
+
+    def _bad_output(self, items: Sequence[InferenceItem]) -> list[Inference]:
+        """The batch by the model with another end, which the engine must not let through; [] for the model itself."""
+        for index, fault in self._injector.armed("model.bad_output"):
+            if self._spoiled is None or self._site.gone or not addressed(fault, self._site):
+                continue
+            self._injector.fire(index, self._site.about())
+            decoder = self._spoiled("logits" if fault.get("of") == "logits" else "k0_out", str(fault.get("what")))
+            try:
+                return decoder.run(items)
+            finally:
+                decoder.close()
+        return []
 
     def _wrong(self, results: list[Inference]) -> list[Inference]:
         wrong: set[int] = set()  # one fault for a result: a second one could undo the first
@@ -109,7 +134,11 @@ class FaultyModels:
         self._fail()
         decoder = self._inner.load(digest, onnx)
         pass_through(self._injector, self._site, self._clock, "load")
-        return FaultyDecoder(decoder, self._injector, self._site, self._clock)
+
+        def spoiled(output: str, what: str) -> Decoder:
+            return self._inner.load(f"{digest}/{output}/{what}", onnx_edit.spoiled(onnx, output, what))
+
+        return FaultyDecoder(decoder, self._injector, self._site, self._clock, spoiled)
 
     def _fail(self) -> None:
         """The first loads on a device fail, over all of its processes."""

@@ -98,8 +98,11 @@ def _layout(session: Any, where: str) -> Layout:
     expected = {"ids", "pos", "mask", *(f"{kind}{n}" for n in range(layers) for kind in "kv")}
     outputs = ["logits", *(f"{kind}{n}_out" for n in range(layers) for kind in "kv")]
     shapes = {tuple(inputs.get(f"{kind}{n}", ())[1::2]) for n in range(layers) for kind in "kv"}
+    types = {value.type for value in session.get_outputs()}
     if layers < 1 or set(inputs) != expected or [value.name for value in session.get_outputs()] != outputs:
         raise ModelFailed("load", "its inputs and outputs are not a decoder's", where[:12])
+    if types != {"tensor(float)"}:  # half as many bits hold not all integers of the exact tier
+        raise ModelFailed("load", f"its outputs are {', '.join(sorted(types))}, not float", where[:12])
     sizes = shapes.pop()
     if shapes or len(sizes) != 2 or not all(isinstance(size, int) and size > 0 for size in sizes):
         raise ModelFailed("load", "its KV cache has no fixed heads and width", where[:12])
