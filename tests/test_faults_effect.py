@@ -110,6 +110,10 @@ TAKEN = [
     ("gpu.slow@tick:3", [did(10, takes=90 * MS, **BATCH)], [GONE]),
     ("gpu.wrong@tick:3", [did(10, **BATCH)], [said(12, "infer_disagreed", request=9, device=1)]),
     ("model.load_fail@device:cpu", [did(10, **BATCH)], [said(11, "device_lost", process=7, device=0, cause="load")]),
+    ("model.flip@device:cpu", [did(10, **BATCH)], [said(11, "device_lost", process=7, device=0, cause="load")]),
+    ("model.swap@device:accel", [did(10, **BATCH)], [said(11, "device_lost", process=7, device=1, cause="load")]),
+    ("model.bad_output@tick:3", [did(10, **BATCH)], [said(11, "device_lost", process=7, device=1, cause="device")]),
+    ("model.bad_output@tick:3", [did(10, **BATCH)], [said(11, "device_lost", process=7, device=1, cause="load")]),
     (f"frame.reorder@{WORK}", [did(10, **LEASE), did(16, overtaken=1)], [RESENT]),
     (f"frame.reorder@{DONE}", [did(10, **LEASE), did(20, overtaken=2)], [said(20, "stale", **LEASE)]),
     (f"frame.reorder@{RELEASE}", [did(10, block=4), did(30, overtaken=2)], [said(20, "released", block=4)]),
@@ -237,6 +241,9 @@ def test_what_was_noticed_earlier_was_something_else(
         ("gpu.slow@tick:3", [did(10, takes=9 * MS, **BATCH)], [GONE]),
         ("gpu.wrong@tick:3", [did(10, **BATCH)], [said(12, "infer_disagreed", request=8, device=1)]),
         ("model.load_fail@device:cpu", [did(10, **BATCH)], [GONE]),
+        ("model.flip@device:cpu", [did(10, **BATCH)], [GONE]),
+        ("model.swap@device:cpu", [did(10, **BATCH)], [said(11, "device_lost", process=8, device=0, cause="load")]),
+        ("model.bad_output@tick:3", [did(10, **BATCH)], [GONE]),
         # Nothing overtook it; or it went on before anybody missed it.
         (f"frame.reorder@{WORK}", [did(10, **LEASE), did(40, overtaken=0)], [RESENT]),
         (f"frame.reorder@{WORK}", [did(10, **LEASE), did(12, overtaken=1)], [RESENT]),
@@ -296,6 +303,9 @@ def test_what_was_noticed_elsewhere_or_for_another_reason_does_not_count(
         ("agent.fuel_out@tick:3,agent:1,fuel=17", "fuel"),
         ("wasm.grow_refused@tick:3,agent:1", "agent_error:82"),
         ("agent.misuse@tick:3,agent:1,what=flood", "agent_error:65"),
+        ("module.flip@tick:3,agent:1,bit=9", "refused:digest"),
+        ("module.unlinkable@tick:3,agent:1,what=wasi", "refused:import"),
+        ("module.bomb@tick:3,agent:1,what=size", "refused:size"),
     ],
 )
 def test_a_visible_fault_counts_when_the_journal_names_it_at_its_step(text: str, reason: str) -> None:

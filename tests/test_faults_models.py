@@ -1,4 +1,4 @@
-"""Faults of models: bad files are refused by name at the load, bad results at the engine; the journal stays the same."""
+"""Faults of models: bad files are refused by name at the load, bad results at the engine; journals stay the same."""
 
 from __future__ import annotations
 

@@ -51,6 +51,14 @@ GUARDS: dict[str, Shares] = {
     "disk.full": {"patience": 0.7, "durability": 0.2},
     "module.signature": {"wasm.signatures": 0.6, "wasm.ed25519": 0.3},
     "key.trust": {"wasm.trust": 0.6, "wasm.signatures": 0.3},
+    "module.malformed": {"wasm.binary": 0.6, "wasm.checks": 0.3},
+    "module.unlinkable": {"wasm.checks": 0.4, "wasm.binary": 0.4},
+    "module.flip": {"wasm.checks": 0.8},
+    "module.bomb": {"wasm.scan": 0.4, "wasm.checks": 0.4},
+    "module.abi": {"wasm.checks": 0.5, "wasm.abi": 0.4},
+    "model.flip": {"inference.device": 0.8},
+    "model.swap": {"inference.device": 0.8},
+    "model.bad_output": {"inference.engine": 0.8},
     "model.load_fail": {"router": 0.5, "inference.device": 0.4},
 }
 LAYERS: dict[str, Shares] = {  # for kinds that have no row above
