@@ -37,10 +37,10 @@ MODELS: tuple[Mutant, ...] = (
     ),
     _mutant(
         "output_types_unchecked",
-        "a session opens whatever the types of its outputs are, and half as many bits round what they hold",
+        "a session opens whatever the types of its outputs are, and smaller ones round what they hold",
         "I24",
         "inference/engine.py",
-        '    if types != {"tensor(float)"}:  # half',
-        "    if not types:  # half",
+        '    if types != {"tensor(float)"}:  # smaller',
+        "    if not types:  # smaller",
     ),
 )

@@ -14,8 +14,8 @@ _GRAPH = 7  # of a ModelProto
 _NODE, _TENSOR, _OUTPUT = 1, 5, 12  # of a GraphProto
 _IN, _OUT = 1, 2  # of a NodeProto
 _RAW = 9  # of a TensorProto
-_FLOAT, _INT64, _HALF, _DOUBLE = 1, 7, 10, 11  # TensorProto.DataType
-_TYPES = {"double": _DOUBLE, "half": _HALF, "integer": _INT64}
+_FLOAT, _INT8, _HALF, _DOUBLE = 1, 3, 10, 11  # TensorProto.DataType
+_TYPES = {"double": _DOUBLE, "half": _HALF, "integer": _INT8}
 _CONSTANTS = {
     "nan": ("Add", struct.pack("<f", float("nan"))),
     "inf": ("Add", struct.pack("<f", float("inf"))),

@@ -101,7 +101,7 @@ def _layout(session: Any, where: str) -> Layout:
     types = {value.type for value in session.get_outputs()}
     if layers < 1 or set(inputs) != expected or [value.name for value in session.get_outputs()] != outputs:
         raise ModelFailed("load", "its inputs and outputs are not a decoder's", where[:12])
-    if types != {"tensor(float)"}:  # half as many bits hold not all integers of the exact tier
+    if types != {"tensor(float)"}:  # smaller types hold not all integers of the exact tier
         raise ModelFailed("load", f"its outputs are {', '.join(sorted(types))}, not float", where[:12])
     sizes = shapes.pop()
     if shapes or len(sizes) != 2 or not all(isinstance(size, int) and size > 0 for size in sizes):
