@@ -21,6 +21,7 @@ from runtime.wasm.engine import engine, shim
 from runtime.wasm.lru import Lru, Pin
 from runtime.wasm.scan import loops_within
 from runtime.wasm.signatures import Demand
+from runtime.wasm.spares import Spares
 
 MODULE_BYTES = 16 << 20
 FUEL_MAX = 1 << 62
@@ -33,11 +34,12 @@ LOOPS_MAX = 2_000  # within each other
 
 
 class Loaded(NamedTuple):
-    """A module that passed: compiled, with the names of its imports in order and its mutable globals."""
+    """A module that passed: compiled, with its imports' names in order, its mutable globals, and spare instances."""
 
     module: wasmtime.Module
     imports: tuple[str, ...]
     mutable: tuple[tuple[int, int], ...]
+    spares: Spares
 
 
 _parsed: Lru[Parsed] = Lru(64 << 20)  # bytes of wasm
@@ -83,7 +85,9 @@ def load_pinned(
         return cache.use(
             (digest, f"agent {pages}"),
             lambda: _compilable(wasm, parsed, pages, where),
-            lambda module: _tried(Loaded(module, tuple(entry.name for entry in parsed.imports), parsed.mutable), where),
+            lambda module: _tried(
+                Loaded(module, tuple(entry.name for entry in parsed.imports), parsed.mutable, Spares()), where
+            ),
         )
     except wasmtime.WasmtimeError as error:
         what = shown(" ".join(str(error).split()), 300)

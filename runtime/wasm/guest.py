@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import struct
+import weakref
 from collections.abc import Sequence
 
 from runtime.errors import Refused
@@ -17,19 +18,20 @@ from runtime.frames import StepArguments
 from runtime.ports import Call, GuestStep
 from runtime.state import AgentSpec
 from runtime.wasm import raw
-from runtime.wasm.abi import AGENT_ERROR, GLOBAL_NAME, KINDS, LISTED, OPS, PAGE, UNGROWN
+from runtime.wasm.abi import AGENT_ERROR, KINDS, LISTED, OPS, PAGE, UNGROWN
 from runtime.wasm.checks import FUEL_MAX, MODULE_BYTES, Loaded, link, load_pinned
 from runtime.wasm.compiled import DEFAULT, ModuleCache
-from runtime.wasm.engine import driver
 from runtime.wasm.lru import Pin
-from runtime.wasm.modules import DRIVER_CALLS, HEADER, LIST_AT, RECORDED, RECORDED_AT
+from runtime.wasm.modules import HEADER, LIST_AT, RECORDED, RECORDED_AT
 from runtime.wasm.signatures import Demand
+from runtime.wasm.spares import Instance
 
 _IDLE, _RUNNING, _CLOSED = 0, 1, 2
 _MASK32, _MASK64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
 _RECORD = 16
 _SLACK = 8  # the driver reads numbers eight bytes at a time
 _NONE = b"\x90"  # no effects
+_NO_VIEW = memoryview(b"")
 _new_call = _new_step = tuple.__new__  # what Call(...) does in the end, without its detour through a Python function
 
 
@@ -38,23 +40,30 @@ def _words(count: int) -> struct.Struct:
     return struct.Struct(f"<{count}I")
 
 
+class _Keeper:
+    """What views of an instance's memory keep alive; once it is gone, nobody looks at that memory any more."""
+
+    def __init__(self, instance: Instance) -> None:
+        self.instance = instance
+
+
 class WasmGuest:
     """One agent's instance (`ports.Guest`). `pin` keeps its module in the cache."""
 
     pin: Pin | None = None
 
     def __init__(self, loaded: Loaded) -> None:
-        host, agent = link(loaded)
-        self._host = host.memory("memory")
-        self._agent = agent.memory("memory")
-        imports = [agent.export("memory"), host.export("memory"), *(agent.export(name) for name in DRIVER_CALLS)]
-        self._entry = raw.Linked(host.store, driver(), imports).entry("run")
-        self._globals = [agent.global_cell(f"{GLOBAL_NAME}{index}", kind) for index, kind in loaded.mutable]
+        instance = loaded.spares.take(lambda: Instance(*link(loaded), loaded.mutable))
+        self._spares, self._instance = loaded.spares, instance
+        self._host, self._agent, self._entry = instance.host, instance.agent, instance.entry
+        self._globals = instance.globals
+        self._keeper = self._agent.keeper = _Keeper(instance)
         self._list = self._host.view()
         self._view = self._agent.view()
         self._size = len(self._view)  # what the agent's memory has now; the view may be older
         self._state = _IDLE
         self._fresh = True
+        self._whole = True  # whether no step has ended in a trap
 
     def run(self, arguments: StepArguments) -> GuestStep:
         """One crossing. Raises Refused only for arguments that no step can have, MemoryError if the host has none.
@@ -113,12 +122,12 @@ class WasmGuest:
         return self._failed(f"agent_error:{low}" if how == AGENT_ERROR else "alloc", used)
 
     def memory(self) -> memoryview:
-        """The whole linear memory, writable; do not release it. It stays readable after `close`."""
+        """The whole linear memory, writable; do not release it. What you hold of it stays readable after `close`."""
         view = self._view
         if len(view) != self._size:
-            if self._state == _CLOSED:
-                return view
             view = self._view = self._agent.view()
+        elif not view and self._state == _CLOSED:
+            raise self._unusable()
         return view
 
     def globals(self) -> list[int]:
@@ -152,9 +161,12 @@ class WasmGuest:
         if self._state == _RUNNING:
             raise self._unusable()
         if self._state == _IDLE:
-            self._state = _CLOSED
-            self._size = len(self._view)
-            del self._host, self._agent, self._entry, self._globals, self._list
+            self._state, self._size = _CLOSED, 0
+            instance, watched = self._instance, weakref.ref(self._keeper)
+            self._view, self._agent.keeper = _NO_VIEW, instance.store
+            del self._host, self._agent, self._entry, self._globals, self._list, self._instance, self._keeper
+            if self._whole and watched() is None:
+                self._spares.put(instance)
             if self.pin is not None:
                 self.pin.release()
 
@@ -179,7 +191,7 @@ class WasmGuest:
         return GuestStep(status, self._calls(recorded), max(0, fuel))
 
     def _trapped(self, granted: int) -> GuestStep:
-        self._size = self._agent.size()
+        self._size, self._whole = self._agent.size(), False
         _, stopped = RECORDED.unpack_from(self._list, RECORDED_AT)
         name = self._entry.trap_name
         status = "stopped" if stopped else "fuel" if name == "out_of_fuel" else f"trap:{name}"

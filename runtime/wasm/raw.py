@@ -77,6 +77,7 @@ class Linear:
     """One linear memory. Views are over the bytes themselves; growing never moves them (memory_may_move=False)."""
 
     def __init__(self, instance: Linked, extern: Any) -> None:
+        self.keeper: object = instance.store  # what each view keeps alive: the store, or who has it
         self._store = instance.store
         self._context = instance.context
         self._struct = extern.of.memory
@@ -89,7 +90,7 @@ class Linear:
         if not size:
             return memoryview(bytearray())
         array: Any = (ctypes.c_ubyte * size).from_address(_data(self._context, self._at))
-        array.owner = self._store  # the view holds the array, and the array the store
+        array.owner = self.keeper  # the view holds the array, and the array the store
         return memoryview(array).cast("B")
 
     def size(self) -> int:
