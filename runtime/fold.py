@@ -349,9 +349,9 @@ def _ask_wake(state: State, index: int, tick: int, events: list[Event]) -> None:
 def _entry(record: StepRecord, outcome: Outcome, sequence: int, blobs: list[tuple[str, bytes]]) -> StepEntry:
     return StepEntry(
         record.agent,
-        journal.journal_effects(outcome.effects, blobs),
+        journal.journal_effects(outcome.effects, blobs) if outcome.effects else (),
         outcome.image,
-        tuple([message.seq for message in record.inbox]),
+        tuple([message.seq for message in record.inbox]) if record.inbox else (),
         record.kind,
         record.n,
         sequence,

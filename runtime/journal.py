@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -142,7 +142,7 @@ def journal_effects(effects: tuple[Effect, ...], blobs: list[tuple[str, bytes]])
     for effect in effects:
         if len(effect.payload) > INLINE_MAX:
             return tuple([JournalEffect(e.op, e.target, stored(e.payload, blobs)) for e in effects])
-    return cast("tuple[JournalEffect, ...]", effects)
+    return effects  # type: ignore[return-value]  # field by field the same
 
 
 def effect_of(entry: JournalEffect, blobs: dict[str, bytes]) -> Effect:

@@ -160,11 +160,14 @@ class Pool:
     def _answers(self, slot: Slot, frame: Done) -> list[Result]:
         """The answers to the slot's batch, each step's once; a step without one is asked for again."""
         answers: dict[int, Result] = {}
-        sent = {step_of(key): None for key in slot.sent}  # in order: thousands may be asked for in one frame
+        # In order, by agent: thousands may be asked for in one frame.
+        sent = dict.fromkeys([key if key >= 0 else ~key for key in slot.sent])
+        pending = self._pending
         for result in frame.results:
-            record = self._pending.get(result.agent)
-            if record is not None and record.n == result.n and result.agent in sent:
-                answers.setdefault(result.agent, result)
+            agent = result.agent
+            record = pending.get(agent)
+            if record is not None and record.n == result.n and agent in sent and agent not in answers:
+                answers[agent] = result
         for agent in sent if len(answers) < len(sent) else ():
             if agent in self._pending and agent not in answers:
                 self._telemetry.emit("unanswered", worker=slot.worker, lease=slot.lease, agent=agent)
@@ -221,7 +224,8 @@ class Pool:
     def _next(self, slot: Slot) -> None:
         """Send the next batch, if the slot is free; spawn its worker first, if there is none."""
         while slot.queue and not slot.sent and not slot.dying:
-            records = [self._pending[a] for a in map(step_of, slot.queue[0]) if a in self._pending]
+            pending = self._pending
+            records = [pending[a] for a in [k if k >= 0 else ~k for k in slot.queue[0]] if a in pending]
             if not records:
                 slot.queue.pop(0)
                 continue
