@@ -48,13 +48,13 @@ class Injector:
         self._record = record
         self._faults = tuple(faults)
         self._armed: dict[int, Fault] = dict(enumerate(faults))
+        self._kinds: dict[str, dict[int, Fault]] = {}  # the armed ones of each kind, in plan order
         self._counts: dict[tuple[int | str, ...], int] = {}
         self._steps: dict[tuple[str, int, int], list[int]] = {}
         self._owed: dict[tuple[int | str, ...], list[int]] = {}
-        self._left: dict[str, int] = {}
         self._first = self._first_tick()
         for index, fault in self._armed.items():
-            self._left[fault.kind] = self._left.get(fault.kind, 0) + 1
+            self._kinds.setdefault(fault.kind, {})[index] = fault
             if "tick" in fault.at and "agent" in fault.at:
                 step = (fault.kind, fault.number("tick"), fault.number("agent"))
                 self._steps.setdefault(step, []).append(index)
@@ -70,7 +70,10 @@ class Injector:
 
     def armed(self, *kinds: str) -> list[tuple[int, Fault]]:
         """Faults of these kinds that have not fired, in plan order."""
-        return [(index, fault) for index, fault in self._armed.items() if fault.kind in kinds]
+        here = [self._kinds[kind] for kind in kinds if kind in self._kinds]
+        if len(here) == 1:
+            return list(here[0].items())
+        return sorted([item for one in here for item in one.items()], key=lambda item: item[0])
 
     def faults(self, *kinds: str) -> list[tuple[int, Fault]]:
         """Faults of these kinds, in plan order, whether they have fired or not: for what lasts."""
@@ -89,7 +92,7 @@ class Injector:
 
     def is_armed_kind(self, *kinds: str) -> bool:
         """Whether `armed` has any, at less cost: asked at every port call."""
-        left = self._left
+        left = self._kinds
         if left:
             for kind in kinds:
                 if kind in left:
@@ -102,9 +105,9 @@ class Injector:
     def fire(self, index: int, fields: Fields) -> None:
         """The fault has been carried out; it never fires again."""
         kind = self._armed.pop(index).kind
-        self._left[kind] -= 1
-        if not self._left[kind]:
-            del self._left[kind]
+        del self._kinds[kind][index]
+        if not self._kinds[kind]:
+            del self._kinds[kind]
         self._first = self._first_tick()
         self._record(index, fields)
 

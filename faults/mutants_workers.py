@@ -176,4 +176,24 @@ WORKERS: tuple[Mutant, ...] = (
             ),
         ),
     ),
+    Mutant(
+        name="spare_keeps_globals",
+        title="an instance that is used again begins with the globals that it ended with",
+        scenario="ledger",
+        oracle="I1",
+        edits=(
+            Edit(
+                "wasm/spares.py",
+                "        for cell, bits in zip(instance.globals, self._bits, strict=True):\n            cell.set(bits)\n",
+                "",
+            ),
+        ),
+    ),
+    Mutant(
+        name="spare_keeps_memory",
+        title="an instance that is used again begins with the memory that it ended with",
+        scenario="ledger",
+        oracle="I1",
+        edits=(Edit("wasm/spares.py", "        instance.agent.view()[:] = self._first\n", ""),),
+    ),
 )

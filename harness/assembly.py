@@ -63,14 +63,6 @@ class World(NamedTuple):
     repairs: Repairs | None = None  # where faults strike repairs
 
 
-class LoopClock:
-    def __init__(self, loop: Loop) -> None:
-        self._loop = loop
-
-    def now(self) -> int:
-        return self._loop.now()
-
-
 class ModuleArtifacts:
     """The scenario's modules by digest."""
 
@@ -171,7 +163,7 @@ def incarnate(world: World, disk: SimDisk, client: SimClient) -> Incarnation:
     faulty_gateway = FaultyGateway(linked, injector, later)
     incarnation.fuse = Fuse(injector, incarnation.where, len(history.crashes), lambda ns: _stall(loop, ns))
     inner = Ports(
-        LoopClock(loop),
+        loop,
         faulty_workers,
         memory,
         _storage(world, incarnation, disk),
@@ -211,7 +203,7 @@ def census(world: World, present: Incarnation) -> Census:
 def _devices(world: World, incarnation: Incarnation, later: Later, note: Callable[[str, int], None]) -> Accelerators:
     """The devices of one incarnation: the runtime's own cores over metered, faulty and observed models."""
     loop, injector, log = world.loop, world.injector, world.history.inferences
-    clock, devices = LoopClock(loop), world.timing.devices
+    clock, devices = loop, world.timing.devices
     artifacts = ModelArtifacts(world.scenario)
     spoiling = bool(injector.faults(*MODEL_FILE_KINDS))
     timings = devices.timings()

@@ -10,6 +10,7 @@ import pytest
 from wasm_kit import arguments, envelope, guest, imports, wat
 
 from runtime.errors import Refused
+from runtime.wasm import spares
 
 STATEFUL = wat(
     before=imports("send", "random")
@@ -144,3 +145,52 @@ def test_closing_gives_the_memory_back() -> None:
 
     before = live(100)
     assert live(1000) - before < 8 * 1024
+
+
+GROWING = wat(
+    before='(global $count (mut i32) (i32.const 7)) (data (i32.const 8) "first")',
+    init="""(i32.store8 (i32.const 8) (i32.const 88)) (i32.store (i32.const 60000) (i32.const 1))
+      (global.set $count (i32.const 9)) (i32.const 0)""",
+    step="(drop (memory.grow (i32.const 1))) (i32.const 0)",
+)
+
+
+def test_a_spare_instance_cannot_be_told_from_a_fresh_one() -> None:
+    used = guest(GROWING)
+    first, bits = bytes(used.memory()), used.globals()
+    used.run(arguments(kind="init"))
+    assert (bytes(used.memory()), used.globals()) != (first, bits)
+    inner = used._instance
+    used.close()
+    spare = guest(GROWING)
+    assert spare._instance is inner
+    assert (bytes(spare.memory()), spare.globals()) == (first, bits)
+
+
+def test_an_instance_that_somebody_looks_at_is_not_used_again() -> None:
+    used = guest(GROWING)
+    inner, view = used._instance, used.memory()[8:13]
+    used.close()
+    fresh = guest(GROWING)
+    assert fresh._instance is not inner
+    fresh.run(arguments(kind="init"))
+    assert bytes(view) == b"first"
+
+
+@pytest.mark.parametrize("text, step", [(GROWING, "step"), (wat(init="(unreachable)"), "init")])
+def test_an_instance_that_grew_or_trapped_is_not_used_again(text: str, step: str) -> None:
+    used = guest(text)
+    used.run(arguments(kind=step))
+    inner = used._instance
+    used.close()
+    assert guest(text)._instance is not inner
+
+
+def test_spares_are_bounded_and_the_oldest_leave_first() -> None:
+    held = [guest(GROWING) for _ in range(spares.SPARES_MAX + 5)]
+    for one in held:
+        one.close()
+    assert len(spares._order) == spares.SPARES_MAX
+    other = guest(wat())
+    other.close()
+    assert len(spares._order) == spares.SPARES_MAX and other._spares._waiting

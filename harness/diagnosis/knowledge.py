@@ -73,7 +73,7 @@ LAYERS: dict[str, Shares] = {  # for kinds that have no row above
     "model": {"router": 0.5, "inference.device": 0.4},
     "orchestrator": {"recovery": 0.4, "boot": 0.3},
     "agent": {"worker": 0.4, "supervisor": 0.4},
-    "host": {"worker": 0.5, "wasm.guest": 0.3},
+    "host": {"worker": 0.5, "wasm.guest": 0.3, "wasm.spares": 0.1},
 }
 
 # Which modules write what is different, by section of the block and by field of the record (for events, by its name).
@@ -85,7 +85,7 @@ WRITERS: dict[tuple[str, str], Shares] = {
     ("steps", "image"): {"snapshot": 0.4, "worker": 0.4},
     ("steps", "inbox"): {"broker": 0.6, "fold": 0.2},
     ("steps", "seq"): {"broker": 0.8},
-    ("steps", "status"): {"worker": 0.4, "wasm.guest": 0.2, "pool": 0.1},
+    ("steps", "status"): {"worker": 0.4, "wasm.guest": 0.2, "pool": 0.1, "wasm.spares": 0.1},
     ("steps", "views"): {"fold": 0.5, "buffers": 0.3},
     ("inputs", "missing"): {"intake": 0.5, "fold": 0.3},
     ("inputs", "surplus"): {"intake": 0.4, "fold": 0.4},
