@@ -184,7 +184,8 @@ WORKERS: tuple[Mutant, ...] = (
         edits=(
             Edit(
                 "wasm/spares.py",
-                "        for cell, bits in zip(instance.globals, self._bits, strict=True):\n            cell.set(bits)\n",
+                "        for cell, bits in zip(instance.globals, self._bits, strict=True):\n"
+                "            cell.set(bits)\n",
                 "",
             ),
         ),

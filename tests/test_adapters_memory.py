@@ -17,17 +17,16 @@ from faults.wrappers.guests import WorkerSite
 from faults.wrappers.memory import TornMemory
 from harness.adapters.loop import Loop
 from harness.adapters.memory import SimMemory, WorkerMemory
-from harness.assembly import LoopClock
 from runtime.errors import FailStop
 from runtime.ports import Clock, Memory
 
 # --- Clock ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("wrapped", [False, True], ids=["LoopClock", "MortalClock"])
+@pytest.mark.parametrize("wrapped", [False, True], ids=["Loop", "MortalClock"])
 def test_a_clock_is_monotone_and_in_whole_nanoseconds(wrapped: bool) -> None:
     loop = Loop()
-    clock: Clock = LoopClock(loop)
+    clock: Clock = loop
     if wrapped:
         clock = immortal(clock=clock).clock
     seen = [clock.now()]
