@@ -32,12 +32,15 @@ _KINDS = ("function", "table", "memory", "global")
 
 
 class WithMemory:
-    """A host function that is given the module's memory before its arguments (`with_memory` makes one)."""
+    """A host function that is given the module's memory before its arguments (`with_memory` makes one).
 
-    def __init__(self, function: HostCall) -> None:
+    With a `signature` it is lent to imports of that type alone.
+    """
+
+    def __init__(self, function: HostCall, signature: Signature | None = None) -> None:
         if not callable(function):
             raise Refused(f"{type(function).__name__} is not a function", "with_memory", "give a function")
-        self.function = function
+        self.function, self.signature = function, signature
 
 
 def with_memory(function: HostCall) -> WithMemory:
@@ -95,6 +98,10 @@ def matched(parsed: Parsed, host: Mapping[str, object], where: str) -> tuple[Imp
         if not isinstance(function, WithMemory) and not callable(function):
             what = f"what is given for {shown(key)} is a {type(function).__name__}"
             raise Refused(what, where, "give a function")
+        offered = function.signature if isinstance(function, WithMemory) else None
+        if offered is not None and entry.signature != offered:
+            what = f"{shown(entry.module)}.{shown(entry.name)} is imported as {entry.signature}"
+            raise ModuleRefused("import", what, where, f"its type is {offered}")
         assert entry.signature is not None
         found.append(Imported(key, entry.signature, function))
     return tuple(found)
