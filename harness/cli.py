@@ -15,6 +15,7 @@ import click
 
 from harness.builds import BuildRefused
 from harness.commands import (
+    agent,
     bench,
     compare,
     demo,
@@ -63,6 +64,7 @@ for _command in (
     bench.bench,
     enumerate.enumerate_,
     demo.demo,
+    agent.agent,
     module.module,
     schema.schema,
     show.scenarios,

@@ -22,7 +22,7 @@ from runtime.wasm.trust import default_key_id, key_files, read_public, read_secr
 
 PAYLOAD_BYTES = 1 << 20  # of a detached file; the most that the limits allow is below
 _FILE = click.Path(path_type=Path, dir_okay=False)
-_EXISTING = click.Path(path_type=Path, dir_okay=False, exists=True)
+EXISTING = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 
 @click.command(
@@ -33,8 +33,8 @@ _EXISTING = click.Path(path_type=Path, dir_okay=False, exists=True)
         "wasm-engine module sign agent.wasm --key release.secret --detached agent.sig",
     ),
 )
-@click.argument("file", type=_EXISTING)
-@click.option("--key", required=True, type=_EXISTING, metavar="SECRET", help="The secret key file.")
+@click.argument("file", type=EXISTING)
+@click.option("--key", required=True, type=EXISTING, metavar="SECRET", help="The secret key file.")
 @click.option("--out", type=_FILE, metavar="PATH", help="Where the signed module goes; else FILE is replaced.")
 @click.option("--detached", type=_FILE, metavar="SIG", help="Write the signature to this file; FILE stays as it is.")
 @click.option("--key-id", default="", metavar="HEX|default", help="Name the key in the signature, for trust stores.")
@@ -74,10 +74,10 @@ def sign(file: Path, key: Path, out: Path | None, detached: Path | None, key_id:
         "wasm-engine module verify agent.wasm --trust trust.toml --at 2027-01-01",
     ),
 )
-@click.argument("file", type=_EXISTING)
-@click.option("--key", type=_EXISTING, metavar="PUBKEY", help="The public key file that must have signed it.")
-@click.option("--trust", type=_EXISTING, metavar="TOML", help="A trust store, instead of --key.")
-@click.option("--detached", type=_EXISTING, metavar="SIG", help="The signature's file, where it is not in the module.")
+@click.argument("file", type=EXISTING)
+@click.option("--key", type=EXISTING, metavar="PUBKEY", help="The public key file that must have signed it.")
+@click.option("--trust", type=EXISTING, metavar="TOML", help="A trust store, instead of --key.")
+@click.option("--detached", type=EXISTING, metavar="SIG", help="The signature's file, where it is not in the module.")
 @click.option(
     "--at",
     type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"]),

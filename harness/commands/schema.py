@@ -6,12 +6,18 @@ import click
 from pydantic import BaseModel
 
 from harness.commands.common import examples, json_option, print_json
+from harness.sdk.conversations import Conversation
 from runtime.errors import Refused
 from runtime.manifest import Manifest
 from runtime.wasm.trust import TrustStore
 from scenarios.files.tables import Description
 
-SCHEMAS: dict[str, type[BaseModel]] = {"manifest": Manifest, "scenario": Description, "trust": TrustStore}
+SCHEMAS: dict[str, type[BaseModel]] = {
+    "manifest": Manifest,
+    "scenario": Description,
+    "trust": TrustStore,
+    "conversation": Conversation,
+}
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 

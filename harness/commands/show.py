@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import platform
+import shlex
 import shutil
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -24,6 +24,8 @@ from faults.profiles import BUILT_IN, describe, find
 from harness.adapters.accelerators import CPU, DEVICE_NAMES, SIM_ACCEL
 from harness.commands.common import examples, json_option, print_json
 from harness.oracles import ORACLES
+from harness.sdk.compilers import HOW, compiler_of
+from harness.sdk.projects import LANGUAGES
 from scenarios import SCENARIOS, get
 
 
@@ -205,9 +207,16 @@ def _gpu(driver: bool) -> str:
     return f"{here} no run uses it: there is no CUDA device yet, only the two above"
 
 
+def _compiler(language: str) -> tuple[str, bool, str]:
+    """What `wasm-engine agent build` would use for a language."""
+    found = compiler_of(language, Path.cwd())
+    if found is None:
+        return language, False, f"no compiler; only agents written in it need one. {HOW[language]}"
+    return language, True, f"{found.name}: {shlex.join(found.command)}"
+
+
 def _optional() -> list[tuple[str, bool, str]]:
-    zig = importlib.util.find_spec("ziglang") is not None
     return [
-        ("zig", zig, "found" if zig else "no ziglang; only agents written in C need it, ours are in WAT"),
+        *(_compiler(language) for language in LANGUAGES if language != "wat"),
         ("uv", shutil.which("uv") is not None, shutil.which("uv") or "not found; make setup uses pip instead"),
     ]

@@ -1,0 +1,241 @@
+"""One program that uses every binding, in three languages, and the conversation that says what it must do."""
+
+from __future__ import annotations
+
+# One program in three languages. What it is told: the first byte of an input or message.
+PROBE_C = """
+#include "sdk/wasm_engine.h"
+
+static uint32_t seen;
+
+uint32_t we_on_init(void) { return we_subscribe(0) | we_wake(2); }
+
+static uint32_t back(we_reader *in) {
+  we_writer out = we_write(256);
+  uint8_t a = we_get_u8(in); uint32_t b = we_get_u32(in); uint64_t c = we_get_u64(in);
+  int64_t d = we_get_i64(in); double e = we_get_f64(in); uint32_t length;
+  const uint8_t *f = we_get_bytes(in, &length);
+  if (in->failed) return 100;
+  we_put_bytes(&out, f, length); we_put_f64(&out, e); we_put_i64(&out, d); we_put_u64(&out, c);
+  we_put_u32(&out, b); we_put_u8(&out, a);
+  return out.failed ? 101 : we_output(out.data, out.length);
+}
+
+uint32_t we_on_receive(const we_envelope *m) {
+  we_reader in = we_read(m->payload, m->length);
+  we_writer out = we_write(64);
+  static const uint32_t request[] = {1, 5, 6};
+  seen++;
+  switch (m->kind) {
+  case WE_INPUT: return back(&in);
+  case WE_MESSAGE:
+    switch (we_get_u8(&in)) {
+    case 'b': return we_buffer_write(0, m->payload, m->length);
+    case 'p': return we_publish(0, m->payload, m->length);
+    case 'u': return we_unsubscribe(0);
+    case 'i': return we_infer(0, request, sizeof request);
+    case 'n': return we_send(77, m->payload, m->length) == WE_E_TARGET ? we_send(m->sender, "none", 4) : 9;
+    default: return 5;
+    }
+  case WE_WAKE:
+    we_put_u64(&out, we_now()); we_put_u64(&out, we_random()); we_put_u32(&out, we_self());
+    return we_output(out.data, out.length);
+  default:
+    we_put_u32(&out, m->kind); we_put_u32(&out, m->sender); we_put_u64(&out, m->seq); we_put_u32(&out, m->channel);
+    we_put_bytes(&out, m->payload, m->length); we_put_u32(&out, seen);
+    return we_output(out.data, out.length);
+  }
+}
+
+uint32_t we_on_step(const we_context *context) {
+  we_writer out = we_write(16);
+  if (context->tick % 5) return 0;
+  we_put_u64(&out, context->tick); we_put_u32(&out, context->agent); we_put_u32(&out, context->flags);
+  return we_output(out.data, out.length);
+}
+
+uint32_t we_on_shutdown(void) { return we_output("bye", 3); }
+"""
+PROBE_RUST = """
+use wasm_engine_agent::{export_agent, status, Agent, Context, Envelope, Failure, Host, Kind, Reader, Writer, E_TARGET};
+
+#[derive(Default)]
+struct Probe {
+    seen: u32,
+}
+
+fn number(kind: Kind) -> u32 {
+    match kind {
+        Kind::Topic => 2,
+        Kind::Refused => 5,
+        Kind::Buffer => 6,
+        Kind::Inference => 7,
+        _ => 99,
+    }
+}
+
+impl Agent for Probe {
+    fn init(&mut self, host: &mut Host) -> Result<(), Failure> {
+        host.subscribe(0)?;
+        host.wake(2)
+    }
+
+    fn receive(&mut self, host: &mut Host, m: &Envelope) -> Result<(), Failure> {
+        let mut input = Reader::new(m.payload());
+        self.seen += 1;
+        match m.kind() {
+            Kind::Input => {
+                let (a, b, c) = (input.u8()?, input.u32()?, input.u64()?);
+                let (d, e, f) = (input.i64()?, input.f64()?, input.bytes()?);
+                host.output(Writer::new().bytes(f).f64(e).i64(d).u64(c).u32(b).u8(a))
+            }
+            Kind::Message => match input.u8()? {
+                b'b' => host.buffer_write(0, m.payload()),
+                b'p' => host.publish(0, m.payload()),
+                b'u' => host.unsubscribe(0),
+                b'i' => host.infer(0, true, &[5, 6]),
+                b'n' if host.send(77, m.payload()) == Err(E_TARGET) => host.send(m.sender(), "none"),
+                _ => status(5),
+            },
+            Kind::Wake => {
+                let told = Writer::new().u64(host.now()).u64(host.random()).u32(host.own_number());
+                host.output(told)
+            }
+            kind => {
+                let told = Writer::new().u32(number(kind)).u32(m.sender()).u64(m.seq()).u32(m.channel());
+                host.output(told.bytes(m.payload()).u32(self.seen))
+            }
+        }
+    }
+
+    fn step(&mut self, host: &mut Host, context: Context) -> Result<(), Failure> {
+        if context.tick % 5 == 0 {
+            host.output(Writer::new().u64(context.tick).u32(context.agent).u32(context.flags))?;
+        }
+        Ok(())
+    }
+
+    fn shutdown(&mut self, host: &mut Host) -> Result<(), Failure> {
+        host.output("bye")
+    }
+}
+
+export_agent!(Probe);
+"""
+PROBE_SCRIPT = """
+import {
+  Agent, Context, E_TARGET, Envelope, INPUT, MESSAGE, OK, Reader, WAKE, Writer,
+  bufferWrite, infer, now, output, ownNumber, publish, random, send, subscribe, unsubscribe, wake,
+} from "./sdk/wasm_engine";
+
+class Probe extends Agent {
+  seen: u32 = 0;
+
+  init(): u32 { return subscribe(0) | wake(2); }
+
+  receive(m: Envelope): u32 {
+    const input = new Reader(m.payload);
+    this.seen++;
+    if (m.kind == INPUT) {
+      const a = input.u8(), b = input.u32(), c = input.u64(), d = input.i64(), e = input.f64(), f = input.bytes();
+      if (input.failed) return 100;
+      return output(new Writer().bytes(f).f64(e).i64(d).u64(c).u32(b).u8(a).done());
+    }
+    if (m.kind == MESSAGE) {
+      const what = input.u8();
+      if (input.failed) return 100;
+      if (what == 0x62) return bufferWrite(0, m.payload);
+      if (what == 0x70) return publish(0, m.payload);
+      if (what == 0x75) return unsubscribe(0);
+      if (what == 0x69) return infer(0, true, [5, 6]);
+      if (what == 0x6e && send(77, m.payload) == E_TARGET) {
+        return send(m.sender, Uint8Array.wrap(String.UTF8.encode("none")));
+      }
+      return 5;
+    }
+    if (m.kind == WAKE) return output(new Writer().u64(now()).u64(random()).u32(ownNumber()).done());
+    return output(
+      new Writer().u32(m.kind).u32(m.sender).u64(m.seq).u32(m.channel).bytes(m.payload).u32(this.seen).done(),
+    );
+  }
+
+  step(context: Context): u32 {
+    if (context.tick % 5 != 0) return OK;
+    return output(new Writer().u64(context.tick).u32(context.agent).u32(context.flags).done());
+  }
+
+  shutdown(): u32 { return output(Uint8Array.wrap(String.UTF8.encode("bye"))); }
+}
+
+export function create(): Agent { return new Probe(); }
+"""
+PROBES = {"c": PROBE_C, "rust": PROBE_RUST, "assemblyscript": PROBE_SCRIPT}
+
+ASKED = """peers = ["friend"]
+topics = ["news"]
+buffers = [{ name = "frames", capacity = 64, writer = "self" }]
+reads = ["frames"]
+models = ["small"]
+[init]
+does = [{ call = "subscribe", topic = "news" }, { call = "wake", ticks = 2 }]
+[shutdown]
+does = [{ call = "output", text = "bye" }]
+[[turn]]
+tick = 2
+hears = [{ from = "friend", text = "b7" }]
+does = [{ call = "buffer_write", buffer = "frames", text = "b7" }, { call = "output", any = true }]
+[[turn]]
+tick = 3
+hears = [
+  { from = "outside", topic = "news", text = "rain" },
+  { from = "outside", parts = [VALUES] },
+]
+does = [
+  { call = "output", parts = [
+    { u32 = 2 }, { u32 = 4294967295 },
+    { u64 = 2 }, { u32 = 0 }, { string = "rain" }, { u32 = 3 }
+  ] },
+  { call = "output", parts = [REVERSED] },
+  { call = "output", parts = [
+    { u32 = 6 }, { u32 = 0 },
+    { u64 = 1 }, { u32 = 0 }, { string = "b7" }, { u32 = 5 }
+  ] },
+]
+[[turn]]
+tick = 4
+hears = [{ from = "friend", text = "i" }, { from = "friend", text = "p!" }, { from = "friend", text = "n" }]
+does = [
+  { call = "infer", model = "small", parts = [{ u32 = 1 }, { u32 = 5 }, { u32 = 6 }] },
+  { call = "publish", topic = "news", text = "p!" },
+  { call = "send", to = "friend", text = "none" },
+]
+[[turn]]
+tick = 5
+does = [{ call = "output", any = true }, { call = "output", parts = [{ u64 = 5 }, { u32 = 0 }, { u32 = 0 }] }]
+[[turn]]
+tick = 6
+does = [{ call = "output", any = true }]
+[[turn]]
+tick = 7
+hears = [{ from = "friend", text = "u" }]
+does = [{ call = "unsubscribe", topic = "news" }]
+"""
+SHORT = """topics = ["news"]
+buffers = [{ name = "frames", capacity = 64, writer = "self" }]
+models = ["small"]
+[init]
+does = [{ call = "subscribe", topic = "news" }, { call = "wake", ticks = 2 }]
+[[turn]]
+tick = 1
+hears = [{ from = "outside", HEARD }]
+status = "agent_error:100"
+"""
+_VALUES = [
+    "{ u8 = 200 }",
+    "{ u32 = 4000000000 }",
+    "{ u64 = 18000000000000000000 }",
+    "{ i64 = -9000000000000000000 }",
+    "{ f64 = -0.1 }",
+    '{ string = "grüße" }',
+]
+ASKED = ASKED.replace("REVERSED", ", ".join(reversed(_VALUES))).replace("VALUES", ", ".join(_VALUES))

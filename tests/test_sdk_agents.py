@@ -1,0 +1,294 @@
+"""`wasm-engine agent`: a folder made, built, looked into, signed and tested; and all that can be wrong with one."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cli_kit import here, refused
+from sdk_kit import COMPILED, needs, project
+
+from harness.builds import ROOT
+from harness.sdk import compilers, finishing
+from harness.sdk.compilers import build
+from harness.sdk.projects import FILES, LANGUAGES, find
+from runtime.errors import Refused
+from runtime.wasm import assemble
+from runtime.wasm.abi import SECTION
+from runtime.wasm.binary import START, customs, outline
+
+PAGE = (ROOT / "docs" / "sdk.md").read_text("utf-8")
+FIVE = re.search(r"```sh\n(.*?)```", PAGE, re.S)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_five_commands_of_the_page_lead_to_an_agent_that_passes(language: str, tmp_path: Path) -> None:
+    needs(language)
+    assert FIVE
+    commands = FIVE[1].strip().splitlines()
+    assert len(commands) == 5 and commands[0].endswith("--language wat") and commands[-1] == "wasm-engine agent test"
+    script = "\n".join(["set -e", *commands]).replace("--language wat", f"--language {language}")
+    program = tmp_path / "bin" / "wasm-engine"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -P -m harness.bootstrap - harness.cli "$@"\n')
+    program.chmod(0o755)
+    ended = subprocess.run(
+        ["bash", "-c", f'PATH="{program.parent}:$PATH"\n{script}'],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, ""), ended.stdout + ended.stderr
+    assert "PASS  greeter: 2 turns, 4 steps, as written" in ended.stdout
+    assert "as agent      accepted" in ended.stdout
+
+
+def test_the_page_shows_the_examples_as_they_are() -> None:
+    for language, file, fence in (
+        ("rust", "src/lib.rs", "rust"),
+        ("c", "agent.c", "c"),
+        ("assemblyscript", "agent.ts", "ts"),
+    ):
+        shown = re.search(rf"```{fence}\n(.*?)```", PAGE, re.S)
+        assert shown
+        there = (FILES / language / file).read_text("utf-8").splitlines()
+        missing = [line for line in shown[1].splitlines() if line not in there]
+        assert missing == []
+    assert (FILES / "common" / "conversation.toml").read_text("utf-8").split("\n\n", 1)[1] in PAGE
+
+
+def test_a_new_agent_has_its_files_and_its_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    told = here(capsys, "agent", "new", "greeter", "--language", "c", "--json").json
+    assert told["files"] == sorted(
+        [".gitignore", "README.md", "agent.c", "agent.toml", "conversation.toml", "sdk/wasm_engine.h"]
+    )
+    assert all((tmp_path / "greeter" / file).is_file() for file in told["files"])
+    assert told["next"] == ["cd greeter", "wasm-engine agent build", "wasm-engine agent test"]
+    texts = [(tmp_path / "greeter" / file).read_text("utf-8") for file in told["files"]]
+    assert not any("@NAME@" in text or "@ABI@" in text or "@LANGUAGE@" in text for text in texts)
+    assert 'name = "greeter"' in (tmp_path / "greeter" / "agent.toml").read_text("utf-8")
+
+
+WRONG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "a name that leads elsewhere": (("new", "../greeter"), ("'../greeter'", "letters")),
+    "a name with a line break": (("new", "a\nb"), ("'a\\nb'",)),
+    "a name that is there": (("new", "there"), ("there already", "another name")),
+    "a language": (("new", "x", "--language", "cobol"), ("cobol", "rust")),
+    "no agent": (("build", "empty"), ("agent.toml", "agent new")),
+    "no such folder": (("test", "nowhere"), ("nowhere", "agent new")),
+    "not built": (("test", "there"), ("not built", "agent build there")),
+    "nothing to sign": (("sign", "there", "--key", "there/agent.toml"), ("not built", "agent build there")),
+    "nothing to look into": (("inspect", "there"), ("not built", "agent build there")),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_typed_wrong_is_refused_in_one_line(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    project(tmp_path, "wat", name="there")
+    arguments, words = WRONG[name]
+    refused(here(capsys, "agent", *arguments), *words)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_place_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Refused, match="cannot be made"):
+        project(tmp_path / "file", "wat")
+
+
+def test_two_sources_or_none_beside_a_manifest_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = project(tmp_path, "wat")
+    (place / "agent.c").write_text("")
+    refused(here(capsys, "agent", "build", str(place)), "wat and c")
+    (place / "agent.c").unlink()
+    (place / "agent.wat").unlink()
+    refused(here(capsys, "agent", "build", str(place)), "no source")
+
+
+def test_an_entry_that_is_no_module_to_build_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = project(tmp_path, "wat")
+    manifest = place / "agent.toml"
+    manifest.write_text(manifest.read_text("utf-8").replace("agent.wasm", "agent.wat"), "utf-8")
+    refused(here(capsys, "agent", "build", str(place)), "module.entry", "agent.wat")
+
+
+def test_a_built_agent_is_signed_in_place_and_verifies_until_it_is_built_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = project(tmp_path, "wat")
+    module = str(place / "agent.wasm")
+    key = str(tmp_path / "release")
+    assert here(capsys, "module", "keygen", key).code == 0
+    assert here(capsys, "agent", "build", str(place)).code == 0
+    assert here(capsys, "module", "verify", module, "--key", f"{key}.public").code == 4
+    told = here(capsys, "agent", "sign", str(place), "--key", f"{key}.secret", "--json")
+    assert (told.code, told.json["file"]) == (0, module)
+    assert here(capsys, "module", "verify", module, "--key", f"{key}.public").code == 0
+    assert here(capsys, "agent", "inspect", str(place), "--json").json["signed"] is True
+    assert here(capsys, "agent", "test", str(place)).code == 0
+    assert here(capsys, "agent", "build", str(place)).code == 0
+    assert here(capsys, "module", "verify", module, "--key", f"{key}.public").code == 4
+
+
+def test_a_module_that_its_manifest_does_not_allow_is_not_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = project(tmp_path, "wat")
+    manifest = place / "agent.toml"
+    manifest.write_text(manifest.read_text("utf-8").replace("output = true", "output = false"), "utf-8")
+    refused(here(capsys, "agent", "build", str(place)), "engine.output is not granted")
+    assert not (place / "agent.wasm").exists()
+    manifest.write_text(manifest.read_text("utf-8").replace("1 MiB", "64 KiB").replace("false", "true"), "utf-8")
+    refused(here(capsys, "agent", "build", str(place), "--json"), "limits.memory")
+
+
+def test_a_source_that_is_wrong_names_its_place_and_leaves_the_old_module(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = project(tmp_path, "wat")
+    assert here(capsys, "agent", "build", str(place)).code == 0
+    before = (place / "agent.wasm").read_bytes()
+    (place / "agent.wat").write_text("(module\n  (func nonsense))", "utf-8")
+    refused(here(capsys, "agent", "build", str(place)), "agent.wat, line 2")
+    (place / "agent.wat").write_bytes(b"(module \xff)")
+    refused(here(capsys, "agent", "build", str(place)), "not UTF-8")
+    assert (place / "agent.wasm").read_bytes() == before
+
+
+BROKEN = {"c": "int nonsense(", "rust": "fn nonsense(", "assemblyscript": "export function nonsense("}
+
+
+@pytest.mark.parametrize("language", COMPILED)
+def test_what_a_compiler_says_is_shown_and_the_answer_is_one_line(
+    language: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    needs(language)
+    place = project(tmp_path, language, BROKEN[language])
+    ended = here(capsys, "agent", "build", str(place))
+    *said, last = ended.err.splitlines()
+    assert (ended.code, ended.out) == (4, "") and "Traceback" not in ended.err
+    assert any("error" in line.lower() for line in said)
+    assert last.startswith("wasm-engine: ") and "correct the source" in last
+    assert not (place / "agent.wasm").exists()
+
+
+@pytest.mark.parametrize("language", COMPILED)
+def test_a_missing_compiler_is_said_with_how_to_get_it(
+    language: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(compilers._FINDERS, language, lambda folder: None)
+    place = project(tmp_path, language)
+    refused(here(capsys, "agent", "build", str(place)), f"no compiler for {language}", compilers.HOW[language])
+    assert not (place / "agent.wasm").exists()
+
+
+def program(place: Path, text: str) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(f"#!/bin/sh\n{text}\n")
+    place.chmod(place.stat().st_mode | stat.S_IXUSR)
+
+
+def test_a_cargo_without_the_target_is_passed_over_for_one_that_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = tmp_path / "library"
+    library.mkdir()
+    (library / "libcore-1.rlib").write_text("")
+    for name, answer in (("broken", "exit 1"), ("without", f"echo {tmp_path}/nowhere"), ("with", f"echo {library}")):
+        program(tmp_path / name / "cargo", "exit 0")
+        program(tmp_path / name / "rustc", answer)
+    program(tmp_path / "alone" / "cargo", "exit 0")  # no rustc beside it
+    folders = [tmp_path / name for name in ("broken", "alone", "without", "with")]
+    monkeypatch.setenv("PATH", ":".join(map(str, folders)))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    found = compilers.compiler_of("rust", tmp_path)
+    assert found and found.command == (str(tmp_path / "with" / "cargo"),)
+    shutil.rmtree(tmp_path / "with")
+    assert compilers.compiler_of("rust", tmp_path) is None
+
+
+def test_asc_is_found_in_the_folder_or_above_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    folder = tmp_path / "a" / "b"
+    folder.mkdir(parents=True)
+    assert compilers.compiler_of("assemblyscript", folder) is None
+    program(tmp_path / "node_modules" / ".bin" / "asc", "exit 0")
+    found = compilers.compiler_of("assemblyscript", folder)
+    assert found and found.command == (str(tmp_path / "node_modules" / ".bin" / "asc"),)
+
+
+def test_a_compiler_that_leaves_nothing_or_no_module_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program(tmp_path / "zig", "exit 0")
+    found = compilers.Compiler("zig", (str(tmp_path / "zig"),), {})
+    monkeypatch.setitem(compilers._FINDERS, "c", lambda folder: found)
+    place = project(tmp_path, "c")
+    refused(here(capsys, "agent", "build", str(place)), "target/agent.wasm", "cannot be read")
+    program(tmp_path / "zig", "echo nonsense > target/agent.wasm")
+    refused(here(capsys, "agent", "build", str(place)), "no core module", "magic number")
+    gone = compilers.Compiler("zig", (str(tmp_path / "gone"),), {})
+    monkeypatch.setitem(compilers._FINDERS, "c", lambda folder: gone)
+    refused(here(capsys, "agent", "build", str(place)), "zig cannot be run")
+
+
+def test_a_compiler_that_does_not_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program(tmp_path / "zig", "exec sleep 60")
+    found = compilers.Compiler("zig", (str(tmp_path / "zig"),), {})
+    monkeypatch.setitem(compilers._FINDERS, "c", lambda folder: found)
+    monkeypatch.setattr(compilers, "SECONDS_MAX", 1)
+    with pytest.raises(Refused, match="zig takes more than 1 s"):
+        build(find(project(tmp_path, "c")))
+
+
+def test_what_is_finished_has_no_names_and_says_its_abi() -> None:
+    wasm = assemble('(module (func $nonsense) (@custom "producers" "x") (@custom "wasm-engine.reasons" "1 a"))')
+    done = finishing.finished(wasm, "here")
+    assert [name for name, _ in customs(done, outline(done))] == ["wasm-engine.reasons", SECTION]
+    assert outline(done).abi == (b"1.0",)
+    assert finishing.finished(done, "here") == done
+
+
+def test_a_start_section_runs_at_the_beginning_of_agent_init_and_only_there() -> None:
+    text = """(module
+      (import "env" "note" (func $note (param i32)))
+      (func $begin (call $note (i32.const 1)))
+      (func (export "agent_init") (result i32) (call $note (i32.const 2)) (i32.const 7))
+      (func (export "other") (result i32) (i32.const 3))
+      (start $begin))"""
+    wasm = assemble(text)
+    assert any(section.id == START for section in outline(wasm).sections)
+    done = finishing.finished(wasm, "here")
+    assert not any(section.id == START for section in outline(done).sections)
+    from runtime.wasm import Engine
+
+    noted: list[int] = []
+    with Engine().load_bytes(done).instantiate(host={"env.note": noted.append}) as instance:
+        assert noted == []
+        assert (instance.call("other"), noted) == (3, [])
+        assert (instance.call("agent_init"), noted) == (7, [1, 2])
+
+
+@pytest.mark.parametrize(
+    "text", ["(module (func $begin) (start $begin))", '(module (func $b) (func (export "agent_init")) (start $b))']
+)
+def test_a_start_section_without_an_agent_init_is_left_to_the_load_checks(text: str) -> None:
+    done = finishing.finished(assemble(text), "here")
+    assert [section.id for section in outline(done).sections if section.id == START] == []

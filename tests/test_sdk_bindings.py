@@ -1,0 +1,157 @@
+"""The bindings for C, Rust and AssemblyScript: they are the ABI, and in all three the same program does the same."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import struct
+from pathlib import Path
+
+import pytest
+from sdk_kit import COMPILED, built, needs, played, there
+from sdk_probe import ASKED, PROBES, SHORT
+
+from harness.builds import ROOT
+from harness.sdk.projects import FILES
+from runtime import state
+from runtime.errors import ModuleRefused
+from runtime.state import AgentSpec, Limits
+from runtime.wasm import check_module
+from runtime.wasm.abi import EXPORTS, GROUPS, HOST
+from runtime.wasm.binary import outline
+
+C = (FILES / "c" / "wasm_engine.h").read_text("utf-8")
+RUST = (FILES / "rust" / "sdk" / "src" / "lib.rs").read_text("utf-8")
+SCRIPT = (FILES / "assemblyscript" / "sdk" / "wasm_engine.ts").read_text("utf-8")
+WIDTHS = {
+    "uint32_t": "i32",
+    "uint64_t": "i64",
+    "const void *": "i32",
+    "u32": "i32",
+    "u64": "i64",
+    "usize": "i32",
+    "*const u8": "i32",
+}
+
+
+def declared(language: str) -> dict[str, str]:
+    """Import -> type, as the bindings declare it."""
+    if language == "c":
+        found = re.findall(r'WE_IMPORT\("(\w+)"\) (\w+) \w+\(([^)]*)\);', C)
+        split = [
+            (name, [re.sub(r"\w+$", "", p).strip() for p in given.split(",") if p != "void"], back)
+            for name, back, given in found
+        ]
+    elif language == "rust":
+        found = re.findall(
+            r"pub fn (\w+)\(([^)]*)\) -> (\w+);", RUST.split('wasm_import_module = "engine"')[1].split("\n    }\n")[0]
+        )
+        split = [
+            (name.rstrip("_"), [p.split(": ")[1] for p in given.split(", ") if p], back) for name, given, back in found
+        ]
+    else:
+        found = re.findall(r'@external\("engine", "(\w+)"\) declare function \w+\(([^)]*)\): (\w+);', SCRIPT)
+        split = [(name, [p.split(": ")[1] for p in given.split(", ") if p], back) for name, given, back in found]
+    return {name: f"({', '.join(WIDTHS[kind] for kind in given)}) -> ({WIDTHS[back]})" for name, given, back in split}
+
+
+@pytest.mark.parametrize("language", COMPILED)
+def test_the_bindings_declare_every_import_with_its_type(language: str) -> None:
+    assert declared(language) == {name: str(function.signature) for name, function in HOST.items()}
+
+
+CODES = {"E_LIMIT": state.E_LIMIT, "E_TARGET": state.E_TARGET, "E_SIZE": state.E_SIZE, "E_FULL": state.E_FULL}
+KINDS = ("MESSAGE", "TOPIC", "INPUT", "WAKE", "REFUSED", "BUFFER", "INFERENCE")
+
+
+def test_the_bindings_have_the_numbers_of_the_state_tree() -> None:
+    numbers = CODES | {kind: getattr(state, kind) for kind in KINDS}
+    for name, value in numbers.items():
+        assert re.search(rf"\bWE_{name} = {value}\b", C), name
+        assert f"export const {name}: u32 = {value};" in SCRIPT
+    for name, value in CODES.items():
+        assert f"pub const {name}: Failure = Failure({value});" in RUST
+    for kind in KINDS:
+        assert f"{getattr(state, kind)} => Kind::{kind.capitalize()}," in RUST
+    assert "0xFFFFFFFFu" in C and "0xFFFF_FFFF" in RUST and "0xffffffff" in SCRIPT and state.OUTSIDE == 0xFFFFFFFF
+
+
+def test_the_page_names_each_import_in_each_language_as_the_bindings_do() -> None:
+    page = (ROOT / "docs" / "sdk.md").read_text("utf-8")
+    rows = re.findall(r"(?m)^\| `(\w+)` \| `(\w+)\((.*?)\)` \| `(\w+)\((.*?)\)` \| `(\w+)\((.*?)\)` \|$", page)
+    assert [row[0] for row in rows] == list(HOST)
+    for name, c, given_c, rust, given_rust, script, given_script in rows:
+        assert f'WE_IMPORT("{name}")' in C and re.search(rf"\b{c}\(", C)
+        assert re.search(rf"pub fn {rust}\(&(?:mut )?self", RUST)
+        assert re.search(rf"export function {script}\(", SCRIPT)
+        spoken = {"bytes": 2, "tokens": 1, "anew": 1}
+        for given in (given_rust, given_script):
+            words = [word for word in given.split(", ") if word]
+            if name != "infer":
+                assert sum(spoken.get(word, 1) for word in words) == len(HOST[name].signature.parameters)
+        assert len([word for word in given_c.split(", ") if word]) == len(HOST[name].signature.parameters)
+
+
+GRANTED = tuple(GROUPS)
+
+
+@pytest.mark.parametrize("language", COMPILED)
+def test_a_program_that_uses_every_binding_does_what_is_written(language: str, tmp_path: Path) -> None:
+    needs(language)
+    wasm = built(language, PROBES[language])
+    used = {entry.name: str(entry.signature) for entry in outline(wasm).imports}
+    assert used == {name: str(function.signature) for name, function in HOST.items()}
+    told = played(tmp_path, wasm, ASKED, *GRANTED)
+    assert [str(difference) for difference in told.differences] == []
+
+
+@pytest.mark.parametrize("language", COMPILED)
+def test_a_reader_says_when_there_is_too_little(language: str, tmp_path: Path) -> None:
+    needs(language)
+    wasm = built(language, PROBES[language])
+    for heard in (
+        'text = "short"',
+        "parts = [{ u8 = 1 }, { u32 = 2 }, { u64 = 3 }, { i64 = 4 }, { f64 = 5.0 }, { u32 = 9 }]",
+    ):
+        assert played(tmp_path, wasm, SHORT.replace("HEARD", heard), *GRANTED).differences == []
+
+
+def test_the_same_program_lets_out_the_same_bytes_in_every_language(tmp_path: Path) -> None:
+    languages = [language for language in COMPILED if there(language)]
+    if len(languages) < 2:
+        pytest.skip(f"compilers for {languages or 'no language'} alone; nothing to compare")
+    outputs = []
+    for language in languages:
+        told = played(tmp_path, built(language, PROBES[language]), ASKED, *GRANTED)
+        outputs.append([out.payload for receipt in told.history.receipts for out in receipt.outputs])
+    assert all(one == outputs[0] for one in outputs) and len(outputs[0]) == 8
+
+
+@pytest.mark.parametrize("language", COMPILED)
+def test_room_beyond_the_limit_fails_the_step_and_room_is_used_again(language: str, tmp_path: Path) -> None:
+    """40 inputs of 3,000 bytes fit into 512 KiB, seven times over; 100 of 8,000 at once do not."""
+    needs(language)
+    wasm = built(language)
+    options, limits = "send_limit = 200\n", Limits(fuel=20_000_000, memory=512 << 10)
+    often = options + "".join(turn(tick, 40, 3000) for tick in range(1, 8))
+    assert played(tmp_path, wasm, often, "messages", "output", limits=limits).differences == []
+    found = played(tmp_path, wasm, options + turn(1, 100, 8000), "messages", "output", limits=limits).differences[0]
+    assert (found.what, found.expected) == ("how the step ended", "ok")
+    assert found.got in ("alloc", "trap:unreachable", "agent_error:3")
+
+
+def turn(tick: int, count: int, length: int) -> str:
+    heard = ", ".join(['{ from = "outside", text = "' + "x" * length + '" }'] * count)
+    done = ", ".join(['{ call = "output", any = true }'] * count)
+    return f"[[turn]]\ntick = {tick}\nhears = [{heard}]\ndoes = [{done}]\n"
+
+
+@pytest.mark.parametrize("language", COMPILED)
+def test_what_the_example_needs_is_what_its_manifest_grants(language: str) -> None:
+    needs(language)
+    wasm = built(language)
+    spec = AgentSpec(capabilities=("messages",), limits=Limits(), module=hashlib.sha256(wasm).hexdigest(), name="x")
+    with pytest.raises(ModuleRefused, match=r"engine\.output is not granted"):
+        check_module(spec, wasm)
+    assert {export.name for export in outline(wasm).exports} >= {"memory", *EXPORTS}
+    assert struct.calcsize("<IIQII") == 24
