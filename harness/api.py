@@ -144,11 +144,11 @@ def simulate(
     if isinstance(plan, Plan):
         whole = plan
     elif isinstance(plan, Draft):
-        bare = Plan(scenario=found.name, seed=plan.seed, inputs=plan.inputs)
+        bare = Plan(scenario=found.name, seed=plan.seed, inputs=plan.inputs, physical=found.options())
         physical = checked(bare.physical) if mix.measured else bare.physical
         whole = expand(plan, events_of(checker.clean(bare)), physical, mix)
     else:
-        whole = Plan(scenario=found.name, seed=seed, inputs=found.workload(seed))
+        whole = Plan(scenario=found.name, seed=seed, inputs=found.workload(seed), physical=found.options())
     if workers is not None:
         whole = replace(whole, physical=replace(whole.physical, workers=workers))
     typed = tuple(parse_fault(f) if isinstance(f, str) else canonical(f) for f in faults)
@@ -194,21 +194,21 @@ def _compact(plan: Plan) -> str:
 
 def _command(plan: Plan, scenario: Scenario, deep: bool) -> str:
     """Typed faults where they and the seed say it all, else the whole plan on the command's standard input."""
-    words = ["wasm-engine", "run", known.typed(plan.scenario)]
+    words = ["wasm-engine", "run", *shlex.split(known.typed(plan.scenario))]
     options = ["--deep"] if deep else []
     typed = Plan(
         scenario=plan.scenario,
         seed=plan.seed,
         inputs=scenario.workload(plan.seed),
         faults=plan.faults,
-        physical=Physical(workers=plan.physical.workers),
+        physical=scenario.options(plan.physical.workers),
     )
     if plan == typed:
         words += ["--seed", str(plan.seed)]
         for fault in plan.faults:
             words += ["--fault", str(fault)]
         words += ["--no-faults"] if scenario.faults and not plan.faults else []
-        words += ["--workers", str(plan.physical.workers)] if typed.physical != Physical() else []
+        words += ["--workers", str(plan.physical.workers)] if typed.physical != scenario.options() else []
         return shlex.join(words + options)
     words += ["--plan", "-", *options]
     return f"{shlex.join(words)} <<'PLAN'\n{_compact(plan)}\nPLAN"

@@ -41,6 +41,7 @@ from runtime.orchestrator import Orchestrator
 from runtime.ports import Accelerators, Arrival, Guests, Hazard, Ports, Storage, Workers, never
 from runtime.telemetry import Record
 from runtime.wasm import WasmGuests
+from runtime.wasm.compiled import DEFAULT, ModuleCache
 from runtime.worker import WorkerCore
 from scenarios.base import Scenario
 
@@ -236,11 +237,17 @@ def _hazard(world: World) -> Hazard:
     return Hazards(world.plan.seed, world.history.hazards) if faulty else never
 
 
+@cache
+def _modules(budget: int | None) -> ModuleCache:
+    """The process's own cache of compiled modules, or the one with this budget in bytes."""
+    return DEFAULT if budget is None else ModuleCache(budget)
+
+
 def _cores(world: World, memory: FaultySlots) -> Callable[[int], WorkerCore]:
     """Makes a worker's core: the runtime's own, over observed and faulty ports."""
     loop, history, injector = world.loop, world.history, world.injector
     artifacts = ModuleArtifacts(world.scenario)
-    guests = WasmGuests()
+    guests = WasmGuests(cache=_modules(world.scenario.cache_bytes))
     visible = VisibleFaults(world.plan.faults)
     struck = StruckGuests.strikes(world.plan.faults)
 

@@ -32,7 +32,6 @@ from harness.watching import PortCall, port_calls
 from runtime import journal
 from runtime.buffers import HEAD
 from runtime.durability import JOURNAL
-from runtime.physical import Physical
 
 KILLS, PHASES, PORTS, WRITES = "kills", "phases", "ports", "writes"
 INFERENCES, FLIPS, FRAMES = "inferences", "flips", "frames"
@@ -81,10 +80,9 @@ def plan_of(checker: Checker, target: Target, point: Point) -> Plan:
 
 
 def bare_plan(checker: Checker, target: Target) -> Plan:
-    inputs = checker.scenario.workload(target.seed)
-    return Plan(
-        scenario=checker.scenario.name, seed=target.seed, inputs=inputs, physical=Physical(workers=target.workers)
-    )
+    scenario = checker.scenario
+    inputs, physical = scenario.workload(target.seed), scenario.options(target.workers)
+    return Plan(scenario=scenario.name, seed=target.seed, inputs=inputs, physical=physical)
 
 
 def points_of(checker: Checker, target: Target) -> list[Point]:

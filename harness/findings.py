@@ -7,7 +7,6 @@ all of its plan's kinds, so that it is never taken for something known.
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -109,7 +108,7 @@ class _Reducer:
         place = self._folder / "plans" / f"{pair.scenario}-{pair.n}.json"
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(pair.plan, "utf-8")
-        return f"wasm-engine run {shlex.quote(known.typed(pair.scenario))} --plan {place}{build}"
+        return f"wasm-engine run {known.typed(pair.scenario)} --plan {place}{build}"
 
 
 def _wide(row: RunRow, oracle: str) -> Fingerprint:

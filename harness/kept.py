@@ -19,7 +19,6 @@ from harness.plans import accept
 from harness.simulation import simulate
 from runtime import journal
 from runtime.errors import Refused
-from runtime.physical import Physical
 from scenarios import SCENARIOS, get
 from scenarios.base import Scenario
 from scenarios.files import known
@@ -54,13 +53,13 @@ def keep(history: History, scenario: Scenario, folder: Path) -> Path:
     return folder
 
 
-def find(name: str, seed: int = 1, faults: tuple[str, ...] = (), workers: int = 2) -> Kept:
+def find(name: str, seed: int = 1, faults: tuple[str, ...] = (), workers: int | None = None) -> Kept:
     """The run that a user means; seed, faults and workers count for a scenario only. Raises Refused."""
     path = Path(name)
     if name in SCENARIOS or _is_scenario(path):
         scenario = get(name)
         typed = tuple(parse_fault(fault) for fault in faults or scenario.faults)
-        inputs, physical = scenario.workload(seed), Physical(workers=workers)
+        inputs, physical = scenario.workload(seed), scenario.options(workers)
         plan = Plan(scenario=scenario.name, seed=seed, inputs=inputs, faults=typed, physical=physical)
         return _run(name, accept(plan, ""))
     if faults:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from faults import budget
 from faults.plan import Plan
 from runtime.errors import Refused
-from runtime.physical import Physical
 from runtime.state import Configure, Input, Spawn
 from scenarios import SCENARIOS, get
 from scenarios.base import Scenario
@@ -21,9 +20,10 @@ SEED = 1
 NAMES = (*SCENARIOS, "edges")  # what golden digests, and verification, are for
 
 
-def default_plan(name: str, seed: int = SEED, workers: int = 2) -> Plan:
-    """What `wasm-engine run NAME` runs: the seed's workload, no faults."""
-    return Plan(scenario=name, seed=seed, inputs=get(name).workload(seed), physical=Physical(workers=workers))
+def default_plan(name: str, seed: int = SEED, workers: int | None = None) -> Plan:
+    """What `wasm-engine run NAME` runs: the seed's workload, no faults. None: as many workers as the scenario says."""
+    scenario = get(name)
+    return Plan(scenario=name, seed=seed, inputs=scenario.workload(seed), physical=scenario.options(workers))
 
 
 def accept(plan: Plan, where: str, scenario: Scenario | None = None) -> Plan:

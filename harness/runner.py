@@ -45,7 +45,7 @@ def campaign_plan(
     profile = profile or find(DEFAULT_PROFILE)
     draft = draft_from_seed(name, seed, n - n % shared)
     picks = draft_from_seed(name, seed, n, *profile.faults).picks
-    physical = Physical(workers=workers, probe_ns=PROBE_NS)
+    physical = checker.scenario.options(workers, Physical(probe_ns=PROBE_NS))
     bare = Plan(scenario=name, seed=draft.seed, inputs=draft.inputs, physical=physical)
     events = expand.events_of(checker.clean(bare))
     mix = mix_of(profile, seed, name, n, expand.possible(events))
@@ -61,7 +61,7 @@ def campaign_run(checker: Checker, seed: int, n: int, workers: int = 2, profile:
 
 def pair_run(checker: Checker, seed: int, n: int, workers: int = 2, profile: Profile | None = None) -> Checked:
     """The n-th run of a campaign over all pairs of kinds."""
-    physical = Physical(workers=workers, probe_ns=PROBE_NS)
+    physical = checker.scenario.options(workers, Physical(probe_ns=PROBE_NS))
     plan = pairing.pair_plan(checker, profile or find(DEFAULT_PROFILE), seed, n, physical)
     return checker.check(plan, n)
 

@@ -12,9 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from runtime.errors import Refused
 from runtime.frames import Output
 from runtime.journal import Block
+from runtime.physical import Physical
 from runtime.state import Action, AgentSpec, Config, Configure, Input, Message, Spawn
 
 AGENTS = Path(__file__).parent / "agents"
@@ -42,7 +45,8 @@ class Scenario:
     never drawn. `models` gives the declared models' ONNX bytes by sha256, built when they are first asked for.
     `invariant` returns the violations, each one a line that names what and where. One that was read from files has them
     in `files` (by path in its folder), the faults that its runs have by default, and its campaigns' profile, "" for the
-    usual one.
+    usual one; `physical` gives a run's physical options what the files say of them. `cache_bytes` bounds the compiled
+    modules in memory, where it is not None.
     """
 
     name: str
@@ -60,6 +64,13 @@ class Scenario:
     files: Mapping[str, bytes] = field(default_factory=dict)
     faults: tuple[str, ...] = ()
     profile: str = ""
+    physical: Callable[[Physical], Physical] = lambda options: options
+    cache_bytes: int | None = None
+
+    def options(self, workers: int | None = None, usual: Physical = Physical()) -> Physical:  # noqa: B008  # immutable
+        """A run's physical options: the `usual` ones, what the scenario says of them, and this number of workers."""
+        found = self.physical(usual)
+        return found if workers is None else replace(found, workers=workers)
 
     def genesis(self, seed: int) -> tuple[Input, ...]:
         """The inputs of source "genesis", all due at tick 0: the configuration, then each agent in order of id."""

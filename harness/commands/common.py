@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, Any, NamedTuple, TypeVar
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from harness import builds
+from runtime.errors import Refused
+from scenarios import get
+from scenarios.files import known
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -43,6 +48,30 @@ seed_option = click.option(
 workers_option = click.option(
     "--workers", type=click.IntRange(1, 64), metavar="N", default=2, show_default=True, help="Simulated workers."
 )
+
+
+config_option = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Run under the configuration in this TOML file (docs/configuration.md).",
+)
+
+
+def under(name: str, configuration: Path | None) -> str:
+    """The name of a scenario, under the configuration if one is given; raises Refused."""
+    scenario = get(name)
+    return scenario.name if configuration is None else known.under(scenario, configuration).name
+
+
+def own_workers(workers: int, names: Sequence[str]) -> int:
+    """The number of workers where it was typed; else that of the scenarios' configurations, which must be one."""
+    if click.get_current_context().get_parameter_source("workers") is not ParameterSource.DEFAULT:
+        return workers
+    own = sorted({get(name).options().workers for name in names})
+    if len(own) > 1:
+        raise Refused(f"the scenarios' configurations say {' and '.join(map(str, own))} workers", "", "give --workers")
+    return own[0] if own else workers
 
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}

@@ -17,13 +17,16 @@ from harness.campaign import Campaign, Ended, Task
 from harness.check import Checker
 from harness.commands.common import (
     build_option,
+    config_option,
     elsewhere,
     examples,
     given,
     json_option,
+    own_workers,
     print_json,
     progress,
     seed_option,
+    under,
     workers_option,
 )
 from harness.enumeration import FAMILIES, LEFT_OUT, NEVER, Point, Target, bare_plan, check_point, points_of
@@ -76,6 +79,7 @@ SHORT = 16
     help="Folder for failing cases, and for what an interrupted call has done.",
 )
 @click.option("--fresh", is_flag=True, help="Forget what an interrupted call has done.")
+@config_option
 @build_option
 @json_option
 def enumerate_(
@@ -87,6 +91,7 @@ def enumerate_(
     jobs: int,
     store: str,
     fresh: bool,
+    config: Path | None,
     build: str,
     as_json: bool,
 ) -> int:
@@ -101,8 +106,10 @@ def enumerate_(
     if code is not None:
         return code
     chosen = tuple(family for family in FAMILIES if family in (families or FAMILIES))
-    target = Target(get(scenario).name, seed, workers, chosen, *_ticks(ticks))
-    checker = Checker(get(scenario))
+    name = under(scenario, config)
+    workers = own_workers(workers, [name])
+    target = Target(name, seed, workers, chosen, *_ticks(ticks))
+    checker = Checker(get(name))
     bare = checker.check(bare_plan(checker, target))
     if bare.failed:
         evidence = "; ".join(line for name in bare.failed for line in bare.findings[name].evidence[:1])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -14,19 +13,21 @@ import click
 from harness import builds, fingerprint
 from harness.commands.common import (
     build_option,
+    config_option,
     duration,
     elsewhere,
     examples,
     given,
     json_option,
+    own_workers,
     print_json,
     seed_option,
+    under,
     workers_option,
 )
 from harness.exploration.lead import PROCESS, Lead, Wanted
 from harness.exploration.ledger import Finding, Ledger, State
 from harness.minimal import AGAIN
-from scenarios import get
 from scenarios.files import known
 
 NEWS = 20  # lines of progress in all, where time is what ends it
@@ -60,6 +61,7 @@ GROWTH = 20  # points of the growth that are told
 @click.option(
     "--store", default="out/explore", callback=given, show_default=True, metavar="DIR", help="Folder for what is found."
 )
+@config_option
 @build_option
 @json_option
 def explore(
@@ -71,6 +73,7 @@ def explore(
     workers: int,
     jobs: int,
     store: str,
+    config: Path | None,
     build: str,
     as_json: bool,
 ) -> int:
@@ -83,7 +86,8 @@ def explore(
     code = elsewhere(build)
     if code is not None:
         return code
-    name = get(scenario).name
+    name = under(scenario, config)
+    workers = own_workers(workers, [name])
     identity = builds.identity()
     folder = Path(store) / f"{name}-{identity[:8]}{'-random' if random else ''}"
     ledger = Ledger(folder, name, identity)
@@ -138,7 +142,7 @@ def _replay(finding: Finding, folder: Path) -> str:
     build = f" --build {builds.current()}" if builds.current() else ""
     if finding.fingerprint.startswith(f"{PROCESS}/"):
         scenario = finding.case.rpartition(f"-{PROCESS}-")[0]
-        return f"wasm-engine run {shlex.quote(known.typed(scenario))} --plan {place / 'plan.json'}{build}"
+        return f"wasm-engine run {known.typed(scenario)} --plan {place / 'plan.json'}{build}"
     return f"wasm-engine replay {place}{build}"
 
 

@@ -15,16 +15,18 @@ from harness import kept
 from harness.check import DEEP, Checked, Checker, summary, transparent
 from harness.commands.common import (
     build_option,
+    config_option,
     elsewhere,
     examples,
     json_option,
+    own_workers,
     print_json,
     seed_option,
+    under,
     workers_option,
 )
 from harness.plans import accept
 from runtime.errors import Refused
-from runtime.physical import Physical
 from scenarios import get
 
 EXIT = {"PASS": 0, "FAIL": 1, "UNKNOWN": 12, "IDLE": 12}
@@ -40,7 +42,7 @@ STDIN = Path("-")
         'wasm-engine run ledger --fault "orchestrator.kill@tick:60,phase:sync" --workers 7 --json',
         "wasm-engine run frames --plan plan.json --no-faults",
         "wasm-engine run ledger --keep out/kept",
-        "wasm-engine run ./my-scenario.toml",
+        "wasm-engine run ./my-scenario.toml --config engine.toml",
     ),
 )
 @click.argument("scenario")
@@ -56,6 +58,7 @@ STDIN = Path("-")
 )
 @click.option("--deep", is_flag=True, help=f"Also judge by the oracles that need further runs ({', '.join(DEEP)}).")
 @click.option("--keep", default="", metavar="DIR", help="Write plan, journal, trace and blobs there.")
+@config_option
 @build_option
 @json_option
 def run(
@@ -67,6 +70,7 @@ def run(
     plan_file: Path | None,
     deep: bool,
     keep: str,
+    config: Path | None,
     build: str,
     as_json: bool,
 ) -> int:
@@ -80,7 +84,7 @@ def run(
     code = elsewhere(build)
     if code is not None:
         return code
-    plan = _plan(scenario, seed, faults, no_faults, workers, plan_file)
+    plan = _plan(under(scenario, config), seed, faults, no_faults, workers, plan_file)
     described = get(plan.scenario)
     checked = Checker(described).check(plan, deep=deep)
     if keep:
@@ -98,7 +102,7 @@ def _plan(name: str, seed: int, faults: tuple[str, ...], no_faults: bool, worker
     name = scenario.name
     if plan_file is None:
         faults = faults or scenario.faults
-        physical = Physical(workers=workers)
+        physical = scenario.options(own_workers(workers, [name]))
         plan = Plan(scenario=name, seed=seed, inputs=scenario.workload(seed), physical=physical)
     else:
         try:

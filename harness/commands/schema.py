@@ -7,16 +7,19 @@ from pydantic import BaseModel
 
 from harness.commands.common import examples, json_option, print_json
 from harness.sdk.conversations import Conversation
+from runtime.configuration import Configuration
 from runtime.errors import Refused
 from runtime.manifest import Manifest
 from runtime.wasm.trust import TrustStore
-from scenarios.files.tables import Description
+from scenarios.files.tables import Description, Variation
 
 SCHEMAS: dict[str, type[BaseModel]] = {
+    "config": Configuration,
+    "conversation": Conversation,
     "manifest": Manifest,
     "scenario": Description,
     "trust": TrustStore,
-    "conversation": Conversation,
+    "variation": Variation,
 }
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

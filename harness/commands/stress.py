@@ -16,13 +16,16 @@ from harness.campaign import RANGE, Campaign, Ended, Task, tasks_of
 from harness.check import Checker
 from harness.commands.common import (
     build_option,
+    config_option,
     elsewhere,
     examples,
     given,
     json_option,
+    own_workers,
     print_json,
     progress,
     seed_option,
+    under,
     workers_option,
 )
 from harness.commands.folders import fresh
@@ -135,6 +138,7 @@ class Asked(NamedTuple):
 @click.option(
     "--store", default="out", callback=given, show_default=True, help="Folder for the results.", metavar="DIR"
 )
+@config_option
 @build_option
 @json_option
 def stress(build: str, **options: Any) -> int:
@@ -162,7 +166,8 @@ def stress(build: str, **options: Any) -> int:
 
 
 def _asked(options: dict[str, Any]) -> Asked:
-    names = list(dict.fromkeys(get(name).name for name in options.pop("names") or tuple(SCENARIOS)))
+    config = options.pop("config")
+    names = list(dict.fromkeys(under(name, config) for name in options.pop("names") or tuple(SCENARIOS)))
     asked = Asked(names=names, **options)
     if asked.prefer and asked.prefer not in ORACLES:
         raise Refused(f"unknown oracle {asked.prefer!r}", "--prefer", f"there is {', '.join(ORACLES)}")
@@ -175,6 +180,7 @@ def _asked(options: dict[str, Any]) -> Asked:
     source = click.get_current_context().get_parameter_source
     if source("profile_name") is ParameterSource.DEFAULT:
         asked = asked._replace(profile_name=_own_profile(names))
+    asked = asked._replace(workers=own_workers(asked.workers, names))
     find(asked.profile_name)
     unset = source("runs") is ParameterSource.DEFAULT
     return asked._replace(runs=UNTIL_RUNS) if unset and (asked.until_covered or asked.pairs) else asked

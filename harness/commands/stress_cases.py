@@ -39,7 +39,7 @@ class Repeat(NamedTuple):
     pairs: bool
 
     def command(self, row: RunRow) -> str:
-        command = f"wasm-engine stress {shlex.quote(known.typed(row.scenario))} --seed {self.seed} --only {row.run}"
+        command = f"wasm-engine stress {known.typed(row.scenario)} --seed {self.seed} --only {row.run}"
         if self.pairs:
             command += " --pairs"
         if self.profile != DEFAULT_PROFILE:

@@ -13,13 +13,22 @@ from rich.table import Table
 
 from faults.leaks import LEAKS, Leak
 from harness.builds import current
-from harness.commands.common import build_option, elsewhere, examples, json_option, present, print_json, seed_option
+from harness.commands.common import (
+    build_option,
+    config_option,
+    elsewhere,
+    examples,
+    json_option,
+    present,
+    print_json,
+    seed_option,
+    under,
+)
 from harness.plans import NAMES, default_plan
 from harness.verification import exports, planted
 from harness.verification.exports import Exported
 from harness.verification.report import Report, report_of, told
 from runtime.errors import Refused
-from scenarios import get
 
 FAILED, UNEQUAL = 1, 11
 ALL = "all"
@@ -45,6 +54,7 @@ ALL = "all"
 @click.option("--leaks", is_flag=True, help="Plant known leaks in copies of the runtime; each must be found and named.")
 @click.option("--leak", "only", multiple=True, metavar="NAME", help="Only this planted leak; may be repeated.")
 @seed_option
+@config_option
 @build_option
 @json_option
 def verify(
@@ -55,6 +65,7 @@ def verify(
     leaks: bool,
     only: tuple[str, ...],
     seed: int,
+    config: Path | None,
     build: str,
     as_json: bool,
 ) -> int:
@@ -74,7 +85,7 @@ def verify(
     if name and option and name != option:
         raise Refused(f"two scenarios, {name!r} and {option!r}", "--scenario", "give one of them")
     wanted = name or option or ALL
-    names = list(NAMES) if wanted == ALL else [get(wanted).name]
+    names = [under(one, config) for one in NAMES] if wanted == ALL else [under(wanted, config)]
     others = _others(against, names, seed)
     if out is not None:
         _writable(out)

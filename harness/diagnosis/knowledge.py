@@ -160,4 +160,6 @@ CHECKS: dict[str, Shares] = {
 TOLD_BY_DISK = frozenset({"disk.sync_error", "disk.full"})
 
 # Who carries what others decided: seldom to blame for what it carries.
-CARRIERS = frozenset({"errors", "ports", "telemetry", "physical", "versions", "state", "config", "wasm.raw"})
+CARRIERS = frozenset(
+    {"errors", "ports", "telemetry", "physical", "versions", "state", "config", "configuration", "wasm.raw"}
+)

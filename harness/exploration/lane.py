@@ -93,7 +93,7 @@ class Lane:
         drafts = [
             draft_from_seed(asked.scenario, asked.seed, DRAFTS + asked.number * WORKLOADS + n) for n in range(WORKLOADS)
         ]
-        physical = Physical(workers=asked.workers, probe_ns=PROBE_NS)
+        physical = self._checker.scenario.options(asked.workers, Physical(probe_ns=PROBE_NS))
         events = [
             expand.events_of(
                 self._checker.clean(

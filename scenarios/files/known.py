@@ -6,21 +6,30 @@ under the digest of what it means. Children find the paths in an environment var
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
+import shlex
+import shutil
+import tempfile
 from pathlib import Path
 
+from runtime.configuration import read_configuration
 from runtime.errors import EngineError, Refused
+from runtime.validated import BYTES_MAX, read_bytes
 from scenarios.base import Scenario
-from scenarios.files.reading import DIGITS, MAIN, read_scenario
+from scenarios.built_in import built_in
+from scenarios.files.reading import MAIN, read_scenario, unknown
+from scenarios.files.variations import DIGITS, configured
 
+CONFIGURATION = "configuration.toml"
 ENVIRONMENT = "WASM_ENGINE_SCENARIOS"
 FOLDER = "scenario"  # in a case
 PATHS_MAX = 32
 _REFERENCE = re.compile(rf".{{1,40}}@[0-9a-f]{{{DIGITS}}}")
 
 _known: dict[str, Scenario] = {}
-_typed: dict[str, str] = {}
+_typed: dict[str, tuple[str, ...]] = {}
 
 
 def is_path(name: str) -> bool:
@@ -34,8 +43,8 @@ def is_reference(name: str) -> bool:
 
 def load(path: str) -> Scenario:
     """The scenario in a file or folder, known by its name from now on, to later children as well; raises Refused."""
-    scenario = _keep(read_scenario(Path(path)))
-    _typed[scenario.name] = path
+    scenario = _keep(read_scenario(Path(path), _base))
+    _typed[scenario.name] = (path,)
     place = str(Path(path).resolve())
     others = [one for one in _paths() if one != place]
     os.environ[ENVIRONMENT] = os.pathsep.join([place, *others][:PATHS_MAX])
@@ -48,11 +57,11 @@ def find(name: str) -> Scenario:
         return _known[name]
     for place in _paths():
         try:
-            _keep(read_scenario(Path(place)))
+            _keep(read_scenario(Path(place), _base))
         except EngineError:  # it may be another one's; whoever asks for that is told
             continue
         if name in _known:
-            _typed[name] = place
+            _typed[name] = (place,)
             return _known[name]
     raise Refused(
         f"the files of scenario {name!a} are not known, or mean something else now",
@@ -79,9 +88,35 @@ def put(scenario: Scenario, folder: Path) -> None:
         path.write_bytes(data)
 
 
+def under(scenario: Scenario, configuration: Path) -> Scenario:
+    """The scenario under the configuration of a file, as files of its own, so that children and cases have it too.
+
+    The files lie in a folder that lasts as long as this process. Raises Refused.
+    """
+    configured(scenario, read_configuration(configuration), str(configuration))
+    folder = Path(tempfile.mkdtemp(prefix="wasm-engine-scenario-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    name = scenario.name
+    if scenario.files:
+        name = f"base/{MAIN}"
+        for file, data in scenario.files.items():
+            (folder / "base" / file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / "base" / file).write_bytes(data)
+    (folder / CONFIGURATION).write_bytes(read_bytes(configuration, BYTES_MAX))
+    (folder / MAIN).write_text(f'base = "{name}"\nconfig = "{CONFIGURATION}"\n', "utf-8")
+    made = load(str(folder))
+    _typed[made.name] = (*_typed.get(scenario.name, (scenario.name,)), "--config", str(configuration))
+    return made
+
+
 def typed(name: str) -> str:
-    """What a user types for the scenario of this name: a built-in one's name, or a path."""
-    return _typed.get(name, name)
+    """What a user types for the scenario of this name: a built-in one's name, or a path, with options where needed."""
+    return shlex.join(_typed.get(name, (name,)))
+
+
+def _base(name: str) -> Scenario:
+    scenario = built_in(name)
+    return unknown(name) if scenario is None else scenario
 
 
 def _keep(scenario: Scenario) -> Scenario:

@@ -7,7 +7,8 @@ scenario; its name carries a digest of what it means (`name@0123456789abcdef`), 
 
 from __future__ import annotations
 
-import hashlib
+import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ import msgspec
 from pydantic import ValidationError
 
 from faults.profiles.reading import from_toml as profile_from_toml
+from runtime.configuration import Configuration, configuration_from
 from runtime.errors import Refused
 from runtime.manifest import load_manifest
 from runtime.state import Action, AgentSpec, BufferSpec, Config, Join, Limits, Operate, Publish, Schedule, Send
@@ -22,12 +24,25 @@ from runtime.validated import BYTES_MAX, problems, read_bytes, tree_of
 from runtime.wasm.checks import MODULE_BYTES
 from scenarios.base import Scenario
 from scenarios.builder import Agent, agent, composed
-from scenarios.files.tables import ACTIONS_MAX, AGENTS_MAX, AgentTable, BufferTable, Description, WorkTable, inside
+from scenarios.files.tables import (
+    ACTIONS_MAX,
+    AGENTS_MAX,
+    AgentTable,
+    BufferTable,
+    Description,
+    Variation,
+    WorkTable,
+    inside,
+)
+from scenarios.files.variations import configured, named, stem_of
 
 MAIN = "scenario.toml"
 TODO = "see docs/scenarios.md"
 SNAPSHOT_EVERY = 8
-DIGITS = 16
+
+
+def unknown(name: str) -> Scenario:
+    raise Refused(f"unknown scenario {name[:80]!r}", "", "give a .toml file of this folder")
 
 
 class _Made(NamedTuple):
@@ -60,26 +75,71 @@ class Folder:
         return self.files[name]
 
 
-def read_scenario(path: Path) -> Scenario:
-    """The scenario in a file, or in the `scenario.toml` of a folder; raises Refused with all that is wrong."""
+def read_scenario(path: Path, base: Callable[[str], Scenario] = unknown) -> Scenario:
+    """The scenario in a file, or in the `scenario.toml` of a folder; raises Refused with all that is wrong.
+
+    `base` gives the scenario of a name or a path, for a file that is a variation of one.
+    """
     path = path / MAIN if path.is_dir() else path
     where = str(path)
     folder = Folder(path.parent)
     data = read_bytes(path, BYTES_MAX)
     tree = tree_of(data, where, TODO)
-    found: list[str] = []
+    configuration = _configuration(folder, tree.get("config"))
+    profile = _profile(folder, tree.get("profile"))
+    made = _varied(folder, tree, base) if "base" in tree else _described(folder, tree)
+    if isinstance(made, Scenario) and not folder.problems:
+        made = _under(folder, made, configuration, str(tree.get("config")))
+    if not isinstance(made, Scenario) or folder.problems:
+        raise Refused("; ".join(folder.problems), where, TODO)
+    stem = tree.get("name") or stem_of(made.name)
+    files = {MAIN: data, **folder.files}
+    return named(dataclasses.replace(made, files=files, profile=profile or made.profile), stem)
+
+
+def _under(folder: Folder, scenario: Scenario, configuration: Configuration | None, name: str) -> Scenario | None:
+    if configuration is None:
+        return scenario
+    found = _try(folder, "config", lambda: configured(scenario, configuration, name))
+    return found if isinstance(found, Scenario) else None
+
+
+def _varied(folder: Folder, tree: dict[str, Any], base: Callable[[str], Scenario]) -> Scenario | None:
+    """The scenario that the file names, with its own faults where it has any."""
+    try:
+        table = Variation.model_validate(tree)
+    except ValidationError as error:
+        folder.problems.insert(0, problems(error, Variation))
+        return None
+    name = table.base
+    if name.endswith(".toml"):
+        found = _try(folder, "base", lambda: read_scenario(folder.place(name), base))
+        below = Path(name).parent
+        for file, data in found.files.items() if isinstance(found, Scenario) else ():
+            folder.files[(below / (Path(name).name if file == MAIN else file)).as_posix()] = data
+    else:
+        found = _try(folder, "base", lambda: base(name))
+    if not isinstance(found, Scenario):
+        return None
+    return dataclasses.replace(found, faults=found.faults if table.faults is None else table.faults)
+
+
+def _described(folder: Folder, tree: dict[str, Any]) -> Scenario | None:
     described: Description | None = None
     try:
         described = Description.model_validate(tree)
     except ValidationError as error:
-        found.append(problems(error, Description))
+        folder.problems.insert(0, problems(error, Description))
     made = [_made(folder, index, entry) for index, entry in enumerate(_list(tree, "agents"))]
-    own = _profile(folder, tree.get("profile"))
-    found += folder.problems + _names(tree, made)
-    if found or described is None:
-        raise Refused("; ".join(found), where, TODO)
-    files = {MAIN: data, **folder.files}
-    return _scenario(described, made, files, own)
+    folder.problems += _names(tree, made)
+    return _scenario(described, made) if described is not None and not folder.problems else None
+
+
+def _configuration(folder: Folder, name: object) -> Configuration | None:
+    if not isinstance(name, str) or not _is_inside(name):
+        return None
+    found = _try(folder, "config", lambda: configuration_from(folder.read(name), name))
+    return found if isinstance(found, Configuration) else None
 
 
 def _profile(folder: Folder, name: object) -> str:
@@ -213,7 +273,7 @@ def _known(place: str, name: object, names: list[str], what: str) -> list[str]:
     return [f"{place}: there is no {what} {name[:40]!a}, " + (f"use one of {shown}" if names else "declare it")]
 
 
-def _scenario(described: Description, made: list[_Made], files: dict[str, bytes], profile: str) -> Scenario:
+def _scenario(described: Description, made: list[_Made]) -> Scenario:
     agents = [one for each in made for one in each.agents]
     ids = {one.spec.name: number for number, one in enumerate(agents)}
     groups = {each.name: [ids[one.spec.name] for one in each.agents] for each in made if each.name}
@@ -227,18 +287,14 @@ def _scenario(described: Description, made: list[_Made], files: dict[str, bytes]
         buffers=tuple(_buffer(buffer, ids) for buffer in described.buffers),
     )
     fixed, actions = _actions(described, groups)
-    meaning = [msgspec.to_builtins(one) for one in (described.name, config, specs, actions, fixed)]
-    digest = hashlib.sha256(msgspec.json.encode(meaning, order="sorted")).hexdigest()[:DIGITS]
     return composed(
-        f"{described.name}@{digest}",
+        described.name,
         [Agent(spec, one.wasm) for spec, one in zip(specs, agents, strict=True)],
         actions,
         config=config,
         title=described.title or described.name,
         fixed=fixed,
-        files=files,
         faults=described.faults,
-        profile=profile,
     )
 
 

@@ -166,6 +166,17 @@ class Description(Table):
     topics: tuple[Name, ...] = Field(default=(), strict=False)
     faults: tuple[Annotated[str, AfterValidator(_fault)], ...] = Field(default=(), strict=False)
     profile: Annotated[str, AfterValidator(_profile)] | None = None
+    config: Inside | None = Field(default=None, description="A configuration's file (docs/configuration.md).")
     agents: Annotated[tuple[AgentTable, ...], AfterValidator(_some)] = Field(strict=False, json_schema_extra=SOME)
     buffers: tuple[BufferTable, ...] = Field(default=(), strict=False)
     workload: Annotated[tuple[WorkTable, ...], AfterValidator(_some)] = Field(strict=False, json_schema_extra=SOME)
+
+
+class Variation(Table):
+    """The whole file where it is another scenario under another configuration, or with other faults."""
+
+    base: str = Field(min_length=1, max_length=255, description="A built-in scenario's name, or a .toml file below.")
+    name: Name | None = None
+    config: Inside | None = None
+    faults: tuple[Annotated[str, AfterValidator(_fault)], ...] | None = Field(default=None, strict=False)
+    profile: Annotated[str, AfterValidator(_profile)] | None = None

@@ -1,0 +1,58 @@
+"""A scenario under another configuration, and one made of another (`base`): the same agents and workload, new name.
+
+Guards against a run that is told apart by nothing: what a configuration changes in the journal is in the name's digest.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+
+import msgspec
+
+from runtime.configuration import Configuration
+from runtime.errors import Refused
+from runtime.physical import Physical
+from runtime.state import Config
+from runtime.wasm import check_module
+from scenarios.base import Scenario
+
+DIGITS = 16
+
+
+def named(scenario: Scenario, stem: str) -> Scenario:
+    """The scenario as `stem@digest`, of what decides its runs: options, agents, and the workload of one seed."""
+    options = [scenario.config(0), *scenario.agents, *scenario.workload(0)]
+    meaning = [stem, *(msgspec.to_builtins(one) for one in options)]
+    digest = hashlib.sha256(msgspec.json.encode(meaning, order="sorted")).hexdigest()[:DIGITS]
+    return dataclasses.replace(scenario, name=f"{stem}@{digest}")
+
+
+def stem_of(name: str) -> str:
+    """A scenario's name without the digest."""
+    return name.partition("@")[0]
+
+
+def configured(scenario: Scenario, configuration: Configuration, where: str) -> Scenario:
+    """The scenario under a configuration, still under its old name; raises Refused where the two do not go together."""
+    if configuration.told("time") and not scenario.files:
+        raise Refused(f"time: {stem_of(scenario.name)} states its own", where, "leave the table out")
+    configuration.config(scenario.config(0), where)
+    agents = tuple(configuration.spec(spec) for spec in scenario.agents)
+    for spec in agents:
+        check_module(spec, scenario.modules[spec.module])
+    before, given = scenario.config, scenario.physical
+
+    def config(seed: int) -> Config:
+        return configuration.config(before(seed))
+
+    def physical(options: Physical) -> Physical:
+        return configuration.physical(given(options))
+
+    return dataclasses.replace(
+        scenario,
+        agents=agents,
+        config=config,
+        physical=physical,
+        cache_bytes=configuration.cache.modules,
+    )
