@@ -8,6 +8,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,31 @@ def test_a_new_agent_has_its_files_and_its_name(
     texts = [(tmp_path / "greeter" / file).read_text("utf-8") for file in told["files"]]
     assert not any("@NAME@" in text or "@ABI@" in text or "@LANGUAGE@" in text for text in texts)
     assert 'name = "greeter"' in (tmp_path / "greeter" / "agent.toml").read_text("utf-8")
+
+
+def test_what_new_agents_get_is_packaged_and_every_file_goes_into_one(tmp_path: Path) -> None:
+    tool = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    assert tool["tool"]["setuptools"]["package-data"]["harness.sdk"] == ["files/**/*"]
+    ours = [path for path in FILES.rglob("*") if path.is_file()]
+    assert not any(part.startswith(".") for path in ours for part in path.relative_to(FILES).parts), (
+        "a glob passes it over"
+    )
+    given = {
+        path.read_bytes().replace(b"agent-x", b"@NAME@")
+        for language in LANGUAGES
+        for path in project(tmp_path, language, name=f"agent-x{LANGUAGES.index(language)}").rglob("*")
+        if path.is_file()
+    }
+    stray = [
+        p.name
+        for p in ours
+        if p.suffix in (".h", ".rs", ".ts") and "@NAME@" not in p.read_text("utf-8") and p.read_bytes() not in given
+    ]
+    assert stray == []
+    [zig] = tool["project"]["optional-dependencies"]["sdk"]
+    wanted = (ROOT / ".ci" / "compilers" / "requirements.txt").read_text("utf-8")
+    assert zig in wanted and wanted.count("--hash=sha256:") >= 2
+    assert "://" not in wanted + (ROOT / ".ci" / "compilers" / "package-lock.json").read_text("utf-8")
 
 
 WRONG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {

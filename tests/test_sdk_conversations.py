@@ -6,9 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
-from cli_kit import here, refused
+from cli_kit import RUNTIME, child, here, refused
 from sdk_kit import OUTPUT, SEND, WAKE, conversation, played, project, wat
 
+from faults.mutants import MUTANTS, plant
 from harness.sdk.conversations import Conversation
 from harness.sdk.playing import Difference, shown
 from runtime.errors import Refused
@@ -329,6 +330,35 @@ def test_the_command_tells_every_difference_and_ends_with_1(tmp_path: Path, caps
     again = here(capsys, "agent", "test", str(place), "--json")
     assert (again.code, again.json["passed"], len(again.json["differences"])) == (1, False, 1)
     assert set(again.json["differences"][0]) == {"tick", "what", "expected", "got"}
+
+
+def test_runs_under_faults_leave_the_journal_as_it_is_and_say_what_took_effect(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = project(tmp_path, "wat")
+    assert here(capsys, "agent", "build", str(place)).code == 0
+    told = here(capsys, "agent", "test", str(place), "--runs", "6", "--json")
+    faults = told.json["faults"]
+    assert (told.code, faults["runs"], faults["failures"]) == (0, 6, [])
+    assert faults["passed"] + faults["idle"] == 6 and faults["passed"] > 3
+    assert sum(faults["faults_fired"].values()) > 6
+    assert here(capsys, "agent", "test", str(place), "--runs", "6", "--json").json == told.json
+    shown = here(capsys, "agent", "test", str(place), "--runs", "2").out
+    assert "PASS  2 runs under faults: 2 with the same journal" in shown
+    refused(here(capsys, "agent", "test", str(place), "--runs", "-1"), "--runs", "-1")
+
+
+def test_a_build_that_loses_state_between_steps_fails_under_faults_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = project(tmp_path, "wat")
+    assert here(capsys, "agent", "build", str(place)).code == 0
+    folder = plant(next(m for m in MUTANTS if m.name == "snapshot_without_globals"), RUNTIME, tmp_path)
+    told = child("agent", "test", str(place), "--runs", "20", "--json", "--build", str(folder))
+    assert (told.code, told.json["passed"], told.json["differences"]) == (1, False, [])
+    assert told.json["faults"]["failures"]
+    assert all(re.match(r"run \d+: FAIL .*; under .*@", failure) for failure in told.json["faults"]["failures"])
+    refused(child("agent", "test", str(place), "--build", str(tmp_path / "nowhere")), "nowhere")
 
 
 def test_a_source_newer_than_the_module_is_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
