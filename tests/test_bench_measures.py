@@ -9,13 +9,14 @@ import pytest
 from msgspec.structs import replace
 
 from harness import assembly
-from harness.bench import figures, run, scale, stages
+from harness.bench import figures, run, scale, stages, targets
 from harness.bench.figures import requirement, table
 from harness.bench.floor import bare, cross
 from harness.bench.measure import cpu_ns, in_turn, percentile, spread
 from harness.bench.naive import naive
 from harness.bench.observing import swapped, unobserved
 from harness.bench.run import Size, measure
+from harness.bench.targets import target
 from harness.bench.work import FAULTS, SEED, Work, differences, kills_of, prepare, variants
 from harness.check import Checker
 from harness.simulation import journal_digest, simulate
@@ -41,6 +42,25 @@ def test_a_module_is_loaded_cold_from_disk_and_from_memory_and_each_is_told() ->
     assert 0 < small.bytes < large.bytes and 0 < small.code < large.code
     assert large.cold_us > large.disk_us > 0 and large.cold_us > large.memory_us > 0 < small.call_us
     assert "from disk" in table(report()) and "1,000 functions" in table(report())
+
+
+def test_snapshots_are_told_per_mebibyte_and_the_next_one_costs_less_than_the_first() -> None:
+    taken = report().snapshots
+    assert 0 < taken.next_ms < taken.first_ms < taken.restore_ms and taken.file_ms > 0 < taken.read_ms
+    assert "ms per MiB" in table(report())
+
+
+def test_every_target_of_the_specification_is_told_with_whether_it_is_met_tenfold() -> None:
+    asked = {one.name: one for one in report().targets}
+    assert len(asked) == 7 and all(one.measured > 0 and one.note for one in asked.values())
+    assert "the specification asks" in table(report())
+    assert (target("a", "ms", 0.9, 10, "less", "").tenfold, target("a", "ms", 9.0, 10, "less", "").tenfold) == (
+        True,
+        False,
+    )
+    late, slow = target("a", "ms", 11, 10, "less", ""), target("b", "1/s", 9, 10, "more", "")
+    assert not (late.met or late.tenfold or slow.met or slow.tenfold)
+    assert target("b", "1/s", 100, 10, "more", "").tenfold and "NOT MET" in "".join(targets.lines((late,)))
 
 
 def test_all_ways_of_doing_the_work_end_alike_kills_and_faults_included() -> None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from harness.bench import modules
+from harness.bench import images, modules, targets
+from harness.bench.images import Images
 from harness.bench.measure import Spread
 from harness.bench.modules import ModuleLoad
 from harness.bench.scale import Memory, Ticks
+from harness.bench.targets import Target
 
 FLAT_STEP = 1.5  # dearest over cheapest cost of a step
 FLAT_BYTES = 256.0  # growth of resident memory per run
@@ -80,6 +82,8 @@ class Report(Struct, frozen=True, kw_only=True):
     us_per_step_flatness: float
     memory: Memory
     modules: tuple[ModuleLoad, ...]
+    snapshots: Images
+    targets: tuple[Target, ...]
     stages: dict[str, float]
     stages_missing: tuple[str, ...]
     differences: tuple[str, ...]
@@ -157,7 +161,7 @@ def table(report: Report) -> str:
         f"memory over {m.runs:,} runs of {m.agents} agents and {m.ticks} ticks: {m.first_mib:.1f} to "
         f"{m.last_mib:.1f} MiB, {m.bytes_per_run:+.1f} bytes per run"
     )
-    lines += modules.lines(report.modules)
+    lines += modules.lines(report.modules) + images.lines(report.snapshots) + ["", *targets.lines(report.targets)]
     lines += [f"void: {reason}" for reason in report.void]
     lines += [f"DIFFERS: {difference}" for difference in report.differences]
     lines += [f"not timed as a stage, as it is not there: {place}" for place in report.stages_missing]

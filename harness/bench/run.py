@@ -13,9 +13,11 @@ from msgspec.structs import replace
 from harness.bench import figures, scale, stages
 from harness.bench.figures import Judged, Report, Requirement, Variant, requirement
 from harness.bench.floor import FLOOR_MAX, bare, cross
+from harness.bench.images import Images, images
 from harness.bench.measure import in_turn, settle, spread
 from harness.bench.modules import ModuleLoad, module_loads
 from harness.bench.naive import NAIVE_MAX
+from harness.bench.targets import targets
 from harness.bench.work import SEED, Work, differences, prepare, variants
 from harness.check import Checker
 from harness.simulation import simulate
@@ -48,6 +50,8 @@ FULL = Size(
 QUICK = Size(
     bench.AGENTS, bench.TICKS, 2, 3, ((100, 100, 1), (1000, 20, 1)), ((10, 130), (100, 34), (1000, 18)), 300, 2
 )
+IMAGE_MIB = 4
+BUFFER_OPERATIONS = 20_000
 MILLISECONDS_GOAL, MILLISECONDS_MAX = 1.0, 2.0  # the work of one tick with 100 agents, 99th percentile
 
 
@@ -72,7 +76,9 @@ def measure(size: Size, quick: bool, news: Callable[[str], None]) -> Report:
     costs = {str(agents): scale.step_cost_us(agents, n) for agents, n in size.step_runs}
     news("modules")
     loads = module_loads(size.rounds)
-    parts = Parts(times, pairs, judged, shares, missing, ticks, costs, memory, different, loads)
+    news("snapshots")
+    taken = images(IMAGE_MIB, size.rounds)
+    parts = Parts(times, pairs, judged, shares, missing, ticks, costs, memory, different, loads, taken)
     return _report(size, quick, work, parts)
 
 
@@ -89,10 +95,11 @@ class Parts(NamedTuple):
     memory: scale.Memory
     different: list[str]
     loads: tuple[ModuleLoad, ...]
+    taken: Images
 
 
 def _report(size: Size, quick: bool, work: Work, parts: Parts) -> Report:
-    times, pairs, judged, shares, missing, ticks, costs, memory, different, loads = parts
+    times, pairs, judged, shares, missing, ticks, costs, memory, different, loads, taken = parts
     ns = {name: median(values) for name, values in times.items()}
     messages = bench.messages(size.agents, size.ticks)
     bare_ns = median(b for _, b in pairs)
@@ -128,6 +135,8 @@ def _report(size: Size, quick: bool, work: Work, parts: Parts) -> Report:
         us_per_step_flatness=scale.flatness(list(costs.values())),
         memory=memory,
         modules=loads,
+        snapshots=taken,
+        targets=(),
         stages=shares,
         stages_missing=tuple(missing),
         differences=tuple(different),
@@ -136,7 +145,9 @@ def _report(size: Size, quick: bool, work: Work, parts: Parts) -> Report:
         met=False,
     )
     requirements = requirements_of(report, void)
-    return replace(report, requirements=requirements, met=all(r.met for r in requirements))
+    few = next((t for t in ticks if t.agents == 100), ticks[0])
+    asked = targets(few.p99_ms, report.variants["full"].messages_per_s, BUFFER_OPERATIONS)
+    return replace(report, requirements=requirements, targets=asked, met=all(r.met for r in requirements))
 
 
 def _ratio(times: dict[str, list[int]], above: str, below: str) -> float:

@@ -55,7 +55,7 @@ class Memory(Struct, frozen=True):
 
 
 @contextmanager
-def _opened(note: Hook) -> Iterator[None]:
+def opened(note: Hook) -> Iterator[None]:
     """`note` hears every telemetry record of the simulations started in here, after their own hook."""
     original = Telemetry.register
 
@@ -78,7 +78,7 @@ def _openings(agents: int, ticks: int, snapshot_every: int) -> list[tuple[int, i
             seen.append((record.tick, time.perf_counter_ns(), time.process_time_ns()))
 
     settle()
-    with _opened(note):
+    with opened(note):
         history = simulate(scenario, plan)
     if history.failure:
         raise RuntimeError(f"{agents} agents fail: {history.failure_detail}")
