@@ -7,13 +7,28 @@ action that was not journaled before a crash is lost, as its caller is.
 
 from __future__ import annotations
 
-from runtime import exports
+from collections.abc import Sequence
+
+from runtime import exports, tasks
 from runtime.durability import Durability
 from runtime.errors import Refused
 from runtime.fold import TICKS_MAX
 from runtime.intake import Intake
 from runtime.ports import Ports
-from runtime.state import Action, AgentSpec, Decree, Join, Operate, Publish, Schedule, Send, Spawn, State
+from runtime.state import (
+    Action,
+    AgentSpec,
+    Decree,
+    Join,
+    Operate,
+    Publish,
+    Schedule,
+    Send,
+    Spawn,
+    State,
+    Submit,
+    Task,
+)
 from runtime.telemetry import Hook, Telemetry
 from runtime.watermark import Watermark
 
@@ -50,6 +65,16 @@ class Calls:
         """A WAKE message with this payload, `ticks` after the tick that admits it."""
         _within("ticks", ticks, TICKS_MAX)
         return self.submit(Schedule(_within("agent", agent), self._payload(task), ticks))
+
+    def submit_tasks(self, graph: Sequence[Task]) -> tuple[str, int]:
+        """Tasks that may need each other and earlier ones, all or none; a cycle among them is refused here, by name."""
+        for task in graph:
+            _within("agent", task.agent)
+            self._payload(task.payload)
+        wrong = tasks.malformed(graph)
+        if wrong:
+            raise Refused(tasks.explain(wrong), "submit_tasks", "none of these tasks was submitted")
+        return self.submit(Submit(tuple(graph)))
 
     def send(self, agent: int, message: bytes) -> tuple[str, int]:
         return self.submit(Send(_within("agent", agent), self._payload(message)))

@@ -9,11 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from msgspec import UNSET
+
+from runtime import groups
 from runtime.errors import Refused
 from runtime.frames import MAX_FRAME
 from runtime.physical import Physical
 from runtime.scheduler import POLICIES
-from runtime.state import AgentSpec, BufferSpec, Config, Configure, Input, ModelSpec
+from runtime.state import AgentSpec, BufferSpec, Config, Configure, Group, Input, ModelSpec
 
 ID_MAX = 0xFFFFFFFE  # of an agent; the last number is the outside's
 TICK_MAX = (1 << 32) - 1
@@ -54,9 +57,22 @@ def problems(config: Config) -> list[str]:
         found += _buffer(buffer, f"buffers[{index}].")
     for index, model in enumerate(config.models):
         found += _model(model, f"models[{index}].")
+    if config.groups is not UNSET:
+        found += _groups(config.groups)
     found += _unique("topics", config.topics)
     found += _unique("buffers", [buffer.name for buffer in config.buffers])
     return found + _unique("models", [model.name for model in config.models])
+
+
+def _groups(declared: tuple[Group, ...]) -> list[str]:
+    found: list[str] = []
+    for index, group in enumerate(declared):
+        where = f"groups[{index}]."
+        found += _numbers(
+            group, where, backoff_ticks=(0, TICK_MAX), max_restarts=(0, COUNT_MAX), window_ticks=(1, TICK_MAX)
+        )
+        found += [f"{where}agents: {agent} is no agent's id" for agent in group.agents if not 0 <= agent <= ID_MAX]
+    return found + groups.problems(declared)
 
 
 def agent_problems(spec: AgentSpec, buffers: int) -> list[str]:

@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import google_crc32c
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
-from runtime import broker, journal, lifecycle, requests, scheduler, supervisor
+from runtime import broker, groups, journal, lifecycle, requests, scheduler, supervisor, tasks
 from runtime.config import agent_problems, problems
 from runtime.errors import FailStop
 from runtime.journal import Block, Event, InferenceEntry, StepEntry
@@ -48,6 +48,7 @@ from runtime.state import (
     Spawn,
     State,
     StepRecord,
+    Submit,
     View,
     encode,
 )
@@ -97,6 +98,7 @@ def begin(
     config = state.config
     if config is None:
         raise FailStop("genesis", "the first input does not configure the run", "block 1")
+    tasks.give(state)
     if inferences:
         inferences = requests.still_wanted(state, asked, inferences)
     requests.deliver(state, tick, inferences)
@@ -115,14 +117,8 @@ def _apply(state: State, item: Input, events: list[Event]) -> None:
     if state.config is None and not isinstance(item.action, Configure):
         raise FailStop("genesis", "the first input does not configure the run", "block 1")
     match item.action:
-        case Configure() if state.config is not None:
-            events.append(("illegal", OUTSIDE, "configure", item.source))
-        case Configure(config) if wrong := problems(config):
-            raise FailStop("config", "; ".join(wrong), f"input {item.source} {item.n}")
         case Configure(config):
-            state.config = config
-            state.buffers = [BufferState() for _ in config.buffers]
-            state.subscribers = [[] for _ in config.topics]
+            _configure(state, item, config, events)
         case Spawn(spec) if agent_problems(spec, len(state.buffers)):
             events.append(("illegal", OUTSIDE, "spawn", spec.name))
         case Spawn(spec):
@@ -137,6 +133,19 @@ def _apply(state: State, item: Input, events: list[Event]) -> None:
             broker.join(state, agent, topic, events)
         case Operate(action, agent):
             lifecycle.operate(state, agent, action, events)
+        case Submit(batch):
+            tasks.submit(state, item.source, item.n, batch, events)
+
+
+def _configure(state: State, item: Input, config: Config, events: list[Event]) -> None:
+    if state.config is not None:
+        events.append(("illegal", OUTSIDE, "configure", item.source))
+        return
+    if wrong := problems(config):
+        raise FailStop("config", "; ".join(wrong), f"input {item.source} {item.n}")
+    state.config = config
+    state.buffers = [BufferState() for _ in config.buffers]
+    state.subscribers = [[] for _ in config.topics]
 
 
 def _schedule(state: State, agent: int, payload: bytes, ticks: int, events: list[Event]) -> None:
@@ -262,6 +271,10 @@ def commit(state: State, opened: Open, outcomes: Mapping[int, Outcome]) -> Commi
         sequence = broker.next_sequence(state, record.agent)
         messages += _settle(state, config, record, outcome, opened.events)
         steps.append(_entry(record, outcome, sequence, blobs))
+    if config.groups is not UNSET:
+        failures = [r.agent for r in opened.records if outcomes[r.agent].status != "ok"]
+        groups.settle(state, failures, opened.tick, opened.events)
+    tasks.give(state)
     if opened.tick >= config.last_tick:
         state.finished = True
         opened.events.append(("finished",))
@@ -292,12 +305,15 @@ def _settle(state: State, config: Config, record: StepRecord, outcome: Outcome, 
     if outcome.status != "ok":
         agent = state.agents[index]
         requests.forget(state, index, events)
-        if agent.phase == TERMINATED:
-            events.append(("failed", index, outcome.status))
+        if agent.phase == TERMINATED or groups.of(config, index) is not None:
+            events.append(("failed", index, outcome.status))  # a group's turn comes when all steps are settled
         else:
             supervisor.failed(index, agent, outcome.status, record.tick, config, events)
-            if agent.phase in GONE:
-                broker.discard(state, index, events)
+        if record.kind == "step":
+            tasks.stepped(state, index, outcome.status, events)
+        if agent.phase in GONE and agent.phase != TERMINATED:
+            broker.discard(state, index, events)
+            tasks.gone(state, index, events)
         return 0
     if record.kind == "init":
         lifecycle.move(index, state.agents[index], ACTIVE, events)
@@ -309,6 +325,8 @@ def _settle(state: State, config: Config, record: StepRecord, outcome: Outcome, 
         else:
             messages += effect.op == "publish"
             _effect(state, record, effect, events)
+    if state.graph is not UNSET and record.kind == "step":
+        tasks.stepped(state, index, "ok", events)
     return messages
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from runtime import broker, requests
+from runtime import broker, requests, tasks
 from runtime.journal import Event
 from runtime.state import ACTIVE, BACKOFF, PAUSED, QUARANTINED, STARTING, TERMINATED, AgentState, State
 
 ALLOWED = {
     STARTING: (ACTIVE, BACKOFF, QUARANTINED, TERMINATED),
     ACTIVE: (PAUSED, BACKOFF, QUARANTINED, TERMINATED),
-    PAUSED: (ACTIVE, TERMINATED),
-    BACKOFF: (STARTING, TERMINATED),
+    PAUSED: (ACTIVE, BACKOFF, QUARANTINED, TERMINATED),
+    BACKOFF: (STARTING, QUARANTINED, TERMINATED),
     QUARANTINED: (STARTING, TERMINATED),
     TERMINATED: (),
 }
@@ -41,3 +41,4 @@ def operate(state: State, index: int, action: str, events: list[Event]) -> None:
     if agent.phase == TERMINATED:
         requests.forget(state, index, events)
         broker.discard(state, index, events)
+        tasks.gone(state, index, events)

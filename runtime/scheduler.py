@@ -1,17 +1,20 @@
-"""Selection of the tick's tasks in one total order (SCH-1, SCH-2, SCH-4).
+"""Selection of the tick's agents in one total order (SCH-1, SCH-2, SCH-3, SCH-4).
 
-Both policies starve nobody. `round_robin` goes on after the agent that ran last: a ready agent waits at most
-ceil(agents / max_tasks_per_tick) ticks. `priority` orders by (ready since + priority x AGING): an agent is overtaken
-only by those ready at most `priority x AGING` ticks after it, which bounds its wait by that much plus one round.
+The policies starve nobody. `round_robin` goes on after the agent that ran last: a ready agent waits at most
+ceil(agents / max_tasks_per_tick) ticks, a round. `priority` orders by (ready since + priority x AGING): an agent is
+overtaken only by those ready at most `priority x AGING` ticks after it, which bounds its wait by that much plus one
+round. `dag` orders by the tasks that agents have: level in the graph, then priority, then sequence; agents without one
+come after them. Whoever has been ready for a round comes before all others, which bounds the wait by two rounds.
 """
 
 from __future__ import annotations
 
+from runtime import tasks
 from runtime.state import ACTIVE, STARTING, AgentState, State
 
 AGING = 4
 MAX_PRIORITY = 7
-POLICIES = ("round_robin", "priority")
+POLICIES = ("round_robin", "priority", "dag")
 
 
 def ready(agent: AgentState) -> bool:
@@ -21,7 +24,8 @@ def ready(agent: AgentState) -> bool:
 def wait_bound(agents: int, max_tasks: int, policy: str) -> int:
     """Ticks within which a ready agent runs."""
     rounds = -(-agents // max_tasks)
-    return rounds if policy == "round_robin" else rounds * 2 + MAX_PRIORITY * AGING
+    aging = MAX_PRIORITY * AGING if policy == "priority" else 0
+    return rounds if policy == "round_robin" else rounds * 2 + aging
 
 
 def select(state: State) -> list[int]:
@@ -37,6 +41,9 @@ def select(state: State) -> list[int]:
     if config.policy == "round_robin":
         cursor = state.cursor
         ordered = [i for i in candidates if i >= cursor] + [i for i in candidates if i < cursor]
+    elif config.policy == "dag":
+        round_ = -(-len(agents) // config.max_tasks_per_tick)
+        ordered = sorted(candidates, key=lambda i: _rank(state, i, round_))
     else:
         ordered = sorted(candidates, key=lambda i: (_deadline(state.agents[i]), i))
     chosen = ordered[: config.max_tasks_per_tick]
@@ -49,3 +56,11 @@ def select(state: State) -> list[int]:
 
 def _deadline(agent: AgentState) -> int:
     return agent.ready_since + max(0, min(agent.spec.priority, MAX_PRIORITY)) * AGING
+
+
+def _rank(state: State, index: int, round_: int) -> tuple[int, ...]:
+    since = state.agents[index].ready_since
+    if state.tick - since >= round_:
+        return 0, since, index
+    mine = tasks.rank(state, index)
+    return (2, index) if mine is None else (1, *mine)

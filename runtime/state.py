@@ -11,12 +11,12 @@ from collections.abc import Sequence
 
 import google_crc32c
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 OUTSIDE = 0xFFFFFFFF  # the sender of whatever no agent sent
 
 # Kinds of messages, as an agent sees them in the envelope (docs/abi.md).
-MESSAGE, TOPIC, INPUT, WAKE, REFUSED, BUFFER, INFERENCE = 1, 2, 3, 4, 5, 6, 7
+MESSAGE, TOPIC, INPUT, WAKE, REFUSED, BUFFER, INFERENCE, TASK = 1, 2, 3, 4, 5, 6, 7, 8
 
 # Status codes of host calls and of refused sends (docs/abi.md).
 OK, E_LIMIT, E_TARGET, E_SIZE, E_FULL = 0, 1, 2, 3, 4
@@ -31,6 +31,17 @@ STARTING, ACTIVE, PAUSED, BACKOFF, QUARANTINED, TERMINATED = (
     "terminated",
 )
 GONE = (QUARANTINED, TERMINATED)
+
+# Phases of a task's life (SCH-3): some parents have not ended; to be given; in the mailbox; in the agent; how it ended.
+WAITING, READY, GIVEN, TAKEN, DONE, FAILED, SKIPPED = (
+    "waiting",
+    "ready",
+    "given",
+    "taken",
+    "done",
+    "failed",
+    "skipped",
+)
 
 
 class Limits(Struct, frozen=True, kw_only=True, gc=False):
@@ -81,12 +92,31 @@ class ModelSpec(Struct, frozen=True, kw_only=True, gc=False):
     vocabulary: int
 
 
+class Group(Struct, frozen=True, kw_only=True, gc=False):
+    """Agents that are supervised together, in the order in which they depend on each other (ORC-3).
+
+    `within` names the group, declared before this one, to which it escalates; there it comes after the agents.
+    """
+
+    agents: tuple[int, ...]
+    backoff_ticks: int = 1
+    max_restarts: int = 3
+    name: str
+    strategy: str = "one_for_one"
+    window_ticks: int = 100
+    within: str = ""
+
+
 class Config(Struct, frozen=True, kw_only=True, gc=False):
-    """The logical options of a run (CFG-1). Physical ones (workers, leases) are `runtime.physical.Physical`."""
+    """The logical options of a run (CFG-1). Physical ones (workers, leases) are `runtime.physical.Physical`.
+
+    An agent that is in none of the `groups` is supervised alone, by the options here.
+    """
 
     backoff_ticks: int = 1
     buffers: tuple[BufferSpec, ...] = ()
     epoch_ms: int = 1_700_000_000_000
+    groups: tuple[Group, ...] | UnsetType = UNSET  # left out of the encoding where there are none
     last_tick: int
     mailbox: int = 1024
     max_payload: int = 65_536
@@ -143,7 +173,26 @@ class Operate(Struct, frozen=True, tag_field="do", tag="operate", gc=False):
     agent: int
 
 
-Action = Configure | Spawn | Send | Publish | Schedule | Join | Operate
+class Task(Struct, frozen=True, kw_only=True, gc=False):
+    """One task: the agent that does it, its name in the run, and the tasks that must have ended well before.
+
+    It reaches its agent as one message of kind TASK, whatever the policy.
+    """
+
+    agent: int
+    id: str
+    needs: tuple[str, ...] = ()
+    payload: bytes = b""
+    priority: int = 0
+
+
+class Submit(Struct, frozen=True, tag_field="do", tag="submit", gc=False):
+    """Tasks, all of them or none; they may need each other, whatever their order, and any submitted before."""
+
+    tasks: tuple[Task, ...]
+
+
+Action = Configure | Spawn | Send | Publish | Schedule | Join | Operate | Submit
 
 
 class Input(Struct, frozen=True, gc=False):
@@ -298,6 +347,41 @@ class AgentState(Struct):
     wakes: list[int] = []  # ticks the agent asked to be woken at; a new life starts without them
 
 
+class TaskState(Struct):
+    """A task that was submitted. `level` is 1 more than the highest of those that it needs, `seq` its message's number,
+    `waits` how many of what it needs have not ended. The payload is dropped when it ends."""
+
+    agent: int
+    level: int
+    payload: bytes
+    priority: int
+    seq: int
+    waits: int = 0
+    phase: str = WAITING
+    children: list[tuple[int, str]] = []  # seq and id
+
+
+class Queue(Struct):
+    """The tasks of one agent that are ready: two heaps of the same ones, by rank and by how long they have been ready.
+
+    `given` counts the tasks it was given, `current` is the one that it has ("": none). An entry whose task is no
+    longer ready was taken from the other heap.
+    """
+
+    current: str = ""
+    given: int = 0
+    ranked: list[tuple[int, int, int, str]] = []  # level, -priority, seq, id
+    oldest: list[tuple[int, int, str]] = []  # `given` when it became ready, seq, id
+
+
+class Graph(Struct):
+    """All tasks that are known, by id; `ended` are the ids of those that have ended, oldest first."""
+
+    tasks: dict[str, TaskState] = {}
+    ended: list[str] = []
+    queues: list[Queue] = []  # by agent, as far as there are any
+
+
 class BufferState(Struct):
     version: int = 0
     length: int = 0
@@ -319,6 +403,9 @@ class State(Struct):
     sessions: list[Session] = []
     subscribers: list[list[int]] = []
     finished: bool = False
+    # Left out of the encoding where there are none.
+    graph: Graph | UnsetType = UNSET
+    restarts: list[list[int]] | UnsetType = UNSET  # of each group, as `AgentState.restarts`
 
 
 _encoder = msgspec.msgpack.Encoder(order="sorted")

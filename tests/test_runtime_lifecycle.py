@@ -75,7 +75,8 @@ def test_every_transition_that_exists_is_allowed_and_no_other() -> None:
     assert {(a, b) for a, targets in ALLOWED.items() for b in targets} == {
         (STARTING, ACTIVE), (STARTING, BACKOFF), (STARTING, QUARANTINED), (STARTING, TERMINATED),
         (ACTIVE, PAUSED), (ACTIVE, BACKOFF), (ACTIVE, QUARANTINED), (ACTIVE, TERMINATED),
-        (PAUSED, ACTIVE), (PAUSED, TERMINATED), (BACKOFF, STARTING), (BACKOFF, TERMINATED),
+        (PAUSED, ACTIVE), (PAUSED, BACKOFF), (PAUSED, QUARANTINED), (PAUSED, TERMINATED),
+        (BACKOFF, STARTING), (BACKOFF, QUARANTINED), (BACKOFF, TERMINATED),
         (QUARANTINED, STARTING), (QUARANTINED, TERMINATED),
     }  # fmt: skip
 

@@ -31,10 +31,12 @@ def bound(agents: int, most: int, policy: str) -> int:
     """The ticks in which a ready agent may be seen, its own included: rounds of at most `most` of `agents` steps.
 
     In turn nobody is before it twice. By priority, a round may wait for it and one be under way, and it is overtaken by
-    who becomes ready within as many ticks as its priority is worth.
+    who becomes ready within as many ticks as its priority is worth. By graph, it may be passed over for a round, and
+    then only those are before it that were so as well, or have been ready for longer.
     """
     rounds = -(-agents // most)
-    return rounds if policy == "round_robin" else 2 * rounds + _PRIORITIES * _AGING
+    aging = {"round_robin": 0, "priority": rounds + _PRIORITIES * _AGING, "dag": rounds}
+    return rounds + aging[policy]
 
 
 def _waited(run: Judged) -> list[str]:
