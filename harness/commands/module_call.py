@@ -14,7 +14,7 @@ import click
 from harness.commands.common import examples, given, json_option, print_json
 from reports.words import plain
 from runtime.errors import CallFailed, Refused
-from runtime.wasm import Engine, ModuleLimits
+from runtime.wasm import Engine, Module, ModuleLimits
 from runtime.wasm.functions import Value
 from runtime.wasm.inspection import describe, types_of
 from runtime.wasm.values import from_text
@@ -29,6 +29,9 @@ fuel_option = click.option(
 memory_option = click.option(
     "--memory", type=int, default=DEFAULTS.memory, show_default=True, metavar="BYTES", help="Its memory at most."
 )
+with_option = click.option(
+    "--with", "libraries", multiple=True, metavar="NAME=FILE", help="A module that imports from NAME are served by."
+)
 table_option = click.option(
     "--table", type=int, default=DEFAULTS.table, show_default=True, metavar="N", help="Elements of each table."
 )
@@ -41,29 +44,33 @@ table_option = click.option(
         "wasm-engine module call add.wat add 1 -2",
         "wasm-engine module call loop.wat spin --fuel 1000000 --json",
         "wasm-engine module call upper.wasm upper --input text.txt",
+        "wasm-engine module call --with math=math.wasm app.wasm go",
     ),
 )
 @click.argument("file")
 @click.argument("export")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="ARGS...")
 @click.option("--input", "source", default=None, callback=given, metavar="PATH", help="Bytes in, bytes out: see below.")
+@with_option
 @fuel_option
 @memory_option
 @table_option
 @json_option
 def call(
-    file: str, export: str, arguments: tuple[str, ...], source: str, fuel: int, memory: int, table: int, as_json: bool
-) -> int:
+    file: str, export: str, arguments: tuple[str, ...], source: str, libraries: tuple[str, ...],
+    fuel: int, memory: int, table: int, as_json: bool,
+) -> int:  # fmt: skip
     """Call EXPORT of FILE with ARGS, which are read by its parameters' types; print its results, one a line.
 
     With --input the file's bytes are put where the module's allocate(size) says, EXPORT is called with (pointer,
     length), and the bytes that it gives back the same way are printed: two i32, or one i64 with the pointer in its
     high half.
-    Nothing is lent to the module: one that imports functions needs the Python API.
+    What it imports comes from modules that --with names; one that imports other functions needs the Python API.
     """
     loaded = Engine().load(file)
     parameters, results = loaded.signature(export)
     limits = ModuleLimits(fuel=fuel, memory=memory, table=table)
+    modules = dict(_library(text) for text in libraries)
     if source and arguments:
         raise Refused("arguments beside --input", "module call", "leave one of them out")
     if not source and len(arguments) != len(parameters):
@@ -76,7 +83,7 @@ def call(
     told: dict[str, Any] = {"file": file, "export": export, "ended": "returned", "error": None}
     found: Value | tuple[Value, ...] | bytes | None = None
     try:
-        with loaded.instantiate(limits=limits) as instance:
+        with loaded.instantiate(limits=limits, modules=modules) as instance:
             found = instance.call_bytes(export, _bytes_of(source)) if source else instance.call(export, *values)
             told["fuel"] = instance.used
     except CallFailed as error:
@@ -90,6 +97,13 @@ def call(
     else:
         _print_results(found)
     return FAILED if told["error"] else 0
+
+
+def _library(text: str) -> tuple[str, Module]:
+    name, equals, path = text.partition("=")
+    if not name or not equals:
+        raise Refused(f"{plain(text)} is no NAME=FILE", "--with", "write it with an equals sign")
+    return name, Engine().load(path)
 
 
 def _bytes_of(source: str) -> bytes:

@@ -19,7 +19,7 @@ import wasmtime
 from msgspec import Struct
 
 from runtime.errors import CallFailed, LimitExceeded, ModuleRefused, NoRoom, Refused
-from runtime.wasm import growth, imports, raw
+from runtime.wasm import growth, imports, linking, raw
 from runtime.wasm.abi import I32, PAGE, Signature
 from runtime.wasm.binary import Parsed
 from runtime.wasm.checks import FUEL_MAX, TABLE_MAX, shown
@@ -28,6 +28,7 @@ from runtime.wasm.engine import engine
 from runtime.wasm.exclusive import Exclusive
 from runtime.wasm.imports import HostCall, WithMemory
 from runtime.wasm.linear import Memory
+from runtime.wasm.linking import Linkable, Part, check_types, planned
 from runtime.wasm.lru import Pin
 from runtime.wasm.values import from_bits, to_bits, told
 
@@ -40,7 +41,7 @@ _TODO = {
     "memory": "raise limits.memory",
     "table": "raise limits.table",
 }
-_FUNCTION, _MEMORY = 0, 2
+_FUNCTION, _TABLE, _MEMORY = 0, 1, 2
 
 Host = Mapping[str, HostCall | WithMemory]
 Value = int | float
@@ -88,24 +89,27 @@ class Instance:
     After a trap the module may have left its own work half done, so a fresh instance is the better choice then.
     """
 
-    def __init__(self, module: Module, host: Host, limits: ModuleLimits) -> None:
+    def __init__(self, module: Module, host: Host, limits: ModuleLimits, modules: Mapping[str, Module]) -> None:
         self._module, self._limits = module, limits
         self._exclusive = Exclusive(module.name)
         self._functions: dict[str, tuple[raw.Function, Signature]] = {}
-        self._served: imports.Served | None = None
+        self._served: list[imports.Served] = []
+        self._notes: list[raw.GlobalCell] = []
         self.used = 0
         raw.headroom(60)
-        entries = imports.matched(module.parsed, host, module.name)
-        module.check(limits)
-        (self._compiled, noted), self._pin = module.use()
+        parts = planned(module, modules, host)
+        linked = [module if part.name == "" else modules[part.name] for part in parts]
+        for each in linked:
+            each.check(limits)
+        self._uses = [each.use() for each in linked]
+        check_types(parts, [compiled for (compiled, _), _ in self._uses])
         with self._exclusive.entered():
             try:
-                self._linked = self._link(entries)
+                self._linked = self._link(parts)
             except raw.Unavailable:  # instances that are dropped and lie in a cycle still hold address space
                 gc.collect()
-                self._linked = self._retried(entries)
-            self._note = self._linked.global_cell(growth.NOTE, I32) if noted else None
-            self.memory = self._memory()
+                self._linked = self._retried(parts)
+            self.memory = self._memory(module, self._linked)
 
     def call(self, name: str, *arguments: Value) -> Value | tuple[Value, ...] | None:
         """The export's results: None, one value, or a tuple; integers signed.
@@ -126,10 +130,11 @@ class Instance:
             ]
             found = function.call_with(self._limits.fuel, words)
             if found is None:
-                limit = growth.LIMITS.get(self._note.get()) if self._note else None
-                if self._note and limit:
-                    self._note.set(0)
-                    raise LimitExceeded(limit, f"{shown(name)} grew beyond it", self._module.name, _TODO[limit])
+                for note in self._notes:
+                    limit = growth.LIMITS.get(note.get())
+                    if limit:
+                        note.set(0)
+                        raise LimitExceeded(limit, f"{shown(name)} grew beyond it", self._module.name, _TODO[limit])
                 raise self._failed(function.trap_name, f"{shown(name)} ended")
             self.used = max(0, self._limits.fuel - function.fuel_left())
             values = tuple(from_bits(kind, bits) for kind, bits in zip(results, found, strict=True))
@@ -180,10 +185,11 @@ class Instance:
             self._exclusive.closed = True
             self._functions.clear()
             self.memory = Memory(None, self._exclusive, self._module.name)
-            self._served = None
-            self._note = None
-            del self._linked, self._compiled
-            self._pin.release()
+            self._served, self._notes = [], []
+            del self._linked
+            for _, pin in self._uses:
+                pin.release()
+            self._uses = []
 
     def __enter__(self) -> Instance:
         return self
@@ -193,38 +199,52 @@ class Instance:
     ) -> None:
         self.close()
 
-    def _link(self, entries: tuple[imports.Imported, ...]) -> raw.Linked:
-        limits = self._limits
+    def _link(self, parts: tuple[Part, ...]) -> raw.Linked:
+        """All parts in one store, in their order; the last one is what is called."""
+        limits, count = self._limits, len(parts)
         store = wasmtime.Store(engine())
         store.set_fuel(limits.fuel)
         try:
-            if entries:
-                self._served = imports.Served(store, entries, self._module.name)
+            self._notes = []
+            services = [imports.Served(store, part.host, part.module.name) if part.host else None for part in parts]
+            self._served = [served for served in services if served]
             store.set_limits(
-                memory_size=limits.memory, table_elements=limits.table, instances=2, tables=TABLES_MAX, memories=2
+                memory_size=limits.memory,
+                table_elements=limits.table,
+                instances=2 * count,
+                tables=TABLES_MAX * count,
+                memories=2 * count,
             )
-            return raw.Linked(store, self._compiled, self._served.externs if self._served else ())
+            made: list[raw.Linked] = []
+            for part, served, ((compiled, noted), _) in zip(parts, services, self._uses, strict=True):
+                lent = iter(served.externs if served else ())
+                given = [
+                    made[source.part].export(source.name) if source.part >= 0 else next(lent) for source in part.sources
+                ]
+                made.append(raw.Linked(store, compiled, given))
+                if served:
+                    served.service.memory = self._memory(part.module, made[-1])
+                if noted:
+                    self._notes.append(made[-1].global_cell(growth.NOTE, I32))
+            return made[-1]
         except raw.InstantiationTrap as trap:
             raise self._failed(trap.trap_name, "instantiation ended") from None
         except raw.Unavailable:
-            if self._served and self._served.raised:
+            if any(served.raised for served in self._served):
                 raise self._failed("", "instantiation ended") from None
             raise
 
-    def _retried(self, entries: tuple[imports.Imported, ...]) -> raw.Linked:
+    def _retried(self, parts: tuple[Part, ...]) -> raw.Linked:
         try:
-            return self._link(entries)
+            return self._link(parts)
         except raw.Unavailable as error:
             todo = "close instances that are done"
             raise NoRoom(f"no room for an instance ({error})", self._module.name, todo) from None
 
-    def _memory(self) -> Memory:
-        names = [export.name for export in self._module.parsed.exports if export.kind == _MEMORY]
+    def _memory(self, module: Module | Linkable, linked: raw.Linked) -> Memory:
+        names = [export.name for export in module.parsed.exports if export.kind == _MEMORY]
         name = "memory" if "memory" in names else names[0] if names else ""
-        found = Memory(self._linked.memory(name) if names else None, self._exclusive, self._module.name)
-        if self._served:
-            self._served.service.memory = found
-        return found
+        return Memory(linked.memory(name) if names else None, self._exclusive, module.name)
 
     def _function(self, name: str) -> tuple[raw.Function, Signature]:
         known = self._functions.get(name)
@@ -236,10 +256,11 @@ class Instance:
         return known
 
     def _failed(self, trap: str, what: str) -> BaseException:
-        if self._served and self._served.raised:
-            error = self._served.raised[0]
-            self._served.raised.clear()
-            return error
+        for served in self._served:
+            if served.raised:
+                error = served.raised[0]
+                served.raised.clear()
+                return error
         limit = _LIMITED.get(trap)
         if limit is not None:
             told = f" of {self._limits.fuel}" if limit == "fuel" else ""
@@ -259,18 +280,27 @@ class Module:
         with self.instantiate() as instance:
             return instance.call(name, *arguments)
 
-    def instantiate(self, host: Host | None = None, limits: ModuleLimits | None = None) -> Instance:
+    def instantiate(
+        self,
+        host: Host | None = None,
+        limits: ModuleLimits | None = None,
+        modules: Mapping[str, Module] | None = None,
+    ) -> Instance:
         """An instance whose imports are served by `host` ("module.name" to a function), held to `limits`.
 
+        What it imports from one of the names in `modules` is that module's export; those are instantiated beside it,
+        fresh, and may import from each other and from the host. Fuel is for all together, other limits for each.
+
         Raises ModuleRefused for an import that is not given and for a size beyond the limits, Refused for a host
-        that is none, NoRoom where this machine has none. The start function, if there is one, runs here, and may end as
+        that is none, NoRoom where this machine has none. Start functions, if there are any, run here, and may end as
         any call may.
         """
         if host is not None and not isinstance(host, Mapping):
             raise Refused(f"host is a {type(host).__name__}", self.name, 'give {"module.name": function}')
         if limits is not None and not isinstance(limits, ModuleLimits):
             raise Refused(f"limits is a {type(limits).__name__}", self.name, "give ModuleLimits(…)")
-        return Instance(self, host or {}, limits or ModuleLimits())
+        linking.checked(modules or {}, Module, self.name)
+        return Instance(self, host or {}, limits or ModuleLimits(), modules or {})
 
     def check(self, limits: ModuleLimits) -> None:
         """Raises ModuleRefused where what it declares is beyond the limits, Refused for limits that are none."""
@@ -297,7 +327,8 @@ class Module:
         noting: list[bytes] = []
 
         def source() -> bytes:
-            noting.append(growth.noting(self.wasm, self.parsed))
+            shared = any(entry.kind in (_TABLE, _MEMORY) for entry in self.parsed.imports)
+            noting.append(self.wasm if shared else growth.noting(self.wasm, self.parsed))
             return noting[0]
 
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import wasmtime
@@ -17,7 +17,7 @@ import wasmtime
 from runtime.errors import ModuleRefused, Refused
 from runtime.wasm import raw
 from runtime.wasm.abi import VALUE_NAMES, Signature
-from runtime.wasm.binary import Import, Parsed
+from runtime.wasm.binary import Import
 from runtime.wasm.checks import shown
 from runtime.wasm.engine import engine
 from runtime.wasm.text import assemble
@@ -75,7 +75,7 @@ def refusal(entry: Import, granted: bool, where: str) -> ModuleRefused | None:
     """Why an import cannot be served, or None. `granted`: a function of this name is given."""
     name = f"{shown(entry.module)}.{shown(entry.name)}"
     if entry.kind != _FUNCTION or entry.signature is None:
-        todo = "let the module have its own; only functions can be given"
+        todo = "let the module have its own, or give a module that exports it"
         return ModuleRefused("import", f"{name} is a {kind_of(entry)}", where, todo)
     if not numbers_only(entry.signature):
         todo = "only i32, i64, f32 and f64 cross to a host function"
@@ -86,10 +86,10 @@ def refusal(entry: Import, granted: bool, where: str) -> ModuleRefused | None:
     return None
 
 
-def matched(parsed: Parsed, host: Mapping[str, object], where: str) -> tuple[Imported, ...]:
-    """Every import with the function given for it; raises ModuleRefused for the first that cannot be served."""
+def matched(entries: Sequence[Import], host: Mapping[str, object], where: str) -> tuple[Imported, ...]:
+    """These imports with the function given for each; raises ModuleRefused for the first that cannot be served."""
     found: list[Imported] = []
-    for entry in parsed.imports:
+    for entry in entries:
         key = f"{entry.module}.{entry.name}"
         refused = refusal(entry, key in host, where)
         if refused is not None:
