@@ -21,11 +21,11 @@ from msgspec import Struct
 from runtime.errors import CallFailed, ModuleRefused, Refused
 from runtime.wasm.abi import I32, I64, PAGE, Signature
 from runtime.wasm.binary import Malformed, customs
-from runtime.wasm.checks import shown
 from runtime.wasm.functions import Host, Module, ModuleLimits
 from runtime.wasm.imports import with_memory
 from runtime.wasm.linear import Memory
 from runtime.wasm.loader import Engine
+from runtime.wasm.names import shown
 
 MESSAGE_MAX = 1 << 20  # bytes
 LOG_LINES, LOG_BYTES = 64, 1_024  # more lines are counted and not kept, longer ones are cut

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import wasmtime
@@ -16,9 +18,12 @@ from runtime.state import AgentSpec
 from runtime.wasm import raw
 from runtime.wasm.abi import EXPORTS, GROUPS, HOST, PAGE, RESERVED, SECTION, incompatible
 from runtime.wasm.binary import CODE, Malformed, Parsed, bodies, parse, rewrite
+from runtime.wasm.capabilities import Capability, matched_to
 from runtime.wasm.compiled import DEFAULT, ModuleCache
 from runtime.wasm.engine import engine, shim
+from runtime.wasm.imports import Imported, Served
 from runtime.wasm.lru import Lru, Pin
+from runtime.wasm.names import shown
 from runtime.wasm.scan import loops_within
 from runtime.wasm.signatures import Demand
 from runtime.wasm.spares import Spares
@@ -34,12 +39,16 @@ LOOPS_MAX = 2_000  # within each other
 
 
 class Loaded(NamedTuple):
-    """A module that passed: compiled, with its imports' names in order, its mutable globals, and spare instances."""
+    """A module that passed: compiled, with its imports' names in order, its mutable globals, and spare instances.
+
+    `lent` are the functions of its user's host that it imports; their names have a dot.
+    """
 
     module: wasmtime.Module
     imports: tuple[str, ...]
     mutable: tuple[tuple[int, int], ...]
     spares: Spares
+    lent: tuple[Imported, ...] = ()
 
 
 _parsed: Lru[Parsed] = Lru(64 << 20)  # bytes of wasm
@@ -62,8 +71,9 @@ def load_pinned(
     max_bytes: int = MODULE_BYTES,
     demand: Demand | None = None,
     cache: ModuleCache = DEFAULT,
+    offered: Mapping[str, Capability] = MappingProxyType({}),
 ) -> tuple[Loaded, Pin]:
-    """As `load`, with a pin that keeps the module in the cache.
+    """As `load`, with a pin that keeps the module in the cache. `offered` are capabilities beside those of the ABI.
 
     With a `demand` it must be signed; what is verified, checked and compiled is the same bytes object.
     """
@@ -78,20 +88,23 @@ def load_pinned(
         demand.check(wasm, digest, where)
     parsed = _parsed_once(digest, wasm, where)
     _check_abi(parsed, where)
-    _check_imports(parsed, spec, where)
+    lent = _check_imports(parsed, spec, where, offered)
     _check_limits(parsed, spec, where)
     pages = spec.limits.memory // PAGE
     try:
-        return cache.use(
+        loaded, pin = cache.use(
             (digest, f"agent {pages}"),
             lambda: _compilable(wasm, parsed, pages, where),
-            lambda module: _tried(
-                Loaded(module, tuple(entry.name for entry in parsed.imports), parsed.mutable, Spares()), where
-            ),
+            lambda module: _tried(Loaded(module, _names(parsed), parsed.mutable, Spares(), lent), where),
         )
+        return (loaded._replace(lent=lent, spares=Spares()) if lent else loaded), pin  # functions are its guests' own
     except wasmtime.WasmtimeError as error:
         what = shown(" ".join(str(error).split()), 300)
         raise ModuleRefused("format", what, where, "build it with another compiler") from None
+
+
+def _names(parsed: Parsed) -> tuple[str, ...]:
+    return tuple(each.name if each.module == "engine" else f"{each.module}.{each.name}" for each in parsed.imports)
 
 
 def _parsed_once(digest: str, wasm: bytes, where: str) -> Parsed:
@@ -139,11 +152,19 @@ def _check_abi(parsed: Parsed, where: str) -> None:
             raise refused(f"{name} has type {found}", f"give it type {signature}")
 
 
-def _check_imports(parsed: Parsed, spec: AgentSpec, where: str) -> None:
+def _check_imports(
+    parsed: Parsed, spec: AgentSpec, where: str, offered: Mapping[str, Capability]
+) -> tuple[Imported, ...]:
+    """What it imports from its user's host; raises ModuleRefused."""
     for group in spec.capabilities:
-        if group not in GROUPS:
-            raise ModuleRefused("import", f"no capability {shown(group)}", where, f"grant one of {', '.join(GROUPS)}")
+        if group not in GROUPS and group not in offered:
+            some = ", ".join((*GROUPS, *offered))
+            raise ModuleRefused("import", f"no capability {shown(group)}", where, f"grant one of {some}")
+    lent: list[Imported] = []
     for entry in parsed.imports:
+        if entry.module in offered:
+            lent += matched_to((entry,), offered[entry.module], entry.module in spec.capabilities, where)
+            continue
         name = f"{shown(entry.module)}.{shown(entry.name)}"
         function = HOST.get(entry.name) if entry.module == "engine" and entry.kind == 0 else None
         if function is None:
@@ -158,6 +179,7 @@ def _check_imports(parsed: Parsed, spec: AgentSpec, where: str) -> None:
             raise ModuleRefused(
                 "import", f"{name} is not granted", where, f"grant the capability '{function.group}' or do without it"
             )
+    return tuple(lent)
 
 
 def _check_limits(parsed: Parsed, spec: AgentSpec, where: str) -> None:
@@ -186,23 +208,31 @@ def _compilable(wasm: bytes, parsed: Parsed, pages: int, where: str) -> bytes:
 
 
 def _tried(loaded: Loaded, where: str) -> Loaded:
-    """Itself, instantiated once: a segment that lies outside its memory is found here and not in a worker."""
+    """Itself, instantiated once: a segment that lies outside its memory is found here and not in a worker.
+
+    Without its user's functions: it is kept for others too.
+    """
     try:
         link(loaded)
     except raw.InstantiationTrap:
         raise ModuleRefused("format", "a segment lies outside its memory or table", where, "enlarge it") from None
-    return loaded
+    return loaded._replace(lent=())
 
 
 def link(loaded: Loaded) -> tuple[raw.Linked, raw.Linked]:
     """(shim, agent) in a store of their own; raises InstantiationTrap, Unavailable."""
+    host, agent, _ = link_lent(loaded)
+    return host, agent
+
+
+def link_lent(loaded: Loaded) -> tuple[raw.Linked, raw.Linked, Served | None]:
+    """As `link`, with what serves the functions of its user's host, which must be kept as long as the agent."""
     store = wasmtime.Store(engine())
     store.set_fuel(FUEL_MAX)  # constant expressions of globals and segments consume some; a step sets its own
     host = raw.Linked(store, shim(), ())
-    return host, raw.Linked(store, loaded.module, [host.export(name) for name in loaded.imports])
-
-
-def shown(name: str, longest: int = 80) -> str:
-    """A hostile name, safe on one line."""
-    text = name if len(name) <= longest else name[: longest - 3] + "..."
-    return text if text.isascii() and text.isprintable() else ascii(text)
+    if not loaded.lent:
+        return host, raw.Linked(store, loaded.module, [host.export(name) for name in loaded.imports]), None
+    served = Served(store, loaded.lent, "agent")
+    given = iter(served.externs)
+    externs = [next(given) if "." in name else host.export(name) for name in loaded.imports]
+    return host, raw.Linked(store, loaded.module, externs), served

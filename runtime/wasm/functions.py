@@ -22,7 +22,7 @@ from runtime.errors import CallFailed, LimitExceeded, ModuleRefused, NoRoom, Ref
 from runtime.wasm import growth, imports, linking, raw
 from runtime.wasm.abi import I32, PAGE, Signature
 from runtime.wasm.binary import Parsed
-from runtime.wasm.checks import FUEL_MAX, TABLE_MAX, shown
+from runtime.wasm.checks import FUEL_MAX, TABLE_MAX
 from runtime.wasm.compiled import DEFAULT, ModuleCache
 from runtime.wasm.engine import engine
 from runtime.wasm.exclusive import Exclusive
@@ -30,6 +30,7 @@ from runtime.wasm.imports import HostCall, WithMemory
 from runtime.wasm.linear import Memory
 from runtime.wasm.linking import Linkable, Part, check_types, planned
 from runtime.wasm.lru import Pin
+from runtime.wasm.names import shown
 from runtime.wasm.values import from_bits, to_bits, told
 
 MEMORY_MAX = 1 << 32

@@ -19,8 +19,11 @@ from runtime.ports import Call, GuestStep
 from runtime.state import AgentSpec
 from runtime.wasm import raw
 from runtime.wasm.abi import AGENT_ERROR, KINDS, LISTED, OPS, PAGE, UNGROWN
-from runtime.wasm.checks import FUEL_MAX, MODULE_BYTES, Loaded, link, load_pinned
+from runtime.wasm.capabilities import Capability, by_name
+from runtime.wasm.checks import FUEL_MAX, MODULE_BYTES, Loaded, link_lent, load_pinned
 from runtime.wasm.compiled import DEFAULT, ModuleCache
+from runtime.wasm.exclusive import Exclusive
+from runtime.wasm.linear import Memory
 from runtime.wasm.lru import Pin
 from runtime.wasm.modules import HEADER, LIST_AT, RECORDED, RECORDED_AT
 from runtime.wasm.signatures import Demand
@@ -40,6 +43,11 @@ def _words(count: int) -> struct.Struct:
     return struct.Struct(f"<{count}I")
 
 
+def _instance(loaded: Loaded) -> Instance:
+    host, agent, served = link_lent(loaded)
+    return Instance(host, agent, loaded.mutable, served)
+
+
 class _Keeper:
     """What views of an instance's memory keep alive; once it is gone, nobody looks at that memory any more."""
 
@@ -53,7 +61,7 @@ class WasmGuest:
     pin: Pin | None = None
 
     def __init__(self, loaded: Loaded) -> None:
-        instance = loaded.spares.take(lambda: Instance(*link(loaded), loaded.mutable))
+        instance = loaded.spares.take(lambda: _instance(loaded))
         self._spares, self._instance = loaded.spares, instance
         self._host, self._agent, self._entry = instance.host, instance.agent, instance.entry
         self._globals = instance.globals
@@ -64,6 +72,9 @@ class WasmGuest:
         self._state = _IDLE
         self._fresh = True
         self._whole = True  # whether no step has ended in a trap
+
+        if instance.served is not None:
+            instance.served.service.memory = Memory(self._agent, Exclusive("agent"), "agent")
 
     def run(self, arguments: StepArguments) -> GuestStep:
         """One crossing. Raises Refused only for arguments that no step can have, MemoryError if the host has none.
@@ -195,6 +206,13 @@ class WasmGuest:
         _, stopped = RECORDED.unpack_from(self._list, RECORDED_AT)
         name = self._entry.trap_name
         status = "stopped" if stopped else "fuel" if name == "out_of_fuel" else f"trap:{name}"
+        served = self._instance.served
+        if served is not None and served.raised:
+            error = served.raised[0]
+            served.raised.clear()
+            if not isinstance(error, Exception):
+                raise error
+            status = "host_function"
         return self._failed(status, granted)
 
     def _unusable(self) -> Refused:
@@ -206,17 +224,23 @@ class WasmGuests:
     """`ports.Guests` over wasmtime. Modules are checked and compiled once per process, whatever asks for them.
 
     `max_module_bytes` bounds what the size check accepts; with a `demand` every module must be signed. Compiled
-    modules are kept in `cache`, each at least as long as an instance of it is there.
+    modules are kept in `cache`, each at least as long as an instance of it is there. `capabilities` are offered beside
+    those of the ABI, to agents that are granted them by name; their functions are pure.
     """
 
     def __init__(
-        self, max_module_bytes: int = MODULE_BYTES, demand: Demand | None = None, cache: ModuleCache = DEFAULT
+        self,
+        max_module_bytes: int = MODULE_BYTES,
+        demand: Demand | None = None,
+        cache: ModuleCache = DEFAULT,
+        capabilities: Sequence[Capability] = (),
     ) -> None:
         self._max_module_bytes, self._demand, self._cache = max_module_bytes, demand, cache
+        self._offered = by_name(capabilities, agents=True)
 
     def instantiate(self, agent: int, spec: AgentSpec, wasm: bytes) -> WasmGuest:
         """A fresh instance; raises ModuleRefused, or MemoryError where the host has no room for it."""
-        loaded, pin = load_pinned(spec, wasm, self._max_module_bytes, self._demand, self._cache)
+        loaded, pin = load_pinned(spec, wasm, self._max_module_bytes, self._demand, self._cache, self._offered)
         guest = WasmGuest(loaded)
         guest.pin = pin
         return guest

@@ -18,8 +18,8 @@ from runtime.errors import ModuleRefused, Refused
 from runtime.wasm import raw
 from runtime.wasm.abi import VALUE_NAMES, Signature
 from runtime.wasm.binary import Import
-from runtime.wasm.checks import shown
 from runtime.wasm.engine import engine
+from runtime.wasm.names import shown
 from runtime.wasm.text import assemble
 from runtime.wasm.values import NUMBERS, from_bits, to_bits
 
@@ -41,6 +41,18 @@ class WithMemory:
         if not callable(function):
             raise Refused(f"{type(function).__name__} is not a function", "with_memory", "give a function")
         self.function, self.signature = function, signature
+
+
+class Typed:
+    """A host function of numbers that is lent to imports of this type alone."""
+
+    def __init__(self, function: HostCall, signature: Signature) -> None:
+        if not callable(function):
+            raise Refused(f"{type(function).__name__} is not a function", str(signature), "give a function")
+        self.function, self.signature = function, signature
+
+    def __call__(self, *arguments: int | float) -> Any:
+        return self.function(*arguments)
 
 
 def with_memory(function: HostCall) -> WithMemory:
@@ -98,7 +110,7 @@ def matched(entries: Sequence[Import], host: Mapping[str, object], where: str) -
         if not isinstance(function, WithMemory) and not callable(function):
             what = f"what is given for {shown(key)} is a {type(function).__name__}"
             raise Refused(what, where, "give a function")
-        offered = function.signature if isinstance(function, WithMemory) else None
+        offered = function.signature if isinstance(function, WithMemory | Typed) else None
         if offered is not None and entry.signature != offered:
             what = f"{shown(entry.module)}.{shown(entry.name)} is imported as {entry.signature}"
             raise ModuleRefused("import", what, where, f"its type is {offered}")

@@ -13,8 +13,9 @@ from runtime.state import AgentSpec, Limits
 from runtime.wasm import imports
 from runtime.wasm.abi import GROUPS, HOST, PAGE, SECTION, VALUE_NAMES
 from runtime.wasm.binary import START, Export, Import, Malformed, Parsed, customs
-from runtime.wasm.checks import check_module, shown
+from runtime.wasm.checks import check_module
 from runtime.wasm.functions import Module, ModuleLimits
+from runtime.wasm.names import shown
 
 SIGNATURE = "signature"  # the custom section of the module-signature format
 _KINDS = ("function", "table", "memory", "global")

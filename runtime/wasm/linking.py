@@ -14,8 +14,8 @@ import wasmtime
 from runtime.errors import ModuleRefused, Refused
 from runtime.wasm import imports
 from runtime.wasm.binary import Export, Import, Parsed
-from runtime.wasm.checks import shown
 from runtime.wasm.imports import HostCall, Imported, WithMemory
+from runtime.wasm.names import shown
 
 PARTS_MAX = 16
 _FUNCTION = 0
@@ -156,8 +156,9 @@ def _differs(wanted: object, given: object) -> tuple[str, str] | None:
         told = [f"{'a mutable' if each.mutable else 'a constant'} {each.content}" for each in (wanted, given)]
         return None if told[0] == told[1] else (told[0], told[1])
     if isinstance(wanted, wasmtime.TableType) and isinstance(given, wasmtime.TableType):
-        if str(wanted.element) != str(given.element):
-            return f"a table of {wanted.element}", f"one of {given.element}"
+        told = [str(each.element).replace("anyref", "externref") for each in (wanted, given)]  # wasmtime's word for it
+        if told[0] != told[1]:
+            return f"a table of {told[0]}", f"one of {told[1]}"
         return _beyond(wanted.limits, given.limits, "elements")
     if isinstance(wanted, wasmtime.MemoryType) and isinstance(given, wasmtime.MemoryType):
         return _beyond(wanted.limits, given.limits, "pages")

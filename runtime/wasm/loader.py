@@ -10,10 +10,11 @@ import wasmtime
 
 from runtime.errors import ModuleRefused, Refused
 from runtime.wasm.binary import Malformed, outline
-from runtime.wasm.checks import MODULE_BYTES, shown
+from runtime.wasm.checks import MODULE_BYTES
 from runtime.wasm.compiled import DEFAULT, ModuleCache
 from runtime.wasm.engine import engine
 from runtime.wasm.functions import Module, format_refused
+from runtime.wasm.names import shown
 from runtime.wasm.signatures import Demand
 from runtime.wasm.text import assemble
 

@@ -16,6 +16,7 @@ import wasmtime
 from runtime.wasm import raw
 from runtime.wasm.abi import GLOBAL_NAME
 from runtime.wasm.engine import driver
+from runtime.wasm.imports import Served
 from runtime.wasm.modules import DRIVER_CALLS
 
 SPARES_MAX = 64
@@ -25,7 +26,14 @@ WIPED_MAX = 1 << 20  # bytes of memory; to wipe more costs more than a new insta
 class Instance:
     """One agent's module, the shim before it and the driver behind it, in a store of their own."""
 
-    def __init__(self, host: raw.Linked, agent: raw.Linked, mutable: tuple[tuple[int, int], ...]) -> None:
+    def __init__(
+        self,
+        host: raw.Linked,
+        agent: raw.Linked,
+        mutable: tuple[tuple[int, int], ...],
+        served: Served | None = None,
+    ) -> None:
+        self.served = served  # its user's host functions, alive as long as anything may call them
         self.store: wasmtime.Store = host.store
         self.host = host.memory("memory")
         self.agent = agent.memory("memory")

@@ -10,7 +10,7 @@ import struct
 
 from runtime.errors import Refused
 from runtime.wasm.abi import VALUE_NAMES
-from runtime.wasm.checks import shown
+from runtime.wasm.names import shown
 
 I32, I64, F32, F64 = 0x7F, 0x7E, 0x7D, 0x7C
 NUMBERS = (I32, I64, F32, F64)
