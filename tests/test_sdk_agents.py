@@ -53,6 +53,21 @@ def test_the_five_commands_of_the_page_lead_to_an_agent_that_passes(language: st
     assert "as agent      accepted" in ended.stdout
 
 
+def test_an_agent_goes_into_a_scenario_as_the_page_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = re.search(r"```toml\n(name = .*?)```", PAGE, re.S)
+    assert text
+    (tmp_path / "scenario.toml").write_text(text[1], "utf-8")
+    assert here(capsys, "agent", "new", "greeter").code == 0
+    refused(here(capsys, "run", "./scenario.toml"), "agent.wasm")
+    assert here(capsys, "agent", "build", "greeter").code == 0
+    told = here(capsys, "run", "./scenario.toml", "--fault", "worker.kill@tick:6,agent:1", "--json").json
+    assert (told["verdict"], told["faults_fired"]) == ("PASS", {"worker.kill": 1})
+    assert told["journal_digest"] == told["twin_digest"] and told["agent_steps"] > 12
+
+
 def test_the_page_shows_the_examples_as_they_are() -> None:
     for language, file, fence in (
         ("rust", "src/lib.rs", "rust"),

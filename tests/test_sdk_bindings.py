@@ -129,15 +129,39 @@ def test_the_same_program_lets_out_the_same_bytes_in_every_language(tmp_path: Pa
 
 @pytest.mark.parametrize("language", COMPILED)
 def test_room_beyond_the_limit_fails_the_step_and_room_is_used_again(language: str, tmp_path: Path) -> None:
-    """40 inputs of 3,000 bytes fit into 512 KiB, seven times over; 100 of 8,000 at once do not."""
+    """10 inputs of 2,000 bytes fit into 256 KiB, forty times over; 100 of 8,000 at once do not."""
     needs(language)
     wasm = built(language)
-    options, limits = "send_limit = 200\n", Limits(fuel=20_000_000, memory=512 << 10)
-    often = options + "".join(turn(tick, 40, 3000) for tick in range(1, 8))
+    options, limits = "send_limit = 200\n", Limits(fuel=20_000_000, memory=256 << 10)
+    often = options + "".join(turn(tick, 10, 2000) for tick in range(1, 41))
     assert played(tmp_path, wasm, often, "messages", "output", limits=limits).differences == []
     found = played(tmp_path, wasm, options + turn(1, 100, 8000), "messages", "output", limits=limits).differences[0]
     assert (found.what, found.expected) == ("how the step ended", "ok")
     assert found.got in ("alloc", "trap:unreachable", "agent_error:3")
+
+
+DEEP = """
+#include "sdk/wasm_engine.h"
+static volatile uint32_t kept[64] = {1, 2, 3};
+__attribute__((noinline)) static uint32_t deep(uint32_t n, volatile uint32_t *before) {
+  volatile uint32_t room[256];
+  room[0] = n;
+  room[n % 256] = before[0];
+  return n ? deep(n - 1, room) + room[n % 7] : 0;
+}
+uint32_t we_on_init(void) { return 0; }
+uint32_t we_on_receive(const we_envelope *message) { return deep(message->length, kept), kept[1] == 2 ? 0 : 9; }
+uint32_t we_on_step(const we_context *context) { return context->flags; }
+uint32_t we_on_shutdown(void) { return 0; }
+"""
+
+
+def test_a_stack_that_runs_over_ends_the_step_and_touches_no_state(tmp_path: Path) -> None:
+    needs("c")
+    wasm = built("c", DEEP)
+    for length, status in ((10, "ok"), (100, "trap:memory_out_of_bounds"), (4000, "trap:memory_out_of_bounds")):
+        text = turn(1, 1, length).rpartition("does")[0] + f'status = "{status}"'
+        assert played(tmp_path, wasm, text).differences == []
 
 
 def turn(tick: int, count: int, length: int) -> str:

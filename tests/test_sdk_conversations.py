@@ -19,17 +19,6 @@ BACK = """(if (result i32) (i32.eq (i32.load (local.get $at)) (i32.const 1))
     (i32.load offset=20 (local.get $at))))
   (else (i32.const 0)))"""
 ECHO = wat(BACK, SEND)
-# Lets out the kind, the sender, the channel and the payload of whatever it hears.
-TELLS = wat(
-    """(i32.store offset=8 (local.get $at) (i32.load offset=4 (local.get $at)))
-    (i32.store offset=12 (local.get $at) (i32.load offset=16 (local.get $at)))
-    (i32.store offset=4 (local.get $at) (i32.load (local.get $at)))
-    (i64.store offset=16 (local.get $at) (i64.load offset=4 (local.get $at)))
-    (i32.store offset=16 (local.get $at) (i32.load offset=4 (local.get $at)))
-    (local.set 2 (i32.load offset=20 (local.get $at)))
-    (call $output (i32.add (local.get $at) (i32.const 4)) (i32.const 12))""",
-    OUTPUT,
-)
 HEARD = """peers = ["friend"]
 [[turn]]
 tick = 2

@@ -24,6 +24,7 @@ from runtime.wasm.text import assemble
 
 SECONDS_MAX = 600
 OUTPUT_MAX = 8000
+_BUILT_IN = "wasmtime's assembler"
 TARGET = "wasm32-unknown-unknown"
 STACK = 65_536  # bytes of the agent's memory for what its language keeps on a stack there
 
@@ -57,7 +58,7 @@ def build(project: Project) -> tuple[bytes, str]:
     if project.language == "wat":
         text = read_bytes(project.source, MODULE_BYTES)
         try:
-            return finished(assemble(text.decode("utf-8")), str(project.source)), "wasmtime's assembler"
+            return finished(assemble(text.decode("utf-8")), str(project.source)), _BUILT_IN
         except UnicodeDecodeError as error:
             raise Refused("not UTF-8", f"{project.source}, byte {error.start}", "save it as utf-8") from None
         except Refused as error:
@@ -66,8 +67,11 @@ def build(project: Project) -> tuple[bytes, str]:
     if found is None:
         raise Refused(f"no compiler for {project.language} on this machine", str(project.folder), HOW[project.language])
     made = project.folder / "target" / "agent.wasm"
-    made.parent.mkdir(exist_ok=True)
-    made.unlink(missing_ok=True)
+    try:
+        made.parent.mkdir(exist_ok=True)
+        made.unlink(missing_ok=True)
+    except OSError as error:
+        raise Refused(f"cannot be written: {error.strerror}", str(made), "make room for it") from None
     _run(found, _ARGUMENTS[project.language](made), project)
     if project.language == "rust":
         built = sorted((project.folder / "target" / TARGET / "release").glob("*.wasm"))
@@ -136,7 +140,7 @@ def _asc(folder: Path) -> Compiler | None:
 
 
 _FINDERS: dict[str, Callable[[Path], Compiler | None]] = {
-    "wat": lambda folder: Compiler("wasmtime's assembler", (), {}),
+    "wat": lambda folder: Compiler(_BUILT_IN, (), {}),
     "c": _zig,
     "rust": _cargo,
     "assemblyscript": _asc,
@@ -164,7 +168,7 @@ _ARGUMENTS: dict[str, Callable[[Path], list[str]]] = {
         str(made.relative_to(made.parent.parent)),
         "agent.c",
     ],
-    "rust": lambda made: ["build", "--release", "--offline", "--quiet", "--target", TARGET, "--target-dir", "target"],
+    "rust": lambda made: ["build", "--release", "--quiet", "--target", TARGET, "--target-dir", "target"],
     "assemblyscript": lambda made: [
         "sdk/exports.ts",
         "--outFile",
