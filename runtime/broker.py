@@ -68,6 +68,13 @@ def full(agent: AgentState, config: Config) -> bool:
     return len(agent.mailbox) - agent.reserved >= config.mailbox
 
 
+def bar(state: State, sender: int, status: int, payload: bytes, events: list[Event]) -> None:
+    """An agent's message that is refused as a whole, before there is any copy of it; the agent is told why."""
+    number = take_sequence(state, sender)
+    events.append(("refused_message", number, sender, status))
+    deliver_control(state.agents[sender], Message(number, REFUSED, OUTSIDE, status, payload))
+
+
 def deliver_control(agent: AgentState, message: Message) -> None:
     """A message in reserved room: refusals, results and wakes."""
     agent.mailbox.append(message)
@@ -151,21 +158,13 @@ def send_input(state: State, target: int, payload: bytes, events: list[Event]) -
 def publish_input(state: State, topic: int, payload: bytes, events: list[Event]) -> None:
     """A publication from outside; to an unknown topic, or too long, it is refused on record: each copy by its name."""
     assert state.config is not None
-    known = 0 <= topic < len(state.subscribers)
+    known = 0 <= topic < len(state.config.topics)  # nobody outside is a member of a channel
     if known and len(payload) <= state.config.max_payload:
         publish(state, OUTSIDE, topic, payload, events)
         return
     number = take_sequence(state)
     copies = (state.subscribers[topic] if known else ()) or (topic,)
     events += [("refused", number, OUTSIDE, target) for target in copies]
-
-
-def join(state: State, agent: int, topic: int, events: list[Event]) -> None:
-    """An operator's subscription of an agent; an impossible one is refused on record."""
-    if 0 <= agent < len(state.agents) and 0 <= topic < len(state.subscribers):
-        subscribe(state, agent, topic)
-    else:
-        events.append(("illegal", agent, "join", topic))
 
 
 def subscribe(state: State, agent: int, topic: int) -> None:

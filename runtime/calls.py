@@ -20,6 +20,7 @@ from runtime.state import (
     AgentSpec,
     Decree,
     Join,
+    Leave,
     Operate,
     Publish,
     Schedule,
@@ -83,8 +84,12 @@ class Calls:
         return self.submit(Publish(self._payload(message), _within("topic", topic)))
 
     def join_channel(self, agent: int, channel: int) -> tuple[str, int]:
-        """Make the agent a member: it gets what is published there from now on."""
+        """Make the agent a member of a channel, or a topic's subscriber: it gets what is sent there from now on."""
         return self.submit(Join(_within("agent", agent), _within("channel", channel)))
+
+    def leave_channel(self, agent: int, channel: int) -> tuple[str, int]:
+        """The agent is no member any more; what lies in its mailbox already it still gets."""
+        return self.submit(Leave(_within("agent", agent), _within("channel", channel)))
 
     def pause(self, agent: int) -> tuple[str, int]:
         return self._operate("pause", agent)

@@ -16,7 +16,7 @@ from runtime.errors import Refused
 from runtime.frames import MAX_FRAME
 from runtime.physical import Physical
 from runtime.scheduler import POLICIES
-from runtime.state import AgentSpec, BufferSpec, Config, Configure, Group, Input, ModelSpec
+from runtime.state import AgentSpec, BufferSpec, ChannelSpec, Config, Configure, Group, Input, ModelSpec
 
 ID_MAX = 0xFFFFFFFE  # of an agent; the last number is the outside's
 TICK_MAX = (1 << 32) - 1
@@ -59,7 +59,11 @@ def problems(config: Config) -> list[str]:
         found += _model(model, f"models[{index}].")
     if config.groups is not UNSET:
         found += _groups(config.groups)
+    channels = config.channels or ()
+    for index, channel in enumerate(channels):
+        found += _channel(channel, f"channels[{index}].")
     found += _unique("topics", config.topics)
+    found += _unique("channels", [*dict.fromkeys(config.topics), *(channel.name for channel in channels)])
     found += _unique("buffers", [buffer.name for buffer in config.buffers])
     return found + _unique("models", [model.name for model in config.models])
 
@@ -114,6 +118,12 @@ def _numbers(options: object, prefix: str, **bounds: tuple[int, int]) -> list[st
 
 def _buffer(buffer: BufferSpec, prefix: str) -> list[str]:
     return _numbers(buffer, prefix, capacity=(1, PAYLOAD_MAX), writer=(0, ID_MAX))
+
+
+def _channel(channel: ChannelSpec, prefix: str) -> list[str]:
+    strange = [agent for agent in channel.members if not 0 <= agent <= ID_MAX]
+    wrong = [f"{prefix}members: {agent} is not from 0 to {ID_MAX}" for agent in strange]
+    return wrong + _unique(f"{prefix}members", channel.members)
 
 
 def _model(model: ModelSpec, prefix: str) -> list[str]:

@@ -17,7 +17,7 @@ import google_crc32c
 import msgspec
 from msgspec import UNSET, Struct
 
-from runtime import broker, groups, journal, lifecycle, requests, scheduler, supervisor, tasks
+from runtime import broker, channels, groups, journal, lifecycle, requests, scheduler, supervisor, tasks
 from runtime.config import agent_problems, problems
 from runtime.errors import FailStop
 from runtime.journal import Block, Event, InferenceEntry, StepEntry
@@ -39,6 +39,7 @@ from runtime.state import (
     Inference,
     Input,
     Join,
+    Leave,
     Message,
     Operate,
     Outcome,
@@ -129,8 +130,8 @@ def _apply(state: State, item: Input, events: list[Event]) -> None:
             broker.publish_input(state, topic, payload, events)
         case Schedule(agent, payload, ticks):
             _schedule(state, agent, payload, ticks, events)
-        case Join(agent, topic):
-            broker.join(state, agent, topic, events)
+        case Join() | Leave():
+            channels.operate(state, item.action, events)
         case Operate(action, agent):
             lifecycle.operate(state, agent, action, events)
         case Submit(batch):
@@ -145,7 +146,7 @@ def _configure(state: State, item: Input, config: Config, events: list[Event]) -
         raise FailStop("config", "; ".join(wrong), f"input {item.source} {item.n}")
     state.config = config
     state.buffers = [BufferState() for _ in config.buffers]
-    state.subscribers = [[] for _ in config.topics]
+    state.subscribers = channels.members_at_start(config)
 
 
 def _schedule(state: State, agent: int, payload: bytes, ticks: int, events: list[Event]) -> None:
@@ -191,7 +192,7 @@ def _records(state: State, config: Config, chosen: list[tuple[int, str]]) -> lis
     tick, agents = state.tick, state.agents
     keys = random_keys(config.seed, tick, max(chosen)[0] + 1) if chosen else ()
     now_ms = config.epoch_ms + tick * config.tick_ms
-    topics, buffers, models = len(config.topics), len(config.buffers), len(config.models)
+    topics, buffers, models = len(state.subscribers), len(config.buffers), len(config.models)
     records = []
     for index, kind in chosen:
         agent = agents[index]
@@ -333,11 +334,11 @@ def _settle(state: State, config: Config, record: StepRecord, outcome: Outcome, 
 def _effect(state: State, record: StepRecord, effect: Effect, events: list[Event]) -> None:
     op, target = effect.op, effect.target
     if op == "publish":
-        broker.publish(state, record.agent, target, effect.payload, events)
+        channels.publish(state, record.agent, target, effect.payload, events)
     elif op == "wake":
         _ask_wake(state, record.agent, record.tick + max(1, target), events)
     elif op == "subscribe":
-        broker.subscribe(state, record.agent, target)
+        channels.subscribe(state, record.agent, target, events)
     elif op == "unsubscribe":
         broker.unsubscribe(state, record.agent, target)
     elif op == "infer":

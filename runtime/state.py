@@ -19,7 +19,7 @@ OUTSIDE = 0xFFFFFFFF  # the sender of whatever no agent sent
 MESSAGE, TOPIC, INPUT, WAKE, REFUSED, BUFFER, INFERENCE, TASK = 1, 2, 3, 4, 5, 6, 7, 8
 
 # Status codes of host calls and of refused sends (docs/abi.md).
-OK, E_LIMIT, E_TARGET, E_SIZE, E_FULL = 0, 1, 2, 3, 4
+OK, E_LIMIT, E_TARGET, E_SIZE, E_FULL, E_MEMBER, E_QUOTA = 0, 1, 2, 3, 4, 5, 6
 
 # Phases of an agent's life (ORC-2).
 STARTING, ACTIVE, PAUSED, BACKOFF, QUARANTINED, TERMINATED = (
@@ -107,14 +107,27 @@ class Group(Struct, frozen=True, kw_only=True, gc=False):
     within: str = ""
 
 
+class ChannelSpec(Struct, frozen=True, kw_only=True, gc=False):
+    """One channel (MSG-1): only members post, and every other member gets it. `members` are agents, from the start.
+
+    A `closed` one is joined by an operator's action alone; leaving it is anyone's own.
+    """
+
+    closed: bool = False
+    members: tuple[int, ...] = ()
+    name: str
+
+
 class Config(Struct, frozen=True, kw_only=True, gc=False):
     """The logical options of a run (CFG-1). Physical ones (workers, leases) are `runtime.physical.Physical`.
 
-    An agent that is in none of the `groups` is supervised alone, by the options here.
+    An agent that is in none of the `groups` is supervised alone, by the options here. Channels are numbered on from the
+    topics. An option that is unset stands in no journal.
     """
 
     backoff_ticks: int = 1
     buffers: tuple[BufferSpec, ...] = ()
+    channels: tuple[ChannelSpec, ...] | UnsetType = UNSET
     epoch_ms: int = 1_700_000_000_000
     groups: tuple[Group, ...] | UnsetType = UNSET  # left out of the encoding where there are none
     last_tick: int
@@ -166,6 +179,11 @@ class Join(Struct, frozen=True, tag_field="do", tag="join", gc=False):
     topic: int
 
 
+class Leave(Struct, frozen=True, tag_field="do", tag="leave", gc=False):
+    agent: int
+    topic: int
+
+
 class Operate(Struct, frozen=True, tag_field="do", tag="operate", gc=False):
     """An operator's action on an agent: pause, resume, terminate, release."""
 
@@ -192,7 +210,7 @@ class Submit(Struct, frozen=True, tag_field="do", tag="submit", gc=False):
     tasks: tuple[Task, ...]
 
 
-Action = Configure | Spawn | Send | Publish | Schedule | Join | Operate | Submit
+Action = Configure | Spawn | Send | Publish | Schedule | Join | Leave | Operate | Submit
 
 
 class Input(Struct, frozen=True, gc=False):
@@ -223,7 +241,7 @@ def sequence(sender: int, number: int) -> int:
 class Message(Struct, frozen=True, array_like=True, gc=False):
     """One delivered message; `seq` as in `sequence`, 0 for a wake.
 
-    `channel` is the topic, the buffer, or the status code of a refusal.
+    `channel` is the topic or channel, the buffer, or the status code of a refusal.
     """
 
     seq: int

@@ -16,6 +16,7 @@ from msgspec import Struct
 from runtime.journal import Block, Event, StepEntry, effect_of
 from runtime.state import (
     E_FULL,
+    E_MEMBER,
     INFERENCE,
     INPUT,
     MESSAGE,
@@ -27,6 +28,7 @@ from runtime.state import (
     Effect,
     Input,
     Join,
+    Leave,
     Message,
     Operate,
     Publish,
@@ -76,7 +78,10 @@ class Deliveries:
         self.inference = Turns(outcome.blobs, self.violations)
         self._outcome = outcome
         self._queues: list[deque[Message]] = []
+        self._topics = 0  # of the numbers that can be published on, those below are topics, the others channels
+        self._closed: list[int] = []
         self._subscribers: list[list[int]] = []
+        self._barred: dict[int, int] = {}  # of this block: messages refused as a whole -> status
         self._numbers: dict[int, int] = {}  # by sender: how many messages it has sent
         for block in outcome.blocks:
             self._fold(block)
@@ -97,6 +102,7 @@ class Deliveries:
     def _fold(self, block: Block) -> None:
         events = block.events
         missed = {(int(e[1]), int(e[-1])): str(e[0]) for e in events if e[0] in ("refused", "dropped")}
+        self._barred = {int(e[1]): int(e[3]) for e in events if e[0] == "refused_message"}
         unanswered = {int(e[1]): int(e[-1]) for e in events if e[0] == "refused_request"}  # request -> status
         dropped = {int(e[1]) for e in events if e[0] == "dropped_result"}  # membership only
         illegal = [event for event in events if event[0] == "illegal"]
@@ -140,7 +146,10 @@ class Deliveries:
     ) -> None:
         match item.action:
             case Configure(config) if not self._queues:
-                self._subscribers = [[] for _ in config.topics]
+                channels = config.channels or ()
+                self._topics = len(config.topics)
+                self._closed = [n for n, channel in enumerate(channels, self._topics) if channel.closed]
+                self._subscribers = [[] for _ in config.topics] + [list(channel.members) for channel in channels]
                 self.inference.configure(config.models)
             case Spawn(spec) if ("illegal", OUTSIDE, "spawn", spec.name) in illegal:
                 illegal.remove(("illegal", OUTSIDE, "spawn", spec.name))
@@ -156,16 +165,20 @@ class Deliveries:
                 self._number(OUTSIDE)
             case Join(agent, topic) if topic < len(self._subscribers) and agent < len(self._queues):
                 self._subscribe(agent, topic)
+            case Leave(agent, topic) if topic < len(self._subscribers):
+                self._unsubscribe(agent, topic)
 
     def _apply(self, tick: int, agent: int, effect: Effect, missed: dict[tuple[int, int], str]) -> None:
         if effect.op == "send":
-            self._deliver(tick, effect.target, self._message(MESSAGE, agent, 0, effect.payload), missed)
+            message = self._message(MESSAGE, agent, 0, effect.payload)
+            if not self._is_barred(message):
+                self._deliver(tick, effect.target, message, missed)
         elif effect.op == "publish":
             self._publish(tick, agent, effect.target, effect.payload, missed)
-        elif effect.op == "subscribe":
+        elif effect.op == "subscribe" and effect.target not in self._closed:
             self._subscribe(agent, effect.target)
-        elif effect.op == "unsubscribe" and agent in self._subscribers[effect.target]:
-            self._subscribers[effect.target].remove(agent)
+        elif effect.op == "unsubscribe":
+            self._unsubscribe(agent, effect.target)
 
     def _message(self, kind: int, sender: int, channel: int, payload: bytes) -> Message:
         return Message(self._number(sender), kind, sender, channel, payload)
@@ -178,11 +191,31 @@ class Deliveries:
         if agent not in self._subscribers[topic]:
             self._subscribers[topic].append(agent)
 
+    def _unsubscribe(self, agent: int, topic: int) -> None:
+        if agent in self._subscribers[topic]:
+            self._subscribers[topic].remove(agent)
+
+    def _is_barred(self, message: Message) -> bool:
+        """Whether it was refused as a whole; its sender has it back."""
+        status = self._barred.get(message.seq)
+        if status is None:
+            return False
+        self._queues[message.sender].append(Message(message.seq, REFUSED, OUTSIDE, status, message.payload))
+        return True
+
     def _publish(self, tick: int, sender: int, topic: int, payload: bytes, missed: dict[tuple[int, int], str]) -> None:
         message = self._message(TOPIC, sender, topic, payload)
+        members = self._subscribers[topic] if topic < len(self._subscribers) else []
+        channel = topic >= self._topics
+        outsider = channel and sender not in members
+        if outsider and sender != OUTSIDE and self._barred.get(message.seq) != E_MEMBER:
+            self.violations.append(f"tick {tick}: agent {sender}, no member of channel {topic}, posted {message.seq}")
+        if self._is_barred(message) or outsider:
+            return
         told = False
-        for subscriber in self._subscribers[topic] if topic < len(self._subscribers) else ():
-            told = self._deliver(tick, subscriber, message, missed, told)
+        for subscriber in members:
+            if not (channel and subscriber == sender):
+                told = self._deliver(tick, subscriber, message, missed, told)
 
     def _deliver(
         self, tick: int, target: int, message: Message, missed: dict[tuple[int, int], str], told: bool = False

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from harness.history import GuestEvent
 from harness.oracles.envelopes import Envelope, open_inbox
+from harness.oracles.members import Members
 from harness.oracles.reading import Block, Journal, JournalEffect, Step
 from runtime.state import INFERENCE, INPUT, MESSAGE, OUTSIDE, REFUSED, TOPIC, WAKE, Input, Publish, Schedule, Send
 
@@ -104,7 +105,9 @@ class Flows:
         self.control: dict[tuple[int, int], int] = {}
         self.discarded: list[tuple[int, int]] = []
         self.copies_lost: set[tuple[int, int]] = set()  # (seq, target)
-        self.refusals: dict[int, int] = {}  # of inference requests: their number -> status
+        self.refusals: dict[int, int] = {}  # of requests, and of messages refused as a whole: their number -> status
+        self.outsiders: set[int] = set()  # numbers of posts in a channel by who was no member then
+        self.barred: list[tuple[int, int]] = []  # (tick, number) of messages refused as a whole
         self.answers: dict[int, Answer] = {}  # inference results by their request's number
 
 
@@ -116,17 +119,19 @@ class _Joiner:
     """One pass over the journal's order; keeps the subscriptions as calls and joins made them."""
 
     def __init__(
-        self, executions: Mapping[Key, Execution], client: Mapping[tuple[str, int], Input], topics: int
+        self, executions: Mapping[Key, Execution], client: Mapping[tuple[str, int], Input], config: Mapping[str, Any]
     ) -> None:
         self.flows = Flows()
         self._executions, self._client = executions, client
-        self._subscribers: list[list[int]] = [[] for _ in range(topics)]
+        self._members = Members(config)
+        self._barred: dict[int, int] = {}  # of this block: numbers of messages refused as a whole -> status
         self._agents = 0
         self._free: dict[int, int] = {}  # by sender: the number that it is given next
         self._illegal: list[str] = []  # of this block: names of agents that were not spawned
 
     def block(self, block: Block) -> None:
         self._illegal = [event[3] for event in block.events if event[0] == "illegal" and event[2] == "spawn"]
+        self._barred = {event[1]: event[3] for event in block.events if event[0] == "refused_message"}
         for item in block.inputs:
             self._input(item, block)
         for number, entry in enumerate(block.inferences):
@@ -136,6 +141,8 @@ class _Joiner:
         for number, event in enumerate(block.events):
             if event[0] in ("refused", "dropped"):
                 self._lost(block, number, event)
+            elif event[0] == "refused_message":
+                self._refused(block, number, event)
             elif event[0] in ("refused_request", "dropped_result"):
                 self._unanswered(block, number, event)
             elif event[0] in ("refused_task", "dropped_wake"):
@@ -166,15 +173,17 @@ class _Joiner:
             self._give(Sent(OUTSIDE, INPUT, 0, (agent,), data, block.tick, where))
         elif do == "publish":
             topic = action["topic"]
-            targets = tuple(self._subscribers[topic]) if topic < len(self._subscribers) else ()
+            targets = self._members.targets(OUTSIDE, topic)
             self._give(Sent(OUTSIDE, TOPIC, topic, targets, data, block.tick, where))
         elif do == "schedule" and agent >= self._agents:
             self._give(Sent(OUTSIDE, WAKE, 0, (), data, block.tick, where))
         elif do == "schedule":
             self.flows.scheduled.setdefault(agent, []).append(data or b"")
             self.flows.tasks.append((block.tick, data or b""))
-        elif do == "join" and agent < self._agents and action["topic"] < len(self._subscribers):
-            self._subscribe(action["topic"], agent)
+        elif do == "join" and agent < self._agents:
+            self._members.join(agent, action["topic"], by_operator=True)
+        elif do == "leave":
+            self._members.leave(agent, action["topic"])
 
     def _step(self, step: Step) -> None:
         flows = self.flows
@@ -206,24 +215,26 @@ class _Joiner:
             self._call(step, (execution.number, number), call.op, call.target, call.data)
 
     def _call(self, step: Step, origin: tuple[int, int], op: str, target: int, data: bytes | None) -> None:
-        agent, topics = step.agent, self._subscribers
+        agent = step.agent
         if op == "send":
-            self._give(Sent(agent, MESSAGE, 0, (target,), data, step.tick, origin))
+            self._give(Sent(agent, MESSAGE, 0, self._but_barred(agent, (target,)), data, step.tick, origin))
         elif op == "publish":
-            subscribers = tuple(topics[target]) if target < len(topics) else ()
-            self._give(Sent(agent, TOPIC, target, subscribers, data, step.tick, origin))
+            targets = self._but_barred(agent, self._members.targets(agent, target))
+            if not self._members.may_post(agent, target):
+                self.flows.outsiders.add(self._next(agent))
+            self._give(Sent(agent, TOPIC, target, targets, data, step.tick, origin))
         elif op == "infer":
             self._give(Sent(agent, INFERENCE, target, (agent,), data, step.tick, origin))
         elif op == "subscribe":
-            self._subscribe(target, agent)
-        elif op == "unsubscribe" and target < len(topics) and agent in topics[target]:
-            topics[target].remove(agent)
+            self._members.join(agent, target)
+        elif op == "unsubscribe":
+            self._members.leave(agent, target)
         elif op == "wake":
             self.flows.wakes[agent] = self.flows.wakes.get(agent, 0) + 1
 
-    def _subscribe(self, topic: int, agent: int) -> None:
-        if topic < len(self._subscribers) and agent not in self._subscribers[topic]:
-            self._subscribers[topic].append(agent)
+    def _but_barred(self, sender: int, targets: tuple[int, ...]) -> tuple[int, ...]:
+        """Who gets a copy of the sender's next message: nobody, where the journal refuses it as a whole."""
+        return () if self._next(sender) in self._barred else targets
 
     def _lost(self, block: Block, number: int, event: tuple[Any, ...]) -> None:
         flows, where = self.flows, f"block {block.block} event {number}"
@@ -241,6 +252,19 @@ class _Joiner:
         flows.undelivered.append(Undelivered(where, block.tick, op, seq, sent.sender, target))
         if op == "refused" and sent.sender != OUTSIDE and target < self._agents:
             flows.control[sent.sender, seq] = 1
+
+    def _refused(self, block: Block, number: int, event: tuple[Any, ...]) -> None:
+        """A message that was refused before there was any copy of it: its sender is owed it back."""
+        _, seq, sender, status = event
+        sent = self.flows.sent.get(seq)
+        if sent is None or sent.sender != sender or sent.kind not in (MESSAGE, TOPIC):
+            self.flows.unjoined.append(
+                f"block {block.block} event {number}: number {seq} of agent {sender} was refused, which is no message"
+            )
+            return
+        self.flows.refusals[seq] = status
+        self.flows.control[sender, seq] = 1
+        self.flows.barred.append((block.tick, seq))
 
     def _answer(self, entry: dict[str, Any], block: Block, number: int) -> None:
         where, seq = f"block {block.block} inference {number}", entry["request"]
@@ -300,9 +324,12 @@ def _payload(ours: Input | None, action: Mapping[str, Any]) -> bytes | None:
 
 
 def join(
-    journal: Journal, executions: Mapping[Key, Execution], client: Mapping[tuple[str, int], Input], topics: int
+    journal: Journal,
+    executions: Mapping[Key, Execution],
+    client: Mapping[tuple[str, int], Input],
+    config: Mapping[str, Any],
 ) -> Flows:
-    joiner = _Joiner(executions, client, topics)
+    joiner = _Joiner(executions, client, config)
     for block in journal.blocks:
         joiner.block(block)
     return joiner.flows

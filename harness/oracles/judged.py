@@ -283,7 +283,7 @@ class Judged:
 
     @cached_property
     def flows(self) -> Flows:
-        return join(self.journal, self.executions, self.client, len(self.config["topics"]))
+        return join(self.journal, self.executions, self.client, self.config)
 
     @property
     def infers(self) -> bool:

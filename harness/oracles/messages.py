@@ -190,7 +190,7 @@ def _invented(flows: Flows, agent: int, envelope: Envelope, tasks: dict[int, Cou
         sent = flows.sent.get(seq)
         if sent is None:
             return f"number {seq}, {_show(payload)}, which nobody sent"
-        if kind == REFUSED and sent.kind == INFERENCE:
+        if kind == REFUSED and seq in flows.refusals:
             same = (sent.sender, sender, flows.refusals.get(seq)) == (agent, OUTSIDE, channel)
         elif kind == REFUSED:
             same = sent.sender == agent and sender in sent.targets
@@ -336,6 +336,8 @@ def _changes(flows: Flows) -> dict[tuple[int, int], _Change]:
         if lost.op == "refused" and (lost.sender, lost.seq) in flows.control and lost.seq not in told:
             told.add(lost.seq)
             changes[lost.tick, 1][0][REFUSED, 0] += 1
+    for tick, _ in flows.barred:
+        changes[tick, 1][0][REFUSED, 0] += 1
     for tick, kind in flows.discarded:
         changes[tick, 1][1][kind, 0] += 1
     for tick, payload in flows.tasks:

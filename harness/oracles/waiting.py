@@ -14,7 +14,9 @@ from typing import Any
 
 from harness.oracles.flows import place
 from harness.oracles.judged import Judged
+from harness.oracles.members import Members
 from harness.oracles.reading import Block, Step
+from runtime.state import OUTSIDE
 
 _NUMBERED = ("send", "publish", "infer")  # the effects that take a number
 _GONE = ("quarantined", "terminated")
@@ -81,7 +83,7 @@ class _Waits:
         self.found: list[str] = []
         self._config = config
         self._agents: list[_Agent] = []
-        self._topics: list[list[int]] = [[] for _ in config["topics"]]
+        self._members = Members(config)
         self._told: set[tuple[int, int]] = set()  # (agent, since) that are in `found`
         self._tick = -1
 
@@ -91,6 +93,7 @@ class _Waits:
             self._judge(block.tick - 1, f"block {block.block - 1}", ())
         self._tick = block.tick
         lost = {(e[1] if e[1] > _LOW else 0, e[-1]) for e in block.events if e[0] in ("refused", "dropped")}
+        barred = {e[1] for e in block.events if e[0] == "refused_message"}  # membership only, never iterated
         refused = {(e[1], e[2]) for e in block.events if e[0] == "refused_task"}
         illegal = [e[3] for e in block.events if e[0] == "illegal" and e[2] == "spawn"]
         for item in block.inputs:
@@ -104,7 +107,7 @@ class _Waits:
         self._deliver(block.tick)
         self._judge(block.tick, f"block {block.block}", block.steps)
         for step in block.steps:
-            self._effects(step, lost)
+            self._effects(step, lost, barred)
         for event in block.events:
             self._answered(event, block.tick + 1)
         for agent, before, after in moves:
@@ -127,16 +130,18 @@ class _Waits:
             self._agents.append(_Agent(tick))
         elif do == "send" and (0, agent) not in lost:
             self._got(agent, tick)
-        elif do == "publish" and 0 <= action["topic"] < len(self._topics):
-            for subscriber in self._topics[action["topic"]]:
+        elif do == "publish":
+            for subscriber in self._members.targets(OUTSIDE, action["topic"]):
                 if (0, subscriber) not in lost:
                     self._got(subscriber, tick)
         elif do == "schedule" and 0 <= agent < len(self._agents):
             name = hashlib.sha256(base64.b64decode(action["payload"])).hexdigest()[:16]
             if (agent, name) not in refused:
                 self._agents[agent].tasks.append(tick + action["ticks"])
-        elif do == "join":
-            self._subscribe(agent, action["topic"])
+        elif do == "join" and 0 <= agent < len(self._agents):
+            self._members.join(agent, action["topic"], by_operator=True)
+        elif do == "leave":
+            self._members.leave(agent, action["topic"])
 
     def _deliver(self, tick: int) -> None:
         for one in self._agents:
@@ -160,32 +165,31 @@ class _Waits:
             if step is not None and step.kind == "step":
                 one.mail = None
 
-    def _effects(self, step: Step, lost: set[tuple[int, int]]) -> None:
+    def _effects(self, step: Step, lost: set[tuple[int, int]], barred: set[int]) -> None:
         """What a step that ended well sent, asked for and joined, from the next tick on."""
         if step.status != "ok":
             return
         number = step.seq
         for effect in step.effects:
             op, target = effect.op, effect.target
-            if op == "send" and (number, target) not in lost:
-                self._got(target, step.tick + 1)
-            elif op == "publish" and target < len(self._topics):
-                for subscriber in self._topics[target]:
-                    if (number, subscriber) not in lost:
-                        self._got(subscriber, step.tick + 1)
+            if op in ("send", "publish") and number not in barred:
+                for receiver in (target,) if op == "send" else self._members.targets(step.agent, target):
+                    if (number, receiver) not in lost:
+                        self._got(receiver, step.tick + 1)
             elif op == "subscribe":
-                self._subscribe(step.agent, target)
-            elif op == "unsubscribe" and target < len(self._topics) and step.agent in self._topics[target]:
-                self._topics[target].remove(step.agent)
+                self._members.join(step.agent, target)
+            elif op == "unsubscribe":
+                self._members.leave(step.agent, target)
             elif op == "wake":
                 self._agents[step.agent].wakes.append(step.tick + max(1, target))
             number += op in _NUMBERED
 
     def _answered(self, event: tuple[Any, ...], tick: int) -> None:
         """Refusals come back to the agent that sent; a wake that was refused never comes."""
-        if (event[0] == "refused" and event[1] > _LOW and 0 <= event[3] < len(self._agents)) or event[
-            0
-        ] == "refused_request":
+        if (event[0] == "refused" and event[1] > _LOW and 0 <= event[3] < len(self._agents)) or event[0] in (
+            "refused_request",
+            "refused_message",
+        ):
             self._got(event[2], tick)
         elif event[0] == "refused_wake" and event[2] in self._agents[event[1]].wakes:
             self._agents[event[1]].wakes.remove(event[2])
@@ -197,10 +201,6 @@ class _Waits:
     def _moved(self, agent: int, phase: str, tick: int) -> None:
         if 0 <= agent < len(self._agents):
             self._agents[agent].moved(phase, tick)
-
-    def _subscribe(self, agent: int, topic: int) -> None:
-        if 0 <= agent < len(self._agents) and 0 <= topic < len(self._topics) and agent not in self._topics[topic]:
-            self._topics[topic].append(agent)
 
 
 def _committed(before: str, after: str) -> bool:
