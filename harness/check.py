@@ -35,6 +35,7 @@ from runtime.inference import OrtModels
 from runtime.journal import Block
 from runtime.ports import Decoder
 from runtime.state import Decree, Inference, decode
+from runtime.telemetry import Hook
 from scenarios.base import Outcome, Scenario
 
 OTHER_WORKERS = (1, 2, 7)
@@ -190,11 +191,13 @@ class Checker:
         self._read = [*self._read[1 - TWINS_MAX :], found]
         return found
 
-    def check(self, plan: Plan, run: int = 0, deep: bool = False, apart: bool | None = None) -> Checked:
+    def check(
+        self, plan: Plan, run: int = 0, deep: bool = False, apart: bool | None = None, hook: Hook | None = None
+    ) -> Checked:
         """Run and judge. `deep` adds the oracles that need further runs, `apart` (as `deep` unless said) those of them
-        that need further processes.
+        that need further processes. `hook` is told what happens in the run itself.
         """
-        history = self.simulate(plan)
+        history = self.simulate(plan, hook)
         read = self._reading(history.journal)
         bare = twin_plan(plan, read.decrees)
         known = self._clean(bare)
@@ -225,9 +228,9 @@ class Checker:
         row = replace(row, reached=sometimes.reached(sometimes.Seen(history, read.blocks, effective)))
         return Checked(plan, history, twin, findings, effective, row)
 
-    def simulate(self, plan: Plan) -> History:
+    def simulate(self, plan: Plan, hook: Hook | None = None) -> History:
         """A run that is given up once nothing that heals could still be under way: its end is then a finding."""
-        return simulate(self.scenario, plan, self.timing, horizon_ns(self.scenario, plan, self.timing))
+        return simulate(self.scenario, plan, self.timing, horizon_ns(self.scenario, plan, self.timing), hook)
 
     def _others(self, plan: Plan) -> dict[int, History]:
         counts = [n for n in OTHER_WORKERS if n != plan.physical.workers]

@@ -33,7 +33,7 @@ from runtime.errors import FailStop, Refused, SyncFailed
 from runtime.orchestrator import Orchestrator
 from runtime.recovery import DECREES, decree_line
 from runtime.state import Config, Configure, Input
-from runtime.telemetry import Record
+from runtime.telemetry import Hook, Record
 from scenarios.base import Scenario
 
 _TRACE = msgspec.json.Encoder(order="sorted")
@@ -45,13 +45,14 @@ MAX_CRASHES = 200
 class Setting(NamedTuple):
     """What is around a simulated run and must not matter: the queue of events, the disk, rare legal choices.
 
-    `counted` counts the orchestrator's port calls even where the plan kills it at none.
+    `counted` counts the orchestrator's port calls even where the plan kills it at none. `hook` is told of every step.
     """
 
     loop: Callable[[], Loop] = Loop
     disk: Callable[[Loop, int, Callable[[], None]], SimDisk] = SimDisk
     hazards: bool = True
     counted: bool = False
+    hook: Hook | None = None
 
 
 class Simulation:
@@ -71,6 +72,7 @@ class Simulation:
     ) -> None:
         self.scenario, self.plan = scenario, plan
         self._horizon_ns = horizon_ns
+        self._hook = setting.hook
         self.timing = timing or Timing()
         self.history = History(plan=plan)
         self.loop = setting.loop()
@@ -148,6 +150,8 @@ class Simulation:
         )
         self._present.bind(orchestrator)
         orchestrator.register_telemetry_hook(self.history.trace.append)
+        if self._hook is not None:
+            orchestrator.register_telemetry_hook(self._hook, steps=True)
         self.orchestrator = orchestrator
         self._wake()
 
@@ -263,7 +267,13 @@ class Simulation:
             self._present.close()
 
 
-def simulate(scenario: Scenario, plan: Plan, timing: Timing | None = None, horizon_ns: int = HORIZON_NS) -> History:
+def simulate(
+    scenario: Scenario,
+    plan: Plan,
+    timing: Timing | None = None,
+    horizon_ns: int = HORIZON_NS,
+    hook: Hook | None = None,
+) -> History:
     """Run a plan; whatever happens to it is in the history, no exception of the runtime leaves.
 
     The cycle collector rests meanwhile: all that a run makes is its evidence, alive to the end, and walking it again
@@ -272,7 +282,7 @@ def simulate(scenario: Scenario, plan: Plan, timing: Timing | None = None, horiz
     collecting = gc.isenabled()
     gc.disable()
     try:
-        return Simulation(scenario, plan, timing, horizon_ns=horizon_ns).run()
+        return Simulation(scenario, plan, timing, horizon_ns=horizon_ns, setting=Setting(hook=hook)).run()
     finally:
         if collecting:
             gc.enable()

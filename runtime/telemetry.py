@@ -42,25 +42,37 @@ class Telemetry:
     def __init__(self, now: Callable[[], int]) -> None:
         self._now = now
         self._hooks: list[Hook] = []
-        self.steps = False  # whether any hook wants a record of every step
+        self._steps: list[Hook] = []  # those of them that are told of every step as well
+        self.steps = False  # whether there is one
         self.dropped = 0
         self.incarnation = 0
         self.tick = -1
 
     def register(self, hook: Hook, steps: bool = False) -> None:
-        """Tell `hook` from now on. `stepped` records, one for every step, are made only once a hook asks for them."""
+        """Tell `hook` from now on. `stepped` records, one for every step, go only to the hooks that ask for them: what
+        one hook wants changes nothing of what another is told.
+        """
         self._hooks.append(hook)
-        self.steps = self.steps or steps
+        if steps:
+            self._steps.append(hook)
+            self.steps = True
 
     def emit(self, kind: str, **fields: int | str) -> None:
-        if not self._hooks:
+        hooks = self._steps if kind == "stepped" else self._hooks
+        if not hooks:
             return
         at = self._now()
-        last = self._hooks[-1]
-        for hook in tuple(self._hooks):
+        last = hooks[-1]
+        for hook in tuple(hooks):
             own = fields if hook is last else dict(fields)  # no hook sees another's changes
             try:
                 hook(Record(at, kind, self.incarnation, self.tick, own))
             except Exception:
-                self._hooks.remove(hook)
-                self.dropped += 1
+                self._drop(hook)
+
+    def _drop(self, hook: Hook) -> None:
+        """Once for each time that it was registered, as it fails; of steps it is told no more at once."""
+        self._hooks.remove(hook)
+        self._steps = [one for one in self._steps if one is not hook]
+        self.steps = bool(self._steps)
+        self.dropped += 1

@@ -220,7 +220,11 @@ def test_the_schema_says_the_same_keys(capsys: pytest.CaptureFixture[str]) -> No
     assert set(tables["Module"]["required"]) == {"name", "version", "entry", "abi"}
     assert set(tables["Allowed"]["properties"]) == {"memory", "stack", "fuel", "table"}
     assert "key" in here(capsys, "schema", "trust", "--json").json["properties"]
-    refused(here(capsys, "schema", "nosuch"), "'nosuch'", "config, conversation, manifest, scenario, trust, variation")
+    refused(
+        here(capsys, "schema", "nosuch"),
+        "'nosuch'",
+        "config, conversation, manifest, scenario, telemetry, trust, variation",
+    )
 
 
 def test_a_manifest_is_checked_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,6 +25,7 @@ from harness.commands.common import (
     under,
     workers_option,
 )
+from harness.commands.telemetry import telemetry_option, telemetry_to
 from harness.plans import accept
 from runtime.errors import Refused
 from scenarios import get
@@ -42,6 +43,7 @@ STDIN = Path("-")
         'wasm-engine run ledger --fault "orchestrator.kill@tick:60,phase:sync" --workers 7 --json',
         "wasm-engine run frames --plan plan.json --no-faults",
         "wasm-engine run ledger --keep out/kept",
+        "wasm-engine run ledger --telemetry ledger.jsonl",
         "wasm-engine run ./my-scenario.toml --config engine.toml",
     ),
 )
@@ -58,6 +60,7 @@ STDIN = Path("-")
 )
 @click.option("--deep", is_flag=True, help=f"Also judge by the oracles that need further runs ({', '.join(DEEP)}).")
 @click.option("--keep", default="", metavar="DIR", help="Write plan, journal, trace and blobs there.")
+@telemetry_option
 @config_option
 @build_option
 @json_option
@@ -70,6 +73,7 @@ def run(
     plan_file: Path | None,
     deep: bool,
     keep: str,
+    telemetry: Path | None,
     config: Path | None,
     build: str,
     as_json: bool,
@@ -86,7 +90,8 @@ def run(
         return code
     plan = _plan(under(scenario, config), seed, faults, no_faults, workers, plan_file)
     described = get(plan.scenario)
-    checked = Checker(described).check(plan, deep=deep)
+    with telemetry_to(telemetry) as hook:
+        checked = Checker(described).check(plan, deep=deep, hook=hook)
     if keep:
         kept.keep(checked.history, described, Path(keep))
     if as_json:

@@ -6,6 +6,7 @@ import click
 from pydantic import BaseModel
 
 from harness.commands.common import examples, json_option, print_json
+from harness.commands.telemetry import TelemetryLine
 from harness.sdk.conversations import Conversation
 from runtime.configuration import Configuration
 from runtime.errors import Refused
@@ -18,6 +19,7 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "conversation": Conversation,
     "manifest": Manifest,
     "scenario": Description,
+    "telemetry": TelemetryLine,
     "trust": TrustStore,
     "variation": Variation,
 }

@@ -174,5 +174,16 @@ TOLD_BY_DISK = frozenset({"disk.sync_error", "disk.full"})
 
 # Who carries what others decided: seldom to blame for what it carries.
 CARRIERS = frozenset(
-    {"errors", "ports", "telemetry", "physical", "versions", "state", "config", "configuration", "wasm.raw"}
+    {
+        "errors",
+        "ports",
+        "telemetry",
+        "telemetry_file",
+        "physical",
+        "versions",
+        "state",
+        "config",
+        "configuration",
+        "wasm.raw",
+    }
 )
