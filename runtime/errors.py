@@ -49,6 +49,13 @@ class CallFailed(EngineError):
         super().__init__(f"call failed [{reason}]: {what}", where, todo)
 
 
+class Cancelled(CallFailed):
+    """A call that was ended at the end of a slice, because somebody asked for it."""
+
+    def __init__(self, what: str, where: str = "", todo: str = "") -> None:
+        super().__init__("cancelled", what, where, todo)
+
+
 class LimitExceeded(CallFailed):
     """A call was ended by a limit. `limit` is its name: "fuel", "memory", "stack" or "table" (WAS-4)."""
 

@@ -192,6 +192,51 @@ held = module(CALLER).instantiate(host={"env.f": fork})
 if not held.call("go", 3):
     os._exit(7)
 """,
+    "calls in slices, dropped and closed in any order": """
+import gc
+count = '(func (export "count") (loop (call $f (i32.const 1)) drop (br 0)))'
+for number in range(200):
+    held = module(CALLER, count).instantiate(host={"env.f": lambda n: n})
+    call = held.start("count", slice=500)
+    call.advance()
+    for drop in ((lambda: held.close()), (lambda: call.cancel()), (lambda: None))[number % 3 :]:
+        drop()
+    if number % 2:
+        del held
+        gc.collect(0)
+        call.cancel()
+    else:
+        del call
+        gc.collect(0)
+        held.close()
+""",
+    "calls in slices in several threads and within each other": """
+spin = module(SPIN)
+def run():
+    for _ in range(50):
+        with spin.instantiate() as held, held.start("spin", slice=1000) as call:
+            [call.advance() for _ in range(5)]
+def inner(n):
+    if n:
+        return module(CALLER).instantiate(host={"env.f": inner}).start("go", n - 1).result()
+    return 7
+threads = [threading.Thread(target=run) for _ in range(4)]
+[thread.start() for thread in threads]
+assert module(CALLER).instantiate(host={"env.f": inner}).start("go", 2).result() == 7
+refused(lambda: module(CALLER).instantiate(host={"env.f": inner}).start("go", 9).result(), "call each other")
+[thread.join() for thread in threads]
+""",
+    "the whole Python stack within a slice": """
+def deep(n):
+    def down():
+        down()
+    try:
+        down()
+    except RecursionError:
+        return n
+held = module(CALLER).instantiate(host={"env.f": deep})
+assert held.start("go", 3).result() == 3
+""",
     "objects dropped in any order": """
 import gc
 for _ in range(300):

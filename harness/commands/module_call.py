@@ -15,8 +15,8 @@ from harness.commands.common import examples, given, json_option, print_json
 from reports.words import plain
 from runtime.errors import CallFailed, Refused
 from runtime.wasm import Engine, Module, ModuleLimits
-from runtime.wasm.functions import Value
 from runtime.wasm.inspection import describe, types_of
+from runtime.wasm.running import Value
 from runtime.wasm.values import from_text
 
 FAILED = 1

@@ -17,9 +17,11 @@ from importlib.metadata import version
 
 import wasmtime
 
+from runtime.wasm import raw
 from runtime.wasm.modules import DRIVER, SHIM
 
 STACK = 512 << 10  # bytes; how deep an agent may recurse depends on the build, so depth is never compared
+ASYNC_STACK = 8 << 20  # of calls in slices: what a thread has, since the host functions that they call run on it
 RESERVATION = 1 << 32
 
 
@@ -52,6 +54,7 @@ def _create() -> wasmtime.Engine:
     for name, value in SETTINGS.items():
         assert isinstance(getattr(type(config), name), property), name  # a misspelt one would set nothing
         setattr(config, name, value)
+    raw.set_async_stack(config, ASYNC_STACK)
     return wasmtime.Engine(config)
 
 

@@ -19,22 +19,28 @@ _thread = threading.local()
 
 
 class Exclusive:
-    """The right to use one instance. `closed` once it is gone."""
+    """The right to use one instance. `closed` once it is gone, `suspended` between the slices of a call."""
 
     def __init__(self, where: str) -> None:
         self._where = where
         self._lock = threading.Lock()
         self._owner = 0
         self.closed = False
+        self.suspended = False
 
     @contextmanager
-    def entered(self) -> Iterator[None]:
-        """For a call; raises Refused to a second thread, to a host function of this very call, after the close."""
+    def entered(self, between: bool = False) -> Iterator[None]:
+        """For a call; raises Refused to a second thread, to a host function of this very call, after the close.
+
+        And while a call in slices is not at its end, except to what may come `between` its slices.
+        """
         me = threading.get_ident()
         if not self._lock.acquire(blocking=False):
             raise self._busy(me)
         try:
             self._check()
+            if self.suspended and not between:
+                raise Refused("a call of it is not at its end", self._where, "go on with that call, or cancel it")
             depth: int = getattr(_thread, "depth", 0)
             if depth >= NESTED_MAX:
                 what = f"{depth} instances call each other"
@@ -55,7 +61,7 @@ class Exclusive:
         if self._owner == threading.get_ident():
             yield
             return
-        with self.entered():
+        with self.entered(between=True):
             yield
 
     def _check(self) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import weakref
 from collections.abc import Mapping
 from types import TracebackType
 
@@ -31,6 +32,7 @@ from runtime.wasm.linear import Memory
 from runtime.wasm.linking import Linkable, Part, check_types, planned
 from runtime.wasm.lru import Pin
 from runtime.wasm.names import shown
+from runtime.wasm.running import SLICE, SLICE_MIN, Running, Value
 from runtime.wasm.values import from_bits, to_bits, told
 
 MEMORY_MAX = 1 << 32
@@ -45,7 +47,6 @@ _TODO = {
 _FUNCTION, _TABLE, _MEMORY = 0, 1, 2
 
 Host = Mapping[str, HostCall | WithMemory]
-Value = int | float
 
 
 class ModuleLimits(Struct, frozen=True, kw_only=True):
@@ -96,6 +97,7 @@ class Instance:
         self._functions: dict[str, tuple[raw.Function, Signature]] = {}
         self._served: list[imports.Served] = []
         self._notes: list[raw.GlobalCell] = []
+        self._running: weakref.ref[Running] | None = None
         self.used = 0
         raw.headroom(60)
         parts = planned(module, modules, host)
@@ -120,26 +122,51 @@ class Instance:
         """
         raw.headroom()
         with self._exclusive.entered():
-            function, signature = self._function(name)
-            parameters, results = signature
-            if len(arguments) != len(parameters):
-                what = f"{shown(name)} takes {len(parameters)} arguments, given are {len(arguments)}"
-                raise Refused(what, self._module.name, f"its type is {signature}")
-            words = [
-                to_bits(kind, value, f"argument {number} of {shown(name)}", self._module.name)
-                for number, (kind, value) in enumerate(zip(parameters, arguments, strict=True), 1)
-            ]
-            found = function.call_with(self._limits.fuel, words)
-            if found is None:
-                for note in self._notes:
-                    limit = growth.LIMITS.get(note.get())
-                    if limit:
-                        note.set(0)
-                        raise LimitExceeded(limit, f"{shown(name)} grew beyond it", self._module.name, _TODO[limit])
-                raise self._failed(function.trap_name, f"{shown(name)} ended")
-            self.used = max(0, self._limits.fuel - function.fuel_left())
-            values = tuple(from_bits(kind, bits) for kind, bits in zip(results, found, strict=True))
+            signature, words = self._words(name, arguments)
+            function = self._functions[name][0]
+            return self._ended(name, signature, function.call_with(self._limits.fuel, words), function)
+
+    def _words(self, name: str, arguments: tuple[Value, ...]) -> tuple[Signature, list[int]]:
+        """The export's type, and the arguments as raw bits."""
+        signature = self._function(name)[1]
+        if len(arguments) != len(signature.parameters):
+            what = f"{shown(name)} takes {len(signature.parameters)} arguments, given are {len(arguments)}"
+            raise Refused(what, self._module.name, f"its type is {signature}")
+        return signature, [
+            to_bits(kind, value, f"argument {number} of {shown(name)}", self._module.name)
+            for number, (kind, value) in enumerate(zip(signature.parameters, arguments, strict=True), 1)
+        ]
+
+    def _ended(
+        self, name: str, signature: Signature, found: list[int] | None, call: raw.Function | raw.Sliced
+    ) -> Value | tuple[Value, ...] | None:
+        """What a call gives, or why it gives nothing, raised."""
+        if found is None:
+            for note in self._notes:
+                limit = growth.LIMITS.get(note.get())
+                if limit:
+                    note.set(0)
+                    raise LimitExceeded(limit, f"{shown(name)} grew beyond it", self._module.name, _TODO[limit])
+            raise self._failed(call.trap_name, f"{shown(name)} ended")
+        self.used = max(0, self._limits.fuel - call.fuel_left())
+        values = tuple(from_bits(kind, bits) for kind, bits in zip(signature.results, found, strict=True))
         return None if not values else values[0] if len(values) == 1 else values
+
+    def start(self, name: str, *arguments: Value, slice: int = SLICE) -> Running:
+        """The call, to be carried out in slices of so much fuel; not a step of it is made yet.
+
+        Until it has ended the instance takes no other call. Raises as `call` does before it runs.
+        """
+        raw.headroom()
+        with self._exclusive.entered():
+            if not SLICE_MIN <= slice <= FUEL_MAX:
+                raise Refused(f"a slice of {told(slice)}", self._module.name, f"give {SLICE_MIN} to {FUEL_MAX}")
+            signature, words = self._words(name, arguments)
+            sliced = raw.Sliced(self._linked, self._linked.export(name), (*signature,), words, self._limits.fuel, slice)
+            self._exclusive.suspended = True
+            running = Running(sliced, self._exclusive, lambda found: self._ended(name, signature, found, sliced))
+            self._running = weakref.ref(running)
+            return running
 
     def put(self, data: bytes | bytearray | memoryview) -> int:
         """The bytes, in room that the module's `allocate(size)` gives; where they are. Raises CallFailed if it is 0."""
@@ -179,9 +206,12 @@ class Instance:
         return self.memory.read(pointer & 0xFFFFFFFF, length & 0xFFFFFFFF)
 
     def close(self) -> None:
-        """Frees it; a second call does nothing. Refused within a call."""
+        """Frees it; a second call does nothing. Refused within a call; one in slices is cancelled."""
         if self._exclusive.closed:
             return
+        running = self._running() if self._running is not None else None
+        if running is not None:
+            running.cancel()
         with self._exclusive.entered():
             self._exclusive.closed = True
             self._functions.clear()

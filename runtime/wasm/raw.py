@@ -238,6 +238,77 @@ class Function(Entry):
         return [self._cell[2 * at] for at in range(self._results)]
 
 
+class Sliced:
+    """One call that stops after every `interval` units of fuel, and goes on when it is polled.
+
+    While it is there the store is armed for such calls alone; `end` disarms it. It must be ended before its store goes,
+    and never while its wasm runs. Words are those of `Function.call_with`.
+    """
+
+    def __init__(
+        self, instance: Linked, extern: Any, kinds: tuple[bytes, bytes], words: Sequence[int], fuel: int, interval: int
+    ) -> None:
+        self._store, self._context, self._extern = instance.store, instance.context, extern  # alive as long as this is
+        parameters, self._results = kinds
+        self._given = (B.wasmtime_val_t * max(1, len(parameters)))()
+        self._found = (B.wasmtime_val_t * max(1, len(self._results)))()
+        for value, kind, bits in zip(self._given, parameters, words, strict=False):
+            value.kind = _KINDS[kind]
+            _bits_of(value).value = bits
+        self._trap: Any = ctypes.POINTER(B.wasm_trap_t)()
+        self._error: Any = ctypes.POINTER(B.wasmtime_error_t)()
+        self.trap_name = ""
+        _set_fuel(self._context, fuel)
+        pointer = instance.store._context()
+        B.wasmtime_context_fuel_async_yield_interval(pointer, interval)
+        self._future: Any = B.wasmtime_func_call_async(
+            pointer, ctypes.byref(extern.of.func), self._given, len(parameters), self._found, len(self._results),
+            ctypes.byref(self._trap), ctypes.byref(self._error),
+        )  # fmt: skip
+
+    def poll(self) -> bool:
+        """One slice; whether the call has come to its end, by its results or by a trap."""
+        ended: bool = B.wasmtime_call_future_poll(self._future)
+        return ended
+
+    def results(self) -> list[int] | None:
+        """Of a call that has come to its end: as unsigned bits, or None when it trapped (`trap_name` tells)."""
+        if self._trap or self._error:
+            self.trap_name = "engine_error"
+            if self._trap:
+                self.trap_name = _trap_name(ctypes.cast(self._trap, _pointer).value)
+            if self._error:
+                _error_delete(ctypes.cast(self._error, _pointer).value)
+            self._trap = self._error = None
+            return None
+        wide = [_KINDS[kind] in _WIDE for kind in self._results]
+        return [
+            int(_bits_of(value).value) & (0xFFFFFFFFFFFFFFFF if whole else 0xFFFFFFFF)
+            for value, whole in zip(self._found, wide, strict=False)
+        ]
+
+    def fuel_left(self) -> int:
+        fuel = ctypes.c_uint64()
+        _get_fuel(self._context, ctypes.addressof(fuel))
+        return fuel.value
+
+    def end(self) -> None:
+        """Frees it, which ends a call that is under way; a second call does nothing."""
+        future, self._future = self._future, None
+        if future is not None:
+            B.wasmtime_call_future_delete(future)
+            B.wasmtime_context_fuel_async_yield_interval(self._store._context(), 0)
+
+
+def _bits_of(value: Any) -> Any:
+    return ctypes.c_uint64.from_address(ctypes.addressof(value) + _VALUE_AT)
+
+
+def set_async_stack(config: wasmtime.Config, size: int) -> None:
+    """How much stack calls in slices have, those of host functions that they call included."""
+    B.wasmtime_config_async_stack_size_set(config.ptr(), size)
+
+
 class Crossing:
     """A function of type () -> () in `store` that runs `serve`; it traps when that raises, and `raised` holds what.
 
