@@ -31,6 +31,7 @@ from harness.commands import (
     shrink,
     state,
     stress,
+    trace_message,
     verify,
     why,
 )
@@ -55,6 +56,7 @@ for _command in (
     replay.replay,
     why.why,
     state.state,
+    trace_message.trace_message,
     shrink.shrink,
     verify.verify,
     explore.explore,

@@ -20,7 +20,7 @@ from runtime.state import AgentState, Message
 DIFFERENCES_MAX = 50
 PAYLOAD_MAX = 64  # bytes of a payload that are shown; its sha256 stands for the rest
 ABSENT = "nothing"
-_KINDS = {
+KINDS = {
     states.MESSAGE: "message",
     states.TOPIC: "topic",
     states.INPUT: "input",
@@ -28,6 +28,7 @@ _KINDS = {
     states.REFUSED: "refused",
     states.BUFFER: "buffer",
     states.INFERENCE: "inference",
+    states.TASK: "task",
 }
 
 _COUNTS = ("life", "n", "ready_since", "restart_at", "image_due", "reserved", "restarts", "sent", "seen", "wakes")
@@ -109,7 +110,7 @@ def _message(message: Message) -> dict[str, Any]:
     payload = message.payload
     return {
         "seq": message.seq,
-        "kind": _KINDS.get(message.kind, str(message.kind)),
+        "kind": KINDS.get(message.kind, str(message.kind)),
         "sender": "outside" if message.sender == states.OUTSIDE else f"agent {message.sender}",
         "channel": message.channel,
         "length": len(payload),
