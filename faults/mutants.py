@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from faults.mutant import MARK, RARE, Edit, Mutant, plant
 from faults.mutants_disk import DISK
+from faults.mutants_guards import GUARDS
 from faults.mutants_loads import LOADS
 from faults.mutants_logic import LOGIC
 from faults.mutants_models import MODELS
@@ -351,4 +352,5 @@ MUTANTS: tuple[Mutant, ...] = (
     *MODELS,
     *SIGNED,
     *WORKERS,
+    *GUARDS,
 )

@@ -171,6 +171,7 @@ def incarnate(world: World, disk: SimDisk, client: SimClient) -> Incarnation:
         faulty_gateway,
         _hazard(world) if world.hazards else never,
         _devices(world, incarnation, later, note) if world.scenario.config(world.plan.seed).models else None,
+        artifacts=ModuleArtifacts(world.scenario),
     )
     # Where nothing can kill the orchestrator, nothing stands between it and its ports: a dozen calls in every tick.
     mortals = world.counted or injector.faults("orchestrator.kill", "orchestrator.stall")

@@ -17,6 +17,7 @@ from harness.kept import Kept
 from runtime import buffers, fold, journal
 from runtime.errors import FailStop, Refused
 from runtime.frames import Base, Done, Order, Replay, Work, pack, unpack
+from runtime.guards import Guards
 from runtime.snapshot import HeldImage
 from runtime.state import AgentSpec, Outcome, State, StepRecord, outcome_sum
 from runtime.wasm import WasmGuest, WasmGuests
@@ -44,6 +45,7 @@ class Refolded:
 
     def __init__(self, kept: Kept, tick: int) -> None:
         self.kept, self.tick = kept, tick
+        self._guards = Guards(ModuleArtifacts(kept.scenario))
         self.state, self.block = State(), 0
         self._lives: dict[int, list[Step]] = {}  # the steps of each agent's present life
         self._published: dict[tuple[int, int], bytes] = {}
@@ -64,7 +66,7 @@ class Refolded:
         where = f"{self.kept.name}, block {line.number}"
         try:
             inferences = tuple(journal.inference_of(entry, blobs) for entry in block.inferences)
-            opened = fold.begin(self.state, block.tick, block.inputs, block.decrees, inferences)
+            opened = fold.begin(self.state, block.tick, block.inputs, block.decrees, inferences, self._guards)
             outcomes = {
                 step.agent: Outcome(step.status, tuple(journal.effect_of(e, blobs) for e in step.effects), step.image)
                 for step in block.steps

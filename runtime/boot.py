@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from runtime import journal, recovery, watermark
 from runtime.durability import BLOBS, JOURNAL, Durability
+from runtime.guards import NONE, Guards
 from runtime.ports import Hazard, Storage, never
 from runtime.recovery import Recovered
 from runtime.telemetry import Telemetry
@@ -21,8 +22,11 @@ NEW = ".new"  # ends the name of a file that is to take another one's place
 class Boot:
     """`advance` takes the next step that is possible; `done` when all is durable. `found` is what the disk held."""
 
-    def __init__(self, storage: Storage, telemetry: Telemetry, header: bytes, hazard: Hazard = never) -> None:
+    def __init__(
+        self, storage: Storage, telemetry: Telemetry, header: bytes, hazard: Hazard = never, guards: Guards = NONE
+    ) -> None:
         self._storage, self._telemetry, self._header, self._hazard = storage, telemetry, header, hazard
+        self._guards = guards
         self._tickets: list[int] = []
         self._steps = [self._read, self._write, self._settle_journal, self._raise_watermark]
         self.found: Recovered
@@ -44,7 +48,7 @@ class Boot:
         return True
 
     def _read(self) -> list[int]:
-        self.found = recovery.load(self._storage, self._telemetry, self._hazard)
+        self.found = recovery.load(self._storage, self._telemetry, self._hazard, self._guards)
         return []
 
     def _write(self) -> list[int]:

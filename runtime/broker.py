@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import hashlib
 
+from runtime.guards import NONE, Guards
 from runtime.journal import Event
 from runtime.state import (
     E_FULL,
+    E_INVALID,
     GONE,
     INFERENCE,
     INPUT,
     MESSAGE,
+    OK,
     OUTSIDE,
     REFUSED,
     TOPIC,
@@ -44,7 +47,15 @@ def take_sequence(state: State, sender: int = OUTSIDE) -> int:
     return sequence(sender, agent.sent)
 
 
-def deliver(state: State, target: int, message: Message, sender: int, events: list[Event], told: bool = False) -> bool:
+def deliver(
+    state: State,
+    target: int,
+    message: Message,
+    sender: int,
+    events: list[Event],
+    told: bool = False,
+    guards: Guards = NONE,
+) -> bool:
     """Put a message into the target's mailbox, else record why not; whether the agent that sent it has been `told`."""
     if not 0 <= target < len(state.agents):
         events.append(("refused", message.seq, sender, target))
@@ -54,11 +65,17 @@ def deliver(state: State, target: int, message: Message, sender: int, events: li
         events.append(("dropped", message.seq, target))
         return told
     assert state.config is not None
-    if full(agent, state.config):
+    status = E_FULL if full(agent, state.config) else OK
+    if not status and agent.spec.guard:  # a full mailbox costs no validator's time
+        reason = guards.refuses(state, agent.spec.guard, message.seq, message.payload)
+        if reason:
+            status = E_INVALID
+            events.append(("invalid", message.seq, target, reason))
+    if status:
         events.append(("refused", message.seq, sender, target))
         if sender == OUTSIDE or told:
             return told
-        deliver_control(state.agents[sender], Message(message.seq, REFUSED, target, E_FULL, message.payload))
+        deliver_control(state.agents[sender], Message(message.seq, REFUSED, target, status, message.payload))
         return True
     agent.mailbox.append(message)
     return told
@@ -81,11 +98,14 @@ def deliver_control(agent: AgentState, message: Message) -> None:
     agent.reserved += 1
 
 
-def deliver_task(state: State, index: int, payload: bytes, events: list[Event]) -> None:
-    """A scheduled task that is due; it counts against the mailbox as messages do."""
+def deliver_task(state: State, index: int, payload: bytes, events: list[Event], guards: Guards = NONE) -> None:
+    """A scheduled task that is due; it counts against the mailbox as messages do, and is guarded as they are."""
     assert state.config is not None
     agent = state.agents[index]
     if full(agent, state.config):
+        refuse_task(index, payload, events)
+    elif agent.spec.guard and (reason := guards.refuses(state, agent.spec.guard, state.tick, payload)):
+        events.append(("invalid_task", index, _name(payload), reason))
         refuse_task(index, payload, events)
     else:
         agent.mailbox.append(Message(0, WAKE, OUTSIDE, 0, payload))
@@ -116,7 +136,15 @@ def _name(payload: bytes) -> str:
     return hashlib.sha256(payload).hexdigest()[:16]
 
 
-def send(state: State, sender: int, target: int, payload: bytes, events: list[Event], kind: int = MESSAGE) -> int:
+def send(
+    state: State,
+    sender: int,
+    target: int,
+    payload: bytes,
+    events: list[Event],
+    kind: int = MESSAGE,
+    guards: Guards = NONE,
+) -> int:
     """The way of nearly every message, in one function; what is not plain goes on in `deliver`."""
     agents = state.agents
     if sender == OUTSIDE:
@@ -129,38 +157,51 @@ def send(state: State, sender: int, target: int, payload: bytes, events: list[Ev
     if 0 <= target < len(agents):
         receiver = agents[target]
         assert state.config is not None
-        if receiver.phase not in GONE and len(receiver.mailbox) - receiver.reserved < state.config.mailbox:
+        room = state.config.mailbox + receiver.reserved
+        if len(receiver.mailbox) < room and receiver.phase not in GONE and not receiver.spec.guard:
             receiver.mailbox.append(message)
             return number
-    deliver(state, target, message, sender, events)
+    deliver(state, target, message, sender, events, False, guards)
     return number
 
 
-def publish(state: State, sender: int, topic: int, payload: bytes, events: list[Event]) -> int:
+def publish(state: State, sender: int, topic: int, payload: bytes, events: list[Event], guards: Guards = NONE) -> int:
     """One sequence number, one copy for each subscriber in order of subscription; one refusal at most comes back."""
     number = take_sequence(state, sender)
     message = Message(number, TOPIC, sender, topic, payload)
     told = False
     for subscriber in state.subscribers[topic]:
-        told = deliver(state, subscriber, message, sender, events, told)
+        told = deliver(state, subscriber, message, sender, events, told, guards)
     return number
 
 
-def send_input(state: State, target: int, payload: bytes, events: list[Event]) -> None:
-    """A message from outside; one that is too long is refused on record."""
-    assert state.config is not None
-    if len(payload) > state.config.max_payload:
-        events.append(("refused", take_sequence(state), OUTSIDE, target))
+def send_input(state: State, target: int, payload: bytes, events: list[Event], guards: Guards = NONE) -> None:
+    """A message from outside; one that is too long, or that the run's guard does not find valid, is refused."""
+    if admits(state, payload, target, events, guards):
+        send(state, OUTSIDE, target, payload, events, INPUT, guards)
     else:
-        send(state, OUTSIDE, target, payload, events, INPUT)
+        events.append(("refused", take_sequence(state), OUTSIDE, target))
 
 
-def publish_input(state: State, topic: int, payload: bytes, events: list[Event]) -> None:
+def admits(state: State, payload: bytes, target: int, events: list[Event], guards: Guards) -> bool:
+    """Whether a payload from outside may enter; it has the number that would be given next."""
+    config = state.config
+    assert config is not None
+    if len(payload) > config.max_payload:
+        return False
+    number = state.outside + 1
+    reason = guards.refuses(state, config.guard, number, payload) if config.guard else ""
+    if reason:
+        events.append(("invalid", number, target, reason))
+    return not reason
+
+
+def publish_input(state: State, topic: int, payload: bytes, events: list[Event], guards: Guards = NONE) -> None:
     """A publication from outside; to an unknown topic, or too long, it is refused on record: each copy by its name."""
     assert state.config is not None
     known = 0 <= topic < len(state.config.topics)  # nobody outside is a member of a channel
-    if known and len(payload) <= state.config.max_payload:
-        publish(state, OUTSIDE, topic, payload, events)
+    if known and admits(state, payload, topic, events, guards):
+        publish(state, OUTSIDE, topic, payload, events, guards)
         return
     number = take_sequence(state)
     copies = (state.subscribers[topic] if known else ()) or (topic,)

@@ -10,6 +10,7 @@ Numbers go on from the topics', so agents post, join and leave with the function
 from __future__ import annotations
 
 from runtime import broker
+from runtime.guards import NONE, Guards
 from runtime.journal import Event
 from runtime.state import E_MEMBER, TOPIC, Config, Join, Leave, Message, State
 
@@ -19,24 +20,24 @@ def members_at_start(config: Config) -> list[list[int]]:
     return [[] for _ in config.topics] + [list(channel.members) for channel in config.channels or ()]
 
 
-def publish(state: State, sender: int, target: int, payload: bytes, events: list[Event]) -> None:
+def publish(state: State, sender: int, target: int, payload: bytes, events: list[Event], guards: Guards = NONE) -> None:
     """An agent's publication on a topic, or its post in a channel."""
     assert state.config is not None
     if target < len(state.config.topics):
-        broker.publish(state, sender, target, payload, events)
+        broker.publish(state, sender, target, payload, events, guards)
     elif sender not in state.subscribers[target]:
         broker.bar(state, sender, E_MEMBER, payload, events)
     else:
-        _post(state, sender, target, payload, events)
+        _post(state, sender, target, payload, events, guards)
 
 
-def _post(state: State, sender: int, channel: int, payload: bytes, events: list[Event]) -> None:
+def _post(state: State, sender: int, channel: int, payload: bytes, events: list[Event], guards: Guards) -> None:
     """One number, one copy for each other member in order of joining; one refusal at most comes back."""
     message = Message(broker.take_sequence(state, sender), TOPIC, sender, channel, payload)
     told = False
     for member in state.subscribers[channel]:
         if member != sender:
-            told = broker.deliver(state, member, message, sender, events, told)
+            told = broker.deliver(state, member, message, sender, events, told, guards)
 
 
 def subscribe(state: State, agent: int, target: int, events: list[Event]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from runtime import groups
 from runtime.errors import Refused
@@ -53,6 +53,7 @@ def problems(config: Config) -> list[str]:
         found.append(f"send_limit: its effects, send_limit x max_payload, are more than {PAYLOAD_MAX} bytes of a frame")
     if config.policy not in POLICIES:
         found.append(f"policy: {config.policy!r} is unknown, use one of {', '.join(POLICIES)}")
+    found += _guard(config.guard)
     for index, buffer in enumerate(config.buffers):
         found += _buffer(buffer, f"buffers[{index}].")
     for index, model in enumerate(config.models):
@@ -83,6 +84,7 @@ def agent_problems(spec: AgentSpec, buffers: int) -> list[str]:
     """Everything wrong with an agent's declaration in a run with this many buffers."""
     found = _numbers(spec.limits, "limits.", fuel=(1, FUEL_MAX), memory=(1, MEMORY_MAX), table=(0, COUNT_MAX))
     found += _numbers(spec, "", priority=(-(1 << 63), TIME_MAX))
+    found += _guard(spec.guard)
     found += [f"reads: there is no buffer {buffer}" for buffer in spec.reads if not 0 <= buffer < buffers]
     return found + _unique("reads", spec.reads)
 
@@ -124,6 +126,10 @@ def _channel(channel: ChannelSpec, prefix: str) -> list[str]:
     strange = [agent for agent in channel.members if not 0 <= agent <= ID_MAX]
     wrong = [f"{prefix}members: {agent} is not from 0 to {ID_MAX}" for agent in strange]
     return wrong + _unique(f"{prefix}members", channel.members)
+
+
+def _guard(digest: str | UnsetType) -> list[str]:
+    return [] if digest is UNSET or _DIGEST.fullmatch(digest) else [f"guard: {digest!r} is no sha256 in hex"]
 
 
 def _model(model: ModelSpec, prefix: str) -> list[str]:

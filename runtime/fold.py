@@ -20,11 +20,13 @@ from msgspec import UNSET, Struct
 from runtime import broker, channels, groups, journal, lifecycle, requests, scheduler, supervisor, tasks
 from runtime.config import agent_problems, problems
 from runtime.errors import FailStop
+from runtime.guards import NONE, Guards
 from runtime.journal import Block, Event, InferenceEntry, StepEntry
 from runtime.state import (
     ACTIVE,
     BACKOFF,
     GONE,
+    MESSAGE,
     OUTSIDE,
     STARTING,
     TERMINATED,
@@ -67,6 +69,7 @@ class Open(Struct):
     decrees: tuple[Decree, ...]
     records: list[StepRecord]
     events: list[Event]
+    guards: Guards = NONE
 
 
 class Committed(NamedTuple):
@@ -84,6 +87,7 @@ def begin(
     inputs: Iterable[Input],
     decrees: tuple[Decree, ...] = (),
     inferences: tuple[Inference, ...] = (),
+    guards: Guards = NONE,
 ) -> Open:
     """Admit and select: sort by (source, n), genesis first; apply what is new, wake who is due, fix the records."""
     state.tick = tick
@@ -95,7 +99,7 @@ def begin(
             continue  # delivered again: its effect is in the state already
         state.admitted[item.source] = item.n
         admitted.append(item)
-        _apply(state, item, events)
+        _apply(state, item, events, guards)
     config = state.config
     if config is None:
         raise FailStop("genesis", "the first input does not configure the run", "block 1")
@@ -107,14 +111,14 @@ def begin(
         if agent.phase == BACKOFF:
             supervisor.restart_due(index, agent, tick, events)
         if agent.wakes or agent.tasks:
-            _wake(state, index, tick, events)
+            _wake(state, index, tick, events, guards)
     records = _closing(state, config, events) if tick >= config.last_tick else _stepping(state, config)
     stepping = {record.agent for record in records}
     ending = tuple(decree for decree in decrees if decree.agent in stepping)  # a decree ends a step, or nothing
-    return Open(tick, tuple(admitted), inferences, ending, records, events)
+    return Open(tick, tuple(admitted), inferences, ending, records, events, guards)
 
 
-def _apply(state: State, item: Input, events: list[Event]) -> None:
+def _apply(state: State, item: Input, events: list[Event], guards: Guards) -> None:
     if state.config is None and not isinstance(item.action, Configure):
         raise FailStop("genesis", "the first input does not configure the run", "block 1")
     match item.action:
@@ -125,11 +129,11 @@ def _apply(state: State, item: Input, events: list[Event]) -> None:
         case Spawn(spec):
             state.agents.append(AgentState(spec=spec, seen=[0] * len(spec.reads)))
         case Send(agent, payload):
-            broker.send_input(state, agent, payload, events)
+            broker.send_input(state, agent, payload, events, guards)
         case Publish(payload, topic):
-            broker.publish_input(state, topic, payload, events)
+            broker.publish_input(state, topic, payload, events, guards)
         case Schedule(agent, payload, ticks):
-            _schedule(state, agent, payload, ticks, events)
+            _schedule(state, agent, payload, ticks, events, guards)
         case Join() | Leave():
             channels.operate(state, item.action, events)
         case Operate(action, agent):
@@ -149,17 +153,17 @@ def _configure(state: State, item: Input, config: Config, events: list[Event]) -
     state.subscribers = channels.members_at_start(config)
 
 
-def _schedule(state: State, agent: int, payload: bytes, ticks: int, events: list[Event]) -> None:
+def _schedule(state: State, agent: int, payload: bytes, ticks: int, events: list[Event], guards: Guards) -> None:
     assert state.config is not None
     if not 0 <= agent < len(state.agents):
         events.append(("refused", broker.take_sequence(state), OUTSIDE, agent))
-    elif not 0 <= ticks <= TICKS_MAX or len(payload) > state.config.max_payload:
+    elif not 0 <= ticks <= TICKS_MAX or not broker.admits(state, payload, agent, events, guards):
         broker.refuse_task(agent, payload, events)
     else:
         bisect.insort(state.agents[agent].tasks, (state.tick + ticks, payload), key=lambda task: task[0])
 
 
-def _wake(state: State, index: int, tick: int, events: list[Event]) -> None:
+def _wake(state: State, index: int, tick: int, events: list[Event], guards: Guards) -> None:
     """Due wakes and tasks of an active agent become messages; wakes that are due while one is unread are that one."""
     agent = state.agents[index]
     if agent.phase != ACTIVE:
@@ -169,7 +173,7 @@ def _wake(state: State, index: int, tick: int, events: list[Event]) -> None:
         if not any(message.kind == WAKE and not message.payload for message in agent.mailbox):
             broker.deliver_control(agent, Message(0, WAKE, OUTSIDE, 0, b""))
     while agent.tasks and agent.tasks[0][0] <= tick:
-        broker.deliver_task(state, index, agent.tasks.pop(0)[1], events)
+        broker.deliver_task(state, index, agent.tasks.pop(0)[1], events, guards)
 
 
 def _stepping(state: State, config: Config) -> list[StepRecord]:
@@ -270,7 +274,7 @@ def commit(state: State, opened: Open, outcomes: Mapping[int, Outcome]) -> Commi
     for record in opened.records:
         outcome = outcomes[record.agent]
         sequence = broker.next_sequence(state, record.agent)
-        messages += _settle(state, config, record, outcome, opened.events)
+        messages += _settle(state, config, record, outcome, opened.events, opened.guards)
         steps.append(_entry(record, outcome, sequence, blobs))
     if config.groups is not UNSET:
         failures = [r.agent for r in opened.records if outcomes[r.agent].status != "ok"]
@@ -300,7 +304,9 @@ def commit(state: State, opened: Open, outcomes: Mapping[int, Outcome]) -> Commi
     return Committed(block, blobs, snapshot, messages)
 
 
-def _settle(state: State, config: Config, record: StepRecord, outcome: Outcome, events: list[Event]) -> int:
+def _settle(
+    state: State, config: Config, record: StepRecord, outcome: Outcome, events: list[Event], guards: Guards
+) -> int:
     """Apply one step's outcome; the number of messages that it sent or published."""
     index = record.agent
     if outcome.status != "ok":
@@ -321,20 +327,20 @@ def _settle(state: State, config: Config, record: StepRecord, outcome: Outcome, 
     messages = 0
     for effect in outcome.effects:
         if effect.op == "send":
-            broker.send(state, index, effect.target, effect.payload, events)
+            broker.send(state, index, effect.target, effect.payload, events, MESSAGE, guards)
             messages += 1
         else:
             messages += effect.op == "publish"
-            _effect(state, record, effect, events)
+            _effect(state, record, effect, events, guards)
     if state.graph is not UNSET and record.kind == "step":
         tasks.stepped(state, index, "ok", events)
     return messages
 
 
-def _effect(state: State, record: StepRecord, effect: Effect, events: list[Event]) -> None:
+def _effect(state: State, record: StepRecord, effect: Effect, events: list[Event], guards: Guards) -> None:
     op, target = effect.op, effect.target
     if op == "publish":
-        channels.publish(state, record.agent, target, effect.payload, events)
+        channels.publish(state, record.agent, target, effect.payload, events, guards)
     elif op == "wake":
         _ask_wake(state, record.agent, record.tick + max(1, target), events)
     elif op == "subscribe":

@@ -20,6 +20,7 @@ from runtime.calls import Calls
 from runtime.config import refuse_bad
 from runtime.errors import FailStop, FrameRefused, SyncFailed
 from runtime.frames import Inputs, Order, Result, unpack
+from runtime.guards import Guards
 from runtime.intake import Intake
 from runtime.patience import PatientStorage
 from runtime.physical import Physical
@@ -60,8 +61,9 @@ class Orchestrator(Calls):
         self.telemetry = Telemetry(ports.clock.now)
         self.phase = "boot"
         self._intake = Intake(genesis, due)
+        self._guards = Guards(ports.artifacts)
         self._storage = PatientStorage(ports.storage, ports.clock.now, self.telemetry, physical.resend_ns)
-        self._boot = Boot(self._storage, self.telemetry, journal.header_bytes(header or {}), ports.hazard)
+        self._boot = Boot(self._storage, self.telemetry, journal.header_bytes(header or {}), ports.hazard, self._guards)
         self.state = State()
         self._open: fold.Open | None = None
         self._outcomes: dict[int, Outcome] = {}
@@ -237,7 +239,7 @@ class Orchestrator(Calls):
             return False
         decrees = tuple(d for d in self._decrees if d.tick == tick)
         first = self.state.config is None
-        self._open = fold.begin(self.state, tick, inputs, decrees, inferences)
+        self._open = fold.begin(self.state, tick, inputs, decrees, inferences, self._guards)
         self._intake.admitted(inputs)
         self.telemetry.tick = tick
         self.telemetry.emit("opened")

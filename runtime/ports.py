@@ -207,7 +207,8 @@ class Guests(Protocol):
 class Ports(NamedTuple):
     """What an orchestrator is given, put together in one place by its driver.
 
-    `usage` reads what its own process has used (`runtime.usage.read`); None where a trace must repeat.
+    `usage` reads what its own process has used (`runtime.usage.read`); None where a trace must repeat. `artifacts` has
+    the validators that guard mailboxes and admission; a run that declares none needs none.
     """
 
     clock: Clock
@@ -218,3 +219,4 @@ class Ports(NamedTuple):
     hazard: Hazard = never
     accelerators: Accelerators | None = None
     usage: Callable[[], Usage] | None = None
+    artifacts: Artifacts | None = None

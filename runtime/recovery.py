@@ -17,6 +17,7 @@ from runtime import fold, journal, snapshot, watermark
 from runtime.durability import BLOBS, JOURNAL, check_growth
 from runtime.errors import FailStop, ReadFailed, Refused
 from runtime.frames import Output, Release
+from runtime.guards import NONE, Guards
 from runtime.journal import Block, Line
 from runtime.ports import Hazard, Storage, never
 from runtime.residence import Residence
@@ -50,7 +51,7 @@ class Recovered(NamedTuple):
     folded: int
 
 
-def load(storage: Storage, telemetry: Telemetry, hazard: Hazard = never) -> Recovered:
+def load(storage: Storage, telemetry: Telemetry, hazard: Hazard = never, guards: Guards = NONE) -> Recovered:
     """Raises FailStop when what was synced is not there as it was synced, Refused when another version wrote it."""
     names = storage.names()
     data, cut_short = _readable(storage, names, JOURNAL, telemetry)
@@ -75,7 +76,7 @@ def load(storage: Storage, telemetry: Telemetry, hazard: Hazard = never) -> Reco
             telemetry.emit("discarded", file=name, reason=f"{size - good} bytes at its end do not verify")
     images = _images(storage, names, lines, telemetry)
     state, start = _start(storage, names, lines, images, telemetry, hazard)
-    residences, versions = _fold(state, start, lines, blobs, images)
+    residences, versions = _fold(state, start, lines, blobs, images, guards)
     releases = [release_of(line.number, line.block, blobs) for line in lines]
     return Recovered(
         mark,
@@ -215,7 +216,12 @@ def _start(
 
 
 def _fold(
-    state: State, start: int, lines: list[Line], blobs: dict[str, bytes], images: dict[int, HeldImage]
+    state: State,
+    start: int,
+    lines: list[Line],
+    blobs: dict[str, bytes],
+    images: dict[int, HeldImage],
+    guards: Guards,
 ) -> tuple[list[Residence], dict[tuple[int, int], bytes]]:
     """Move `state` over the blocks after `start`, comparing bytes; collect images, step records, buffer versions."""
     published = _published(lines, blobs)
@@ -225,7 +231,7 @@ def _fold(
     for line in lines[start:]:
         block = line.block
         inferences = tuple(journal.inference_of(entry, blobs) for entry in block.inferences)
-        opened = fold.begin(state, block.tick, block.inputs, block.decrees, inferences)
+        opened = fold.begin(state, block.tick, block.inputs, block.decrees, inferences, guards)
         _house(residences, [agent.spec for agent in state.agents[len(residences) :]], images)
         if [(r.agent, r.n, r.kind) for r in opened.records] != [(s.agent, s.n, s.kind) for s in block.steps]:
             what = f"block {line.number} holds other steps than its inputs select"

@@ -19,7 +19,7 @@ OUTSIDE = 0xFFFFFFFF  # the sender of whatever no agent sent
 MESSAGE, TOPIC, INPUT, WAKE, REFUSED, BUFFER, INFERENCE, TASK = 1, 2, 3, 4, 5, 6, 7, 8
 
 # Status codes of host calls and of refused sends (docs/abi.md).
-OK, E_LIMIT, E_TARGET, E_SIZE, E_FULL, E_MEMBER, E_QUOTA = 0, 1, 2, 3, 4, 5, 6
+OK, E_LIMIT, E_TARGET, E_SIZE, E_FULL, E_MEMBER, E_QUOTA, E_INVALID = 0, 1, 2, 3, 4, 5, 6, 7
 
 # Phases of an agent's life (ORC-2).
 STARTING, ACTIVE, PAUSED, BACKOFF, QUARANTINED, TERMINATED = (
@@ -56,9 +56,13 @@ class Limits(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class AgentSpec(Struct, frozen=True, kw_only=True, gc=False):
-    """One agent as declared: module by digest, granted groups of host functions, limits, buffers it reads."""
+    """One agent as declared: module by digest, granted groups of host functions, limits, buffers it reads.
+
+    `guard` is the sha256 of the validator that a message must pass to enter its mailbox (VAL-1).
+    """
 
     capabilities: tuple[str, ...]
+    guard: str | UnsetType = UNSET
     limits: Limits = Limits()
     module: str
     name: str
@@ -130,6 +134,7 @@ class Config(Struct, frozen=True, kw_only=True, gc=False):
     channels: tuple[ChannelSpec, ...] | UnsetType = UNSET
     epoch_ms: int = 1_700_000_000_000
     groups: tuple[Group, ...] | UnsetType = UNSET  # left out of the encoding where there are none
+    guard: str | UnsetType = UNSET  # sha256 of the validator that payloads from outside must pass to be admitted
     last_tick: int
     mailbox: int = 1024
     max_payload: int = 65_536

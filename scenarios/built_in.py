@@ -7,17 +7,18 @@ from scenarios.base import Scenario
 from scenarios.bench import BENCH
 from scenarios.edges import EDGES
 from scenarios.frames import FRAMES
+from scenarios.guarded import GUARDED
 from scenarios.hello import HELLO
 from scenarios.ledger import LEDGER
 
 # The default list, in the order in which it is run and shown.
 SCENARIOS: dict[str, Scenario] = {scenario.name: scenario for scenario in (HELLO, LEDGER, FRAMES, ASSISTANTS)}
 
-_UNLISTED = {scenario.name: scenario for scenario in (EDGES, BENCH)}
+_UNLISTED = {scenario.name: scenario for scenario in (EDGES, BENCH, GUARDED)}
 
 
 def built_in(name: str) -> Scenario | None:
-    """The built-in scenario of this name, `edges` and `bench` included, or None."""
+    """The built-in scenario of this name, the unlisted ones included, or None."""
     return SCENARIOS.get(name) or _UNLISTED.get(name)
 
 

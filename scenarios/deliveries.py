@@ -16,6 +16,7 @@ from msgspec import Struct
 from runtime.journal import Block, Event, StepEntry, effect_of
 from runtime.state import (
     E_FULL,
+    E_INVALID,
     E_MEMBER,
     INFERENCE,
     INPUT,
@@ -83,6 +84,7 @@ class Deliveries:
         self._subscribers: list[list[int]] = []
         self._barred: dict[int, int] = {}  # of this block: messages refused as a whole -> status
         self._numbers: dict[int, int] = {}  # by sender: how many messages it has sent
+        self._invalid: set[tuple[int, int]] = set()  # (number, agent) of what a guard refused; membership only
         for block in outcome.blocks:
             self._fold(block)
         self.inference.finish(outcome.blocks[-1].tick if outcome.blocks else -1)
@@ -103,6 +105,7 @@ class Deliveries:
         events = block.events
         missed = {(int(e[1]), int(e[-1])): str(e[0]) for e in events if e[0] in ("refused", "dropped")}
         self._barred = {int(e[1]): int(e[3]) for e in events if e[0] == "refused_message"}
+        self._invalid |= {(int(e[1]), int(e[2])) for e in events if e[0] == "invalid"}
         unanswered = {int(e[1]): int(e[-1]) for e in events if e[0] == "refused_request"}  # request -> status
         dropped = {int(e[1]) for e in events if e[0] == "dropped_result"}  # membership only
         illegal = [event for event in events if event[0] == "illegal"]
@@ -224,7 +227,8 @@ class Deliveries:
         why = missed.get((message.seq, target))
         if why == "refused" and message.sender != OUTSIDE:
             if not told:
-                back = Message(message.seq, REFUSED, target, E_FULL, message.payload)
+                status = E_INVALID if (message.seq, target) in self._invalid else E_FULL
+                back = Message(message.seq, REFUSED, target, status, message.payload)
                 self._queues[message.sender].append(back)
             return True
         if why:

@@ -11,7 +11,7 @@ __all__ = ["SCENARIOS", "get"]
 
 
 def get(name: str) -> Scenario:
-    """The scenario of this name (`edges` and `bench` included), path or `name@digest`; raises Refused for any other."""
+    """The scenario of this name (the unlisted ones included), path or `name@digest`; raises Refused for any other."""
     scenario = built_in(name)
     if scenario is not None:
         return scenario
