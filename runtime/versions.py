@@ -1,6 +1,6 @@
 """Versions of everything that crosses a boundary. A reader meets another version by name or not at all (SCM-1)."""
 
-PORTS = 3
+PORTS = 4
 FRAME = 2
 JOURNAL = 1
 SNAPSHOT = 1

@@ -28,7 +28,7 @@ def test_an_unknown_name_is_refused_with_what_there_is() -> None:
     with pytest.raises(Refused) as refused:
         get("legder")
     assert str(refused.value) == (
-        "scenarios: unknown scenario 'legder'; use one of hello, ledger, frames, assistants, edges, bench, "
+        "scenarios: unknown scenario 'legder'; use one of hello, ledger, frames, assistants, edges, bench, guarded, "
         "or a scenario's .toml file"
     )
 
