@@ -95,7 +95,10 @@ BROAD = ("twin", *DEEP, "scenario")
 
 
 class Checked(NamedTuple):
-    """A run with everything known of it. `effective` tells per fault of the plan whether it took effect."""
+    """A run with everything known of it. `effective` tells per fault of the plan whether it took effect.
+
+    `judged` are the records that the oracles had, with those of the further runs.
+    """
 
     plan: Plan
     history: History
@@ -103,6 +106,7 @@ class Checked(NamedTuple):
     findings: dict[str, Finding]
     effective: dict[int, bool]
     row: RunRow
+    judged: Judged | None = None
 
     @property
     def failed(self) -> tuple[str, ...]:
@@ -226,7 +230,7 @@ class Checker:
         effective = effect.effective(plan, history.injections, history.trace, read.statuses)
         row = _row(plan, judged, findings, effective, read, self._reading(twin.journal).digest, run)
         row = replace(row, reached=sometimes.reached(sometimes.Seen(history, read.blocks, effective)))
-        return Checked(plan, history, twin, findings, effective, row)
+        return Checked(plan, history, twin, findings, effective, row, judged)
 
     def simulate(self, plan: Plan, hook: Hook | None = None) -> History:
         """A run that is given up once nothing that heals could still be under way: its end is then a finding."""

@@ -16,8 +16,9 @@ from harness.diagnosis.chain import LINKS_MAX, chain
 from harness.diagnosis.coverage import module_of, traced
 from harness.diagnosis.difference import Difference, first_difference
 from harness.diagnosis.explain import diagnose
-from harness.diagnosis.knowledge import CHECKS, GUARDS, ORACLES, SAID, WRITERS
+from harness.diagnosis.knowledge import CHECKS, GUARDS, LAYERS, ORACLES, TELLERS, WRITERS
 from harness.diagnosis.necessity import necessity
+from harness.diagnosis.sentences import SAID
 from harness.history import History
 from harness.oracles import ORACLES as ALL_ORACLES
 from harness.simulation import simulate
@@ -173,7 +174,8 @@ def test_shares_add_up_and_no_witness_names_an_oracle_or_a_module_that_there_is_
     assert found[0].component == "pool" and "errors" not in {one.component for one in found}
     assert 990 <= sum(one.permille for one in found) <= 1010
     known = {module_of(str(path)) for path in _runtime_files()}
-    tables = [*ORACLES.values(), *GUARDS.values(), *CHECKS.values(), *WRITERS.values(), *(s.shares for s in SAID)]
+    tables = [*ORACLES.values(), *GUARDS.values(), *LAYERS.values(), *CHECKS.values(), *WRITERS.values()]
+    tables += [{module: 1.0} for module in TELLERS.values()] + [said.shares for said in SAID]
     assert {module for shares in tables for module in shares} <= known
     assert all(0 < sum(shares.values()) <= 1.0001 for shares in tables)
     assert {*ORACLES, *(said.oracle for said in SAID)} <= set(ALL_ORACLES)

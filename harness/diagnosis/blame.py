@@ -1,7 +1,8 @@
 """The component to blame: votes of independent witnesses, each with its sentence, added up and ranked.
 
-Witnesses are the oracle that failed and what it says, the first record that differs and who writes such records, the
-necessary faults and who guards against them, the place of an exception or of a failed check, what the runtime itself
+Witnesses are the oracle that failed first and what it says, the first record that differs (from the twin, or from the
+further run that the oracle compares with) and who writes such records, the necessary faults and who guards against them
+(the more so where nothing noticed the fault), the place of an exception or of a failed check, what the runtime itself
 believed at that moment, and the lines that only the failing run executes (spectrum-based fault localisation: Jones and
 Harrold 2005 for the idea; here the passing runs differ from the failing one by a single fault). Nothing here reads a
 build's sources, or knows what was planted in it.
@@ -19,21 +20,25 @@ from faults.plan import Fault
 from harness.check import BROAD, COMPONENTS, Checked
 from harness.diagnosis.coverage import Line, Spectrum
 from harness.diagnosis.difference import Difference
+from harness.diagnosis.further import SAME_PLAN, first_further
 from harness.diagnosis.knowledge import (
     CARRIERS,
     CHECKS,
-    GUARDS,
-    LAYERS,
     ORACLES,
-    SAID,
+    TELLERS,
     TOLD_BY_DISK,
     WRITERS,
     Shares,
+    guards_of,
 )
+from harness.diagnosis.moments import earliest
+from harness.diagnosis.sentences import SAID
 from harness.history import History, Receipt
 from runtime import journal, watermark
 
 ORACLE, SENTENCE, WRITER, GUARD, CHECK, RAISED, BELIEF, SPECTRUM = 0.6, 1.0, 0.8, 0.6, 0.9, 1.5, 1.2, 0.9
+UNNOTICED = 0.6  # more than GUARD, for a fault that nothing in the trace or the journal answers
+LATER = 0.5  # what is said of a guarantee that was broken after another one
 SHOWN_MAX = 8
 FEW = 15  # so many lines have half a vote: one or two may be chance, such as a batch of another size
 STOPPED = ("I19", "I34")  # what a run that was stopped cannot keep; they say nothing of why it was
@@ -68,7 +73,7 @@ class Facts(NamedTuple):
 
 def suspects(facts: Facts) -> list[Suspect]:
     """All components that anything speaks against, the most suspect first; equal ones by name."""
-    witnesses = (_oracle, _sentence, _writer, _guard, _check, _raised, _belief, _executed)
+    witnesses = (_oracle, _sentence, _writer, _further, _guard, _check, _raised, _belief, _executed)
     votes = [vote for witness in witnesses for vote in witness(facts) if vote.component not in CARRIERS]
     total = sum(vote.weight for vote in votes)
     sums: dict[str, float] = {}
@@ -88,44 +93,86 @@ def _votes(shares: Shares, weight: float, why: str) -> Iterator[Vote]:
         yield Vote(component, share * weight, why)
 
 
-def _oracle(facts: Facts) -> Iterator[Vote]:
-    """The guarantee that is broken; where several are, each has its part, and broad ones none."""
+def _telling(facts: Facts) -> list[str]:
+    """The oracles that say what is broken; all others fail because something is."""
     stopped = STOPPED if facts.checked.history.failure else ()
-    failed = [name for name in facts.checked.failed if name not in BROAD + stopped] or [facts.oracle]
+    return [name for name in facts.checked.failed if name not in BROAD + stopped] or [facts.oracle]
+
+
+def _leading(facts: Facts) -> tuple[str, ...]:
+    """Those of them whose evidence is the earliest; the recorded one where none names a moment."""
+    times = {name: earliest(facts.checked.findings[name].evidence, facts.checked.history) for name in _telling(facts)}
+    first = min((time for time in times.values() if time is not None), default=None)
+    return tuple(name for name, time in times.items() if time == first) if first is not None else (facts.oracle,)
+
+
+def _oracle(facts: Facts) -> Iterator[Vote]:
+    """The guarantee that is broken; where several are, the first one has the greater part, and broad ones none."""
+    failed, leading = _telling(facts), _leading(facts)
     for name in failed:
-        part = 0.6 if name == facts.oracle else 0.4 / max(1, len(failed) - 1)
+        part = 0.6 / len(leading) if name in leading else 0.4 / max(1, len(failed) - len(leading))
         shares = ORACLES.get(name) or {COMPONENTS.get(name, "orchestrator"): 0.5}
         yield from _votes(shares, ORACLE * (1.0 if len(failed) == 1 else part), f"{name} failed, which it keeps")
 
 
 def _sentence(facts: Facts) -> Iterator[Vote]:
     """What the oracles say beyond their names; each pattern counts once."""
+    leading = _leading(facts)
     for said in SAID:
         evidence = facts.checked.findings[said.oracle].evidence if said.oracle in facts.checked.failed else ()
         line = next((line for line in evidence if said.pattern.search(line)), "")
         if line:
-            yield from _votes(said.shares, SENTENCE, f"{said.oracle}: {line}")
+            weight = SENTENCE if said.oracle in leading else SENTENCE * LATER
+            yield from _votes(said.shares, weight, f"{said.oracle}: {line}")
 
 
 def _writer(facts: Facts) -> Iterator[Vote]:
-    """Who writes what is different. Only the journal's records name their writer."""
-    difference = facts.difference
-    if difference.where != "journal":
+    """Who writes what differs from the twin. Only the journal's records name their writer."""
+    if facts.difference.where == "journal":
+        yield from _written(facts.difference, "")
+
+
+def _further(facts: Facts) -> Iterator[Vote]:
+    """Who writes what differs from the further run by which an oracle failed; of such oracles the first counts."""
+    for name in facts.checked.failed:
+        difference = first_further(facts.checked, name)
+        if difference is None:
+            continue
+        if difference.where == "journal":
+            yield from _written(difference, f", under {name}", name in SAME_PLAN)
+        elif difference.where == "trace":
+            for kind in difference.fields:
+                if kind in TELLERS:
+                    why = f"it tells {kind} of {difference.place}, under {name}"
+                    yield Vote(TELLERS[kind], WRITER / len(difference.fields), why)
         return
+
+
+def _written(difference: Difference, under: str, same_arrivals: bool = False) -> Iterator[Vote]:
     for field in difference.fields:
         field = field.split("_")[0]  # refused_task is one of the refusals
-        shares = WRITERS.get((difference.section, field)) or WRITERS.get((difference.section, ""))
+        section = difference.section
+        narrow = WRITERS.get((section, f"{field} as they arrived")) if same_arrivals else None
+        shares = narrow or WRITERS.get((section, field)) or WRITERS.get((section, ""))
         if shares:
-            why = f"it has a part in {field} of {difference.place}"
+            why = f"it has a part in {field} of {difference.place}{under}"
             yield from _votes(shares, WRITER / len(difference.fields), why)
 
 
 def _guard(facts: Facts) -> Iterator[Vote]:
-    """Who stands between the necessary faults and the journal."""
+    """Who stands between the necessary faults and the journal, the more so where nothing tells of the fault."""
+    checked = facts.checked
     kinds = Counter(fault.kind for fault in facts.necessary)
-    for kind in sorted(kinds):
-        shares = GUARDS.get(kind) or LAYERS.get(kind.split(".")[0], {})
-        yield from _votes(shares, GUARD / len(kinds), f"{kind} is necessary, which it guards against")
+    noticed = [fault for index, fault in enumerate(checked.plan.faults) if checked.effective.get(index)]
+    seen: set[str] = set()
+    for fault in facts.necessary:
+        if fault.kind in seen:
+            continue
+        seen.add(fault.kind)
+        weight, why = GUARD, f"{fault.kind} is necessary, which it guards against"
+        if fault not in noticed:
+            weight, why = GUARD + UNNOTICED, f"{why}, and nothing noticed it"
+        yield from _votes(guards_of(fault), weight / len(kinds), why)
 
 
 def _check(facts: Facts) -> Iterator[Vote]:

@@ -7,36 +7,82 @@ adds the votes up.
 
 from __future__ import annotations
 
-import re
-from typing import NamedTuple
+from faults.plan import Fault
 
 Shares = dict[str, float]
 
 # Which modules keep the guarantee that an oracle judges.
 ORACLES: dict[str, Shares] = {
+    "I1": {"orchestrator": 0.3, "pool": 0.2, "router": 0.1},
+    "I2": {"scheduler": 0.3, "fold": 0.3, "broker": 0.2},
+    "I3": {"orchestrator": 0.4, "pool": 0.3, "fold": 0.1},
+    "I4": {"orchestrator": 0.4, "pool": 0.3, "router": 0.1},
+    "I5": {"router": 0.7, "inference.device": 0.2},
+    "I6": {"orchestrator": 0.3, "archive": 0.1, "durability": 0.1},
+    "I7": {"pool": 0.3, "orchestrator": 0.2, "router": 0.1},
     "I8": {"fold": 0.3, "broker": 0.3, "pool": 0.2, "intake": 0.1},
     "I9": {"broker": 0.6, "fold": 0.2, "scheduler": 0.2},
-    "I12": {"scheduler": 0.5, "fold": 0.2, "tasks": 0.2},
+    "I10": {"fold": 0.5, "broker": 0.3},
     "I11": {"frames": 0.5, "broker": 0.2, "worker": 0.2},
+    "I12": {"scheduler": 0.5, "fold": 0.2, "tasks": 0.2},
+    "I13": {"orchestrator": 0.6, "fold": 0.2, "pool": 0.1},
     "I14": {"pool": 0.7, "buffers": 0.2},
     "I15": {"buffers": 0.8, "worker": 0.1, "orchestrator": 0.1},
+    "I16": {"buffers": 0.6, "fold": 0.3},
+    "I17": {"wasm.checks": 0.6, "worker": 0.2, "scheduler": 0.1},
+    "I18": {"broker": 0.2, "wasm.modules": 0.2, "wasm.checks": 0.2, "orchestrator": 0.1, "scheduler": 0.1},
     "I19": {"pool": 0.3, "router": 0.2, "durability": 0.1, "orchestrator": 0.1},
     "I20": {"snapshot": 0.3, "recovery": 0.3, "residence": 0.1, "worker": 0.1},
+    "I21": {"worker": 0.3, "pool": 0.3, "router": 0.2},
     "I22": {"tasks": 0.7, "scheduler": 0.2, "fold": 0.1},
     "I23": {"wasm.lru": 0.5, "wasm.artefacts": 0.3, "wasm.compiled": 0.2},
     "I24": {"router": 0.7, "requests": 0.15, "inference.device": 0.15},
+    "I25": {"wasm.checks": 0.3, "inference.device": 0.3, "worker": 0.2},
     "I26": {"wasm.signatures": 0.6, "wasm.ed25519": 0.2, "wasm.trust": 0.1, "wasm.checks": 0.1},
     "I27": {"journal": 0.9},
     "I28": {"durability": 0.4, "orchestrator": 0.2, "boot": 0.2, "releases": 0.1, "watermark": 0.1},
+    "I29": {"patience": 0.5, "durability": 0.3, "boot": 0.1},
+    "I30": {"recovery": 0.5, "journal": 0.2, "boot": 0.1},
+    "I31": {"pool": 0.4, "supervisor": 0.4},
     "I32": {"worker": 0.2, "supervisor": 0.2, "groups": 0.2, "broker": 0.2, "pool": 0.1, "lifecycle": 0.1},
+    "I33": {"fold": 0.5, "orchestrator": 0.2},
     "I34": {"broker": 0.6, "requests": 0.1, "fold": 0.2},
+    "I35": {"wasm.abi": 0.7, "wasm.checks": 0.2},
     "order": {"channels": 0.5, "broker": 0.4},
     "replay": {"worker": 0.3, "snapshot": 0.2, "residence": 0.2, "pool": 0.2, "recovery": 0.1},
     "ledger": {"releases": 0.5, "recovery": 0.2, "orchestrator": 0.2},
 }
 
-# Which modules stand between a kind of fault and the journal.
+# Which modules stand between a kind of fault and the journal; for some, by a parameter, as what guards differs.
 GUARDS: dict[str, Shares] = {
+    "agent.misuse what=capability": {"wasm.checks": 0.8, "wasm.imports": 0.1},
+    "agent.misuse what=flood": {"wasm.modules": 0.8},
+    "agent.misuse what=target": {"wasm.modules": 0.8},
+    "agent.misuse what=length": {"wasm.modules": 0.8},
+    "agent.misuse what=alloc": {"wasm.modules": 0.8},
+    "agent.misuse what=reentry": {"wasm.modules": 0.6, "wasm.guest": 0.2},
+    "agent.misuse what=pointer": {"worker": 0.7, "wasm.modules": 0.2},
+    "agent.misuse what=handle": {"worker": 0.8},
+    "wasm.grow_refused": {"wasm.checks": 0.6, "wasm.guest": 0.2},
+    "wasm.trap": {"wasm.guest": 0.6, "worker": 0.2},
+    "agent.fuel_out": {"wasm.guest": 0.6, "orchestrator": 0.2},
+    "buffer.second_writer": {"buffers": 0.4, "orchestrator": 0.4},
+    "buffer.second_writer when=private": {"orchestrator": 0.7, "buffers": 0.2},
+    "buffer.second_writer when=published": {"buffers": 0.7, "orchestrator": 0.1},
+    "link.noise verb=corrupt": {"frames": 0.8, "pool": 0.1},
+    "link.noise verb=duplicate": {"pool": 0.4, "worker": 0.2, "fold": 0.2, "intake": 0.2},
+    "client.stall": {"releases": 0.8},
+    "lock.abandon": {"pool": 0.7, "buffers": 0.1},
+    "task.poison": {"pool": 0.7, "orchestrator": 0.2},
+    "task.hang": {"pool": 0.7, "orchestrator": 0.2},
+    "worker.wrong": {"second": 0.8},
+    "worker.zombie": {"pool": 0.8},
+    "snapshot.damage": {"recovery": 0.5, "snapshot": 0.4},
+    "disk.read_error": {"recovery": 0.7, "journal": 0.2},
+    "disk.rot": {"journal": 0.6, "recovery": 0.2, "watermark": 0.1},
+    "disk.misdirect": {"journal": 0.6, "recovery": 0.2, "watermark": 0.1},
+    "disk.rollback": {"journal": 0.7, "recovery": 0.2},
+    "orchestrator.stall": {"orchestrator": 0.4, "durability": 0.2, "pool": 0.2},
     "orchestrator.kill": {"boot": 0.3, "recovery": 0.4, "durability": 0.2},
     "worker.kill": {"pool": 0.4, "residence": 0.2, "worker": 0.2, "snapshot": 0.2},
     "worker.stall": {"pool": 0.8},
@@ -66,6 +112,10 @@ GUARDS: dict[str, Shares] = {
 }
 LAYERS: dict[str, Shares] = {  # for kinds that have no row above
     "gpu": {"router": 0.8},
+    "link": {"pool": 0.5, "frames": 0.2, "releases": 0.1},
+    "pipe": {"pool": 0.8},
+    "repair": {"pool": 0.5, "router": 0.2, "residence": 0.1},
+    "wasm": {"wasm.guest": 0.5, "wasm.modules": 0.2},
     "worker": {"pool": 0.6, "worker": 0.2},
     "frame": {"pool": 0.5, "frames": 0.3},
     "buffer": {"buffers": 0.8},
@@ -80,8 +130,10 @@ LAYERS: dict[str, Shares] = {  # for kinds that have no row above
 }
 
 # Which modules write what is different, by section of the block and by field of the record (for events, by its name).
+# Where all answers arrived in the same order, as when only a hash seed is another, no order can come from that.
 WRITERS: dict[tuple[str, str], Shares] = {
     ("steps", "order"): {"orchestrator": 0.6, "scheduler": 0.3, "fold": 0.1},
+    ("steps", "order as they arrived"): {"scheduler": 0.7, "fold": 0.2},
     ("steps", "missing"): {"scheduler": 0.3, "supervisor": 0.2, "broker": 0.2, "fold": 0.2},
     ("steps", "surplus"): {"scheduler": 0.3, "supervisor": 0.2, "broker": 0.2, "fold": 0.2},
     ("steps", "effects"): {"worker": 0.2, "pool": 0.1, "broker": 0.1},
@@ -119,51 +171,22 @@ WRITERS: dict[tuple[str, str], Shares] = {
 }
 
 
-class Said(NamedTuple):
-    """What an oracle's sentence says more than its name: `pattern` in evidence of `oracle` ("" is any)."""
-
-    oracle: str
-    pattern: re.Pattern[str]
-    shares: Shares
-
-
-def _said(oracle: str, pattern: str, **shares: float) -> Said:
-    return Said(oracle, re.compile(pattern), shares)
-
-
-SAID: tuple[Said, ...] = (
-    _said("I8", r"admitted again", fold=0.7, intake=0.3),
-    _said("I8", r"numbers begin at|is the next free", broker=0.9),
-    _said("I8", r"no block admits it", intake=0.6, fold=0.2),
-    _said("I8", r"was consumed \d+ times", broker=0.5, fold=0.2),
-    _said("I8", r"\d+ effects, guest event|guest event \d+ called", pool=0.6, orchestrator=0.2),
-    _said("I11", r"not the bytes that guest event", pool=0.3, frames=0.3, worker=0.2),
-    _said("I14", r"while worker \d+ that had it lives|holds no lease|holds a lease", pool=0.9),
-    _said("I14", r"started after incarnation", boot=0.6, durability=0.1),
-    _said("I15", r"before its tick had closed", fold=0.6, buffers=0.2),
-    _said("I15", r"version \d+ of buffer \d+ follows", fold=0.7),
-    _said("I23", r"B of files|file \w+ leaves|code \w+ is loaded", **{"wasm.artefacts": 0.8}),
-    _said("I24", r"nothing tells of a switch|an answer of process", router=0.9),
-    _said("I24", r"KV cache that is not", router=0.5, orchestrator=0.2, requests=0.2),
-    _said("I32", r"ended by decree", pool=0.9),
-    _said("I32", r"is due .*; the journal has|was to restart|was not to start|without an init", supervisor=0.8),
-    _said("I32", r"out of range|ranges of guest event .* were good|defines bad_pointer", worker=0.9),
-    _said("I32", r"had reached, differs", broker=0.5, fold=0.1),
-    _said("I34", r"its root is .* the final state", fold=0.3, snapshot=0.3),
-    _said("I34", r"mailbox in the final state|copies of", broker=0.6),
-    _said("order", r"no member|posted itself", channels=0.9),
-    _said("order", r"committed after it", broker=0.7),
-    _said("replay", r"did other in tick", worker=0.3, snapshot=0.3, residence=0.2),
-    _said("ledger", r"was never received|follows block", releases=0.6, orchestrator=0.2),
-    _said("ledger", r"is not what receipt|acknowledges|outputs", recovery=0.4, releases=0.2),
-    _said("I19", r"may be ahead", orchestrator=0.7, durability=0.1),
-)
+# Who tells the trace what: a trace that differs from that of a run which must be the same differs in its doing.
+TELLERS: dict[str, str] = {
+    **dict.fromkeys(("sent", "received", "resent", "lost", "spawned", "spawn_failed", "restored", "checked"), "pool"),
+    **dict.fromkeys(("unanswered", "unable", "disagreed"), "pool"),
+    **dict.fromkeys(("opened", "committed", "durable", "started", "stepped", "decreed", "repaired"), "orchestrator"),
+    **dict.fromkeys(("infer_sent", "infer_received", "inferred", "device_spawned", "device_lost"), "router"),
+    "released": "releases",
+    "snapshot": "archive",
+    "recovered": "recovery",
+}
 
 # Which modules a check that stopped the runtime speaks of: those whose work it compares.
 CHECKS: dict[str, Shares] = {
     "replay": {"worker": 0.3, "snapshot": 0.2, "residence": 0.2, "pool": 0.2},
     "watermark": {"durability": 0.5, "watermark": 0.2, "boot": 0.2},
-    "fold": {"recovery": 0.4, "fold": 0.3},
+    "fold": {"recovery": 0.35, "orchestrator": 0.3, "fold": 0.2},
     "growth": {"recovery": 0.3, "fold": 0.3, "durability": 0.2},
     "cursor": {"releases": 0.5, "durability": 0.2},
     "frame": {"frames": 0.6, "worker": 0.2},
@@ -189,3 +212,10 @@ CARRIERS = frozenset(
         "wasm.raw",
     }
 )
+
+
+def guards_of(fault: Fault) -> Shares:
+    """Who guards against this fault: by one of its parameters, by its kind, or by its layer."""
+    narrow = (f"{fault.kind} {name}={fault.get(name)}" for name in ("what", "verb", "when"))
+    found = next((GUARDS[key] for key in narrow if key in GUARDS), None)
+    return found or GUARDS.get(fault.kind) or LAYERS.get(fault.kind.split(".")[0], {})
