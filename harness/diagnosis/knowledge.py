@@ -190,7 +190,7 @@ CHECKS: dict[str, Shares] = {
     "growth": {"recovery": 0.3, "fold": 0.3, "durability": 0.2},
     "cursor": {"releases": 0.5, "durability": 0.2},
     "frame": {"frames": 0.6, "worker": 0.2},
-    "inference": {"requests": 0.5, "router": 0.3},
+    "inference": {"router": 0.5, "requests": 0.3},
     "segment": {"buffers": 0.7},
 }
 
