@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from runtime.errors import Refused
 
-RARE = 1000  # from here on a mutant is scored apart
+RARE = 500  # from here on a mutant is scored apart, with more runs: about one run of a thousand shows it
 MARK = "MUTANT"  # a file beside a planted `runtime`, with the mutant's name: such a build does not last
 
 

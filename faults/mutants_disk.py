@@ -124,4 +124,46 @@ DISK: tuple[Mutant, ...] = (
         one_in=90,
         edits=(Edit("watermark.py", "    return mark.serial % 2 * SLOT, ", "    return 0, "),),
     ),
+    Mutant(
+        name="first_files_not_entered",
+        title="the first start does not sync the directory, so that a crash of the machine may leave no files",
+        scenario="hello",
+        oracle="I14",
+        edits=(
+            Edit(
+                "boot.py",
+                "            return [storage.sync(watermark.NAME), storage.sync_dir()]\n",
+                "            return [storage.sync(watermark.NAME)]\n",
+            ),
+        ),
+        one_in=24,
+    ),
+    Mutant(
+        name="incarnation_not_synced",
+        title="a start does not wait for its watermark to be entered in the directory",
+        scenario="hello",
+        oracle="I28",
+        edits=(
+            Edit(
+                "boot.py",
+                "        self._storage.rename(watermark.NAME + NEW, watermark.NAME)\n"
+                "        return [self._storage.sync_dir()]\n",
+                "        self._storage.rename(watermark.NAME + NEW, watermark.NAME)\n        return []\n",
+            ),
+        ),
+    ),
+    Mutant(
+        name="watermark_raised_first",
+        title="a start puts the new watermark in place before the journal that it speaks of",
+        scenario="hello",
+        oracle="I19",
+        edits=(
+            Edit(
+                "boot.py",
+                "[self._read, self._write, self._settle_journal, self._raise_watermark]",
+                "[self._read, self._write, self._raise_watermark, self._settle_journal]",
+            ),
+        ),
+        one_in=5000,
+    ),
 )

@@ -7,6 +7,11 @@ from __future__ import annotations
 
 from faults.mutant import Edit, Mutant
 
+_PUBLISH = '  (func (export "publish") (param $topic i32) (param $ptr i32) (param $len i32) (result i32)\n'
+_TOPIC = (  # of a publication, whose length is compared in the line after it
+    "(local.get $topic) (i32.load (i32.const 60))) (then (return (i32.const 2))))\n    (if (i32.gt_u"
+)
+
 PORTS: tuple[Mutant, ...] = (
     Mutant(
         name="stale_generation_accepted",
@@ -108,7 +113,7 @@ PORTS: tuple[Mutant, ...] = (
         scenario="hello",
         oracle="I18",
         edits=(Edit("wasm/modules.py", "    (if (i32.ge_u (local.tee $calls", "    (if (i32.gt_u (local.tee $calls"),),
-        one_in=200,
+        one_in=170,
     ),
     Mutant(
         name="memory_limit_one_page_too_high",
@@ -145,7 +150,7 @@ PORTS: tuple[Mutant, ...] = (
         edits=(
             Edit("worker.py", "        if pointer + length > size:\n", "        if pointer + length > size + 1:\n"),
         ),
-        one_in=200,
+        one_in=500,
     ),
     Mutant(
         name="capability_of_effects_unchecked",
@@ -159,7 +164,7 @@ PORTS: tuple[Mutant, ...] = (
                 "        if not function.op and function.group and function.group not in spec.capabilities:\n",
             ),
         ),
-        one_in=130,
+        one_in=170,
     ),
     Mutant(
         name="inbox_grouped_by_sender",
@@ -187,5 +192,49 @@ PORTS: tuple[Mutant, ...] = (
                 "    state.subscribers[topic].append(agent)\n",
             ),
         ),
+    ),
+    Mutant(
+        name="publications_unlimited",
+        title="publications do not count against the limit of a step's calls",
+        scenario="hello",
+        oracle="I18",
+        edits=(
+            Edit(
+                "wasm/modules.py",
+                _PUBLISH + "    (call $enter)\n    (if (call $limited) (then (return (i32.const 1))))\n",
+                _PUBLISH + "    (call $enter)\n",
+            ),
+        ),
+        one_in=450,
+    ),
+    Mutant(
+        name="topic_compared_signed",
+        title="a publication's topic is compared as if it had a sign, and the greatest numbers are below any bound",
+        scenario="hello",
+        oracle="I32",
+        edits=(Edit("wasm/modules.py", f"(i32.ge_u {_TOPIC}", f"(i32.ge_s {_TOPIC}"),),
+        one_in=1250,
+    ),
+    Mutant(
+        name="publication_length_signed",
+        title="a publication's length is compared as if it had a sign",
+        scenario="hello",
+        oracle="I32",
+        edits=(Edit("wasm/modules.py", f"(i32.ge_u {_TOPIC}", f"(i32.ge_u {_TOPIC}".removesuffix("gt_u") + "gt_s"),),
+        one_in=1000,
+    ),
+    Mutant(
+        name="alloc_range_in_32_bits",
+        title="where an agent wants its inbox is added to its length before both are widened, so the sum wraps",
+        scenario="hello",
+        oracle="I32",
+        edits=(
+            Edit(
+                "wasm/modules.py",
+                "(i64.add (i64.extend_i32_u (local.get $at)) (i64.extend_i32_u (local.get $length)))\n",
+                "(i64.extend_i32_u (i32.add (local.get $at) (local.get $length)))\n",
+            ),
+        ),
+        one_in=625,
     ),
 )

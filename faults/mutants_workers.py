@@ -197,4 +197,36 @@ WORKERS: tuple[Mutant, ...] = (
         oracle="I1",
         edits=(Edit("wasm/spares.py", "        instance.agent.view()[:] = self._first\n", ""),),
     ),
+    Mutant(
+        name="hazard_asked_whether_it_is_there",
+        title="a tick's steps are sent one by one wherever something could ask for that, whether it does or not",
+        scenario="ledger",
+        oracle="I7",
+        edits=(
+            Edit("pool.py", "from runtime.ports import Ports\n", "from runtime.ports import Ports, never\n"),
+            Edit(
+                "pool.py",
+                'self._ports.hazard("pool.tiny_batch", records[0].tick, slot.index) else len(batch)\n',
+                "self._ports.hazard is not never else len(batch)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        name="descriptors_told",
+        title="the trace tells how many descriptors the process has, of which whoever watches it makes more",
+        scenario="hello",
+        oracle="I6",
+        edits=(
+            Edit(
+                "orchestrator.py",
+                "from collections.abc import Sequence\n",
+                "import os\nfrom collections.abc import Sequence\n",
+            ),
+            Edit(
+                "orchestrator.py",
+                'self.telemetry.emit("started", block=self.state.block)\n',
+                'self.telemetry.emit("started", block=self.state.block, descriptors=len(os.listdir("/dev/fd")))\n',
+            ),
+        ),
+    ),
 )

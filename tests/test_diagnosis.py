@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
 from typing import Any
 
@@ -10,19 +12,26 @@ from msgspec.structs import replace
 
 from faults.plan import Plan, parse_fault
 from harness import golden
+from harness.adapters.disk import SimDisk
+from harness.adapters.loop import Loop
 from harness.check import Checked, Checker
 from harness.diagnosis.blame import Facts, suspects
 from harness.diagnosis.chain import LINKS_MAX, chain
 from harness.diagnosis.coverage import module_of, traced
 from harness.diagnosis.difference import Difference, first_difference
 from harness.diagnosis.explain import diagnose
-from harness.diagnosis.knowledge import CHECKS, GUARDS, LAYERS, ORACLES, TELLERS, WRITERS
+from harness.diagnosis.further import first_further
+from harness.diagnosis.knowledge import CHECKS, GUARDS, LAYERS, ORACLES, TELLERS, WRITERS, guards_of
+from harness.diagnosis.moments import earliest
 from harness.diagnosis.necessity import necessity
 from harness.diagnosis.sentences import SAID
 from harness.history import History
 from harness.oracles import ORACLES as ALL_ORACLES
+from harness.oracles import Finding, Verdict
 from harness.simulation import simulate
-from runtime import journal
+from runtime import journal, recovery
+from runtime.errors import FailStop
+from runtime.telemetry import Telemetry
 from scenarios import get
 
 HELLO = golden.default_plan("hello")
@@ -164,6 +173,78 @@ def test_an_exception_accuses_the_innermost_frame_of_the_runtime(passed: Checked
     facts = Facts(broken, "replay", [KILL], Difference(where="nothing"), spectrum, frozenset())
     assert suspects(facts)[0].component == "archive"
     assert "line 12" in suspects(facts)[0].because[0]
+
+
+def _told(passed: Checked, **evidence: str) -> Facts:
+    """A run in which these oracles say this; all else of it is a real one's."""
+    findings = passed.findings | {name: Finding(name, Verdict.FAIL, (line,)) for name, line in evidence.items()}
+    row = replace(passed.row, failed_oracles=tuple(evidence))
+    failing = passed._replace(findings=findings, row=row, judged=None)
+    return Facts(failing, next(iter(evidence)), [], Difference(where="nothing"), traced(lambda: None)[1], frozenset())
+
+
+def test_the_guarantee_that_was_broken_first_leads_and_the_later_ones_follow(passed: Checked) -> None:
+    last = len(passed.history.guests) - 1
+    torn, invented = "guest event {}: version 1 of buffer 0 is not the 4 B that X passed", "guest event {}: not from X"
+    assert earliest(["no record", torn.format(3)], passed.history) == passed.history.guests[3].at
+    assert earliest(["no record", f"guest event {last + 1}: beyond"], passed.history) is None
+    first = suspects(_told(passed, I11=invented.format(last), I15=torn.format(2)))
+    later = suspects(_told(passed, I11=invented.format(2), I15=torn.format(last)))
+    assert first[0].component == "buffers"
+    shares = [{one.component: one.permille for one in found} for found in (first, later)]
+    assert shares[0]["buffers"] > shares[1]["buffers"] and shares[0]["frames"] < shares[1]["frames"]
+
+
+def test_a_fault_that_nothing_noticed_accuses_its_guard_the_more(passed: Checked) -> None:
+    facts = _told(passed, I8="no block admits it")._replace(necessary=[KILL])
+    blind = facts._replace(checked=facts.checked._replace(effective={0: False}))
+    seen, unseen = ({one.component: one.permille for one in suspects(given)} for given in (facts, blind))
+    assert passed.effective == {0: True} and unseen["pool"] > seen["pool"]
+    assert any("nothing noticed it" in why for one in suspects(blind) for why in one.because)
+
+
+def test_who_guards_depends_on_a_parameter_where_the_table_says_so() -> None:
+    def guards(text: str) -> str:
+        shares = guards_of(parse_fault(text))
+        return max(shares, key=lambda name: shares[name])
+
+    step = "agent.misuse@tick:3,agent:1,what="
+    assert [guards(step + what) for what in ("capability", "flood", "handle")] == [
+        "wasm.checks",
+        "wasm.modules",
+        "worker",
+    ]
+    assert guards("agent.misuse@tick:3,agent:1") == "worker", "the default misuse is a pointer"
+    assert guards("gpu.oom@tick:3") == "router", "by its layer"
+
+
+def test_a_run_is_compared_with_the_further_run_that_differs_by_trace_only_where_both_must_be_equal(
+    passed: Checked,
+) -> None:
+    assert passed.judged is not None
+    other = _copy(passed.history, trace=passed.history.trace[:4])
+    failing = passed._replace(row=replace(passed.row, failed_oracles=("I1", "I3")))
+    further = dataclasses.replace(passed.judged, repeat=other, others={1: other})
+    found = first_further(failing._replace(judged=further), "I1")
+    assert found is not None and (found.where, found.record) == ("trace", 4)
+    assert first_further(failing._replace(judged=further), "I3") is None
+    assert first_further(failing, "I1") is None and first_further(passed, "I1") is None
+
+
+def test_what_a_port_raises_arose_in_no_module_of_the_runtime() -> None:
+    def ask(storage: SimDisk) -> None:
+        with contextlib.suppress(FailStop, KeyError):
+            recovery.load(storage, Telemetry(lambda: 0))
+
+    class Forgetful(SimDisk):
+        def names(self) -> list[str]:
+            return ["journal"]
+
+    sound = SimDisk(Loop(), 1, lambda: None)
+    sound.load({"journal": b"no journal"})
+    _, stopped = traced(lambda: ask(sound))
+    assert stopped.raised is not None and stopped.raised[0] in ("recovery", "journal")
+    assert traced(lambda: ask(Forgetful(Loop(), 1, lambda: None)))[1].raised is None
 
 
 def test_shares_add_up_and_no_witness_names_an_oracle_or_a_module_that_there_is_not(passed: Checked) -> None:
