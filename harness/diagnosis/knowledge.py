@@ -13,7 +13,7 @@ Shares = dict[str, float]
 
 # Which modules keep the guarantee that an oracle judges.
 ORACLES: dict[str, Shares] = {
-    "I1": {"orchestrator": 0.3, "pool": 0.2, "router": 0.1},
+    "I1": {"orchestrator": 0.3, "pool": 0.2, "wasm.spares": 0.2, "router": 0.1},
     "I2": {"scheduler": 0.3, "fold": 0.3, "broker": 0.2},
     "I3": {"orchestrator": 0.4, "pool": 0.3, "fold": 0.1},
     "I4": {"orchestrator": 0.4, "pool": 0.3, "router": 0.1},
@@ -130,10 +130,12 @@ LAYERS: dict[str, Shares] = {  # for kinds that have no row above
 }
 
 # Which modules write what is different, by section of the block and by field of the record (for events, by its name).
-# Where all answers arrived in the same order, as when only a hash seed is another, no order can come from that.
+# Where all answers arrived in the same order, as when only a hash seed is another, no order can come from that, and a
+# step that does other things was not in the same instance.
 WRITERS: dict[tuple[str, str], Shares] = {
     ("steps", "order"): {"orchestrator": 0.6, "scheduler": 0.3, "fold": 0.1},
     ("steps", "order as they arrived"): {"scheduler": 0.7, "fold": 0.2},
+    ("steps", "effects as they arrived"): {"wasm.spares": 0.6, "worker": 0.2, "wasm.guest": 0.1},
     ("steps", "missing"): {"scheduler": 0.3, "supervisor": 0.2, "broker": 0.2, "fold": 0.2},
     ("steps", "surplus"): {"scheduler": 0.3, "supervisor": 0.2, "broker": 0.2, "fold": 0.2},
     ("steps", "effects"): {"worker": 0.2, "pool": 0.1, "broker": 0.1},
