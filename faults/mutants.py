@@ -46,8 +46,8 @@ MUTANTS: tuple[Mutant, ...] = (
             ),
             Edit(
                 "pool.py",
-                "            if record is not None and record.n == result.n and result.agent in sent:\n",
-                "            if record is not None and result.agent in sent:\n",
+                "record is not None and record.n == result.n and agent in sent and agent not in answers:\n",
+                "record is not None and agent in sent and agent not in answers:\n",
             ),
         ),
     ),

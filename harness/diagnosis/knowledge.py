@@ -34,7 +34,6 @@ ORACLES: dict[str, Shares] = {
     "I19": {"pool": 0.3, "router": 0.2, "durability": 0.1, "orchestrator": 0.1},
     "I20": {"snapshot": 0.3, "recovery": 0.3, "residence": 0.1, "worker": 0.1},
     "I21": {"worker": 0.3, "pool": 0.3, "router": 0.2},
-    "I22": {"tasks": 0.7, "scheduler": 0.2, "fold": 0.1},
     "I23": {"wasm.lru": 0.5, "wasm.artefacts": 0.3, "wasm.compiled": 0.2},
     "I24": {"router": 0.7, "requests": 0.15, "inference.device": 0.15},
     "I25": {"wasm.checks": 0.3, "inference.device": 0.3, "worker": 0.2},
