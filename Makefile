@@ -26,7 +26,7 @@ check: setup
 
 soak: setup
 	@$(BIN)/wasm-engine stress --runs $(SOAK_RUNS) $(STRESS_ARGS)
-	@WASM_ENGINE_SOAK=1 $(BIN)/python -m pytest -n auto tests/test_runtime_crashes.py tests/test_verify_leaks.py
+	@WASM_ENGINE_SOAK=1 $(BIN)/python -m pytest -n auto tests/test_runtime_crashes.py tests/test_verify_leaks.py tests/test_wasm_mutated.py
 
 setup: $(STAMP)
 	@:

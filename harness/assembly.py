@@ -42,6 +42,8 @@ from runtime.ports import Accelerators, Arrival, Guests, Hazard, Ports, Storage,
 from runtime.telemetry import Record
 from runtime.wasm import WasmGuests
 from runtime.wasm.compiled import DEFAULT, ModuleCache
+from runtime.wasm.signatures import Demand
+from runtime.wasm.trust import moment
 from runtime.worker import WorkerCore
 from scenarios.base import Scenario
 
@@ -244,11 +246,17 @@ def _modules(budget: int | None) -> ModuleCache:
     return DEFAULT if budget is None else ModuleCache(budget)
 
 
+def _demand(world: World) -> Demand | None:
+    """Signatures that count at the time at which the run begins, where the scenario asks for them."""
+    trust = world.scenario.trust
+    return None if trust is None else Demand(trust, moment(world.scenario.config(world.plan.seed).epoch_ms))
+
+
 def _cores(world: World, memory: FaultySlots) -> Callable[[int], WorkerCore]:
     """Makes a worker's core: the runtime's own, over observed and faulty ports."""
     loop, history, injector = world.loop, world.history, world.injector
     artifacts = ModuleArtifacts(world.scenario)
-    guests = WasmGuests(cache=_modules(world.scenario.cache_bytes))
+    guests = WasmGuests(demand=_demand(world), cache=_modules(world.scenario.cache_bytes))
     visible = VisibleFaults(world.plan.faults)
     struck = StruckGuests.strikes(world.plan.faults)
 

@@ -27,6 +27,7 @@ from runtime.wasm.abi import PAGE
 from runtime.wasm.checks import TABLE_MAX
 from runtime.wasm.compiled import BUDGET, ModuleCache
 from runtime.wasm.engine import STACK
+from runtime.wasm.trust import KEYS_MAX, Key, TrustStore
 
 TODO = "see docs/configuration.md"
 NS_PER_FUEL = 1  # of virtual time
@@ -178,6 +179,28 @@ class Checking(_Table):
     steps_ppm: Annotated[int, _At(Physical, "check_ppm"), Field(ge=0, le=1_000_000)] = _PHYSICAL.check_ppm
 
 
+class Signatures(_Table):
+    """Whether agents' modules must be signed, and whose signatures count: `required` of the keys (docs/signing.md)."""
+
+    demand: bool = False
+    required: Annotated[int, Field(ge=1, le=16)] = 1
+    key: Annotated[tuple[Key, ...], Field(strict=False, max_length=KEYS_MAX)] = ()
+
+    @model_validator(mode="after")
+    def _meant(self) -> Signatures:
+        if self.demand and not self.key:
+            raise ValueError("a demand without keys refuses every module; name whose signatures count")
+        if self.key and not self.demand:
+            raise ValueError("keys that nothing asks for; say demand = true, or leave them out")
+        if self.key:
+            self.trust()
+        return self
+
+    def trust(self) -> TrustStore | None:
+        """Whose signatures count, where they are demanded; raises ValueError for keys that do not go together."""
+        return TrustStore(version=1, required=self.required, key=self.key) if self.demand else None
+
+
 class Configuration(_Table):
     """The whole file, and the whole object: every table and every key may be left out."""
 
@@ -192,6 +215,7 @@ class Configuration(_Table):
     snapshots: Snapshots = Snapshots()
     waiting: Waiting = Waiting()
     checking: Checking = Checking()
+    signatures: Signatures = Signatures()
 
     def config(self, given: Config, where: str = "configuration") -> Config:
         """A run's logical options with what this says; raises Refused where they do not go together."""

@@ -53,6 +53,9 @@ BUGS = {
     "code_1_is_valid": Bug(
         "runtime/validators.py", 'f"code:{code}") if code else ""', 'f"code:{code}") if code > 1 else ""'
     ),
+    "linked_with_another_type": Bug(
+        "runtime/wasm/linking.py", "            if found != entry.signature:\n", "            if found is None:\n"
+    ),
     "unknown_keys_of_a_manifest_ignored": Bug(
         "runtime/manifest.py",
         'ConfigDict(extra="forbid", frozen=True, strict=True)',

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 import shutil
 import tomllib
 from pathlib import Path
@@ -20,7 +22,10 @@ from runtime.errors import Refused
 from runtime.journal import read
 from runtime.physical import Physical
 from runtime.state import AgentSpec, BufferSpec, Config, Limits
+from runtime.wasm import assemble
 from runtime.wasm.compiled import BUDGET
+from runtime.wasm.signatures import sign
+from runtime.wasm.trust import ed25519, trusting
 from scenarios import get
 from scenarios.base import Scenario
 from scenarios.files import known
@@ -65,7 +70,8 @@ def test_the_page_shows_the_example_and_every_key_with_its_default() -> None:
     for name, field in Configuration.model_fields.items():
         for key, one in type(field.default).model_fields.items():
             value = str(one.default).lower() if isinstance(one.default, bool) else one.default
-            shown = f'"{value}"' if isinstance(one.default, str) else value if isinstance(value, str) else f"{value:_}"
+            numbered = f"{value:_}" if isinstance(value, int) else str(value)
+            shown = f'"{value}"' if isinstance(one.default, str) else numbered
             assert f"| `{name}` | `{key}` | `{shown}` |" in PAGE
 
 
@@ -257,3 +263,93 @@ def test_the_schema_is_of_the_file(capsys: pytest.CaptureFixture[str]) -> None:
         "name",
         "profile",
     }
+
+
+# --- signatures -------------------------------------------------------------------------------------------------------
+
+SEED = bytes(range(32))
+
+
+def demanding(*more: str, public: bytes = ed25519.public_key(SEED)) -> str:
+    return "\n".join(
+        ["[signatures]", "demand = true", "[[signatures.key]]", 'name = "us"', f'public = "{public.hex()}"', *more]
+    )
+
+
+def signed_folder(folder: Path, *, config: str, seed: bytes = SEED, altered: bool = False) -> Path:
+    """The scenario of two relays, their module signed."""
+    shutil.copytree(DOCS / "scenario-example", folder)
+    for name in ("relay", "reporter"):
+        wasm = bytearray(sign(assemble((folder / f"{name}.wat").read_text("utf-8")), seed))
+        wasm[-1] ^= altered
+        (folder / f"{name}.wasm").write_bytes(wasm)
+    for name in ("relay.toml", "scenario.toml"):
+        text = (
+            (folder / name)
+            .read_text("utf-8")
+            .replace("relay.wat", "relay.wasm")
+            .replace("reporter.wat", "reporter.wasm")
+        )
+        (folder / name).write_text(text, "utf-8")
+    (folder / "engine.toml").write_text(config, "utf-8")
+    main = folder / "scenario.toml"
+    main.write_text(
+        main.read_text("utf-8").replace("last_tick = 40", 'last_tick = 40\nconfig = "engine.toml"'), "utf-8"
+    )
+    return folder
+
+
+def test_a_run_that_demands_signatures_runs_signed_modules(tmp_path: Path) -> None:
+    scenario = known.load(str(signed_folder(tmp_path / "a", config=demanding())))
+    history = run(scenario)
+    assert not history.failure and statuses(history) == {"ok"}
+    bare = known.load(str(signed_folder(tmp_path / "b", config="")))
+    assert bare.trust is None and bare.name != scenario.name  # who may sign is a part of what a run is of
+
+
+@pytest.mark.parametrize(
+    ("changes", "more", "words"),
+    [
+        ({"seed": bytes(32)}, (), "bad_signature"),
+        ({"altered": True}, (), "refused ["),
+        ({}, ('revoked = "stolen"',), "revoked_key"),
+        ({}, ("not_after = 2020-01-01T00:00:00Z",), "expired_key"),
+        ({}, ("not_before = 2030-01-01T00:00:00Z",), "early_key"),
+    ],
+)
+def test_a_module_whose_signature_does_not_count_is_refused_before_a_run(
+    changes: dict[str, Any], more: tuple[str, ...], words: str, tmp_path: Path
+) -> None:
+    folder = signed_folder(tmp_path / "a", config=demanding(*more), **changes)
+    with pytest.raises(Refused, match=re.escape(words)):
+        known.load(str(folder))
+
+
+def test_unsigned_modules_are_refused_where_signatures_are_demanded(tmp_path: Path) -> None:
+    (tmp_path / "engine.toml").write_text(demanding(), "utf-8")
+    ended = child("run", "hello", "--config", str(tmp_path / "engine.toml"))
+    refused(ended, "module refused [signature]: unsigned")
+
+
+def test_every_worker_asks_for_the_signature_again(tmp_path: Path) -> None:
+    """What got past the check before the run is refused by the runtime, by name."""
+    scenario = known.load(str(signed_folder(tmp_path / "a", config=demanding())))
+    other = trusting(ed25519.public_key(bytes(32)))
+    history = run(dataclasses.replace(scenario, trust=other))
+    assert statuses(history) == {"refused:signature"}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[signatures]\ndemand = true", "a demand without keys refuses every module"),
+        (demanding().replace("demand = true", ""), "keys that nothing asks for"),
+        (demanding(public=bytes(32)), "weak_key"),
+        (demanding() + "\n[[signatures.key]]\n" + demanding().split("\n", 3)[3], "two keys have the same name"),
+        ("[signatures]\nrequired = 2\n" + demanding().split("\n", 1)[1], "required is 2, and there are 1 keys"),
+        (demanding("kye_id = 3"), "kye_id"),
+    ],
+)
+def test_a_demand_that_cannot_be_meant_is_refused(text: str, words: str) -> None:
+    with pytest.raises(Refused, match=words):
+        of(text)

@@ -15,6 +15,8 @@ from runtime.errors import Refused
 from runtime.physical import Physical
 from runtime.state import Config
 from runtime.wasm import check_module
+from runtime.wasm.signatures import Demand
+from runtime.wasm.trust import moment
 from scenarios.base import Scenario
 
 DIGITS = 16
@@ -24,6 +26,7 @@ def named(scenario: Scenario, stem: str) -> Scenario:
     """The scenario as `stem@digest`, of what decides its runs: options, agents, and the workload of one seed."""
     options = [scenario.config(0), *scenario.agents, *scenario.workload(0)]
     meaning = [stem, *(msgspec.to_builtins(one) for one in options)]
+    meaning += [] if scenario.trust is None else [scenario.trust.model_dump(mode="json", by_alias=True)]
     digest = hashlib.sha256(msgspec.json.encode(meaning, order="sorted")).hexdigest()[:DIGITS]
     return dataclasses.replace(scenario, name=f"{stem}@{digest}")
 
@@ -39,8 +42,11 @@ def configured(scenario: Scenario, configuration: Configuration, where: str) -> 
         raise Refused(f"time: {stem_of(scenario.name)} states its own", where, "leave the table out")
     configuration.config(scenario.config(0), where)
     agents = tuple(configuration.spec(spec) for spec in scenario.agents)
+    trust = configuration.signatures.trust()
+    now = moment(configuration.config(scenario.config(0)).epoch_ms)
+    demand = None if trust is None else Demand(trust, now)
     for spec in agents:
-        check_module(spec, scenario.modules[spec.module])
+        check_module(spec, scenario.modules[spec.module], demand=demand)
     before, given = scenario.config, scenario.physical
 
     def config(seed: int) -> Config:
@@ -55,4 +61,5 @@ def configured(scenario: Scenario, configuration: Configuration, where: str) -> 
         config=config,
         physical=physical,
         cache_bytes=configuration.cache.modules,
+        trust=trust,
     )
