@@ -88,7 +88,7 @@ def run(
     code = elsewhere(build)
     if code is not None:
         return code
-    plan = _plan(under(scenario, config), seed, faults, no_faults, workers, plan_file)
+    plan = plan_asked(under(scenario, config), seed, faults, no_faults, workers, plan_file)
     described = get(plan.scenario)
     with telemetry_to(telemetry) as hook:
         checked = Checker(described).check(plan, deep=deep, hook=hook)
@@ -102,7 +102,10 @@ def run(
     return EXIT[checked.row.verdict]
 
 
-def _plan(name: str, seed: int, faults: tuple[str, ...], no_faults: bool, workers: int, plan_file: Path | None) -> Plan:
+def plan_asked(
+    name: str, seed: int, faults: tuple[str, ...], no_faults: bool, workers: int, plan_file: Path | None
+) -> Plan:
+    """The plan that the options of a command mean; raises Refused."""
     scenario = get(name)
     name = scenario.name
     if plan_file is None:
