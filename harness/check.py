@@ -24,6 +24,7 @@ from harness.adapters.workers import Timing
 from harness.bounds import horizon_ns, liveness_bound
 from harness.history import History
 from harness.oracles import Finding, Judged, Verdict, judge, judgeable
+from harness.oracles.contained import longest_wait
 from harness.simulation import simulate, trace_digest
 from harness.verification import further
 from reports import RunRow
@@ -337,7 +338,7 @@ def _row(
         wrong_results=wrong,
         wrong_found=found,
         recoveries_ns=times,
-        margin_ns=judged.bound_ns - max(times, default=0),
+        margin_ns=judged.bound_ns - longest_wait(history),
         bound_ns=judged.bound_ns,
         ticks=len(read.blocks),
         messages=read.messages,

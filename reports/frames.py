@@ -26,8 +26,9 @@ class RunRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One run. Times are virtual nanoseconds; `faults_*` map a fault's slug to how many were planned and took effect.
 
     `wrong_results` were computed wrong, silently, and reached the runtime; `wrong_found` of them it found.
-    `recoveries_ns` holds one time per interrupted tick, from the fault to that tick's commit. `bound_ns` is the
-    liveness bound of the run, `margin_ns` what the longest recovery left of it (negative when it was exceeded).
+    `recoveries_ns` holds one time per interrupted tick, from the fault to that tick's commit, however long the fault
+    lasts. `bound_ns` is the liveness bound of the run, `margin_ns` what the longest open tick left of it once all had
+    healed (negative when it was exceeded).
     `reached` names the `sometimes` properties that held.
     `case` is the folder of the case, "" without one; `replay` the command line that runs it again. `component` names
     the part of the runtime that the evidence points at, `detail` the first failing oracle's evidence in one line.

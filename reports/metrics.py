@@ -38,7 +38,7 @@ METRICS: dict[str, str] = {
     "recovery_ms.max": "the same, the longest",
     "recovery_ms.base_p99": "the 99th percentile on BASE",
     "recovery_ms.count": "how many ticks were interrupted",
-    "margin_ms.min": "what the longest recovery left of the liveness bound, the least of all runs",
+    "margin_ms.min": "what the longest open tick left of the liveness bound, the least of all runs",
     "faults.fired": "faults that took effect",
     "faults.kinds": "kinds of faults of which one took effect at least",
     "faults.kinds_missed": "kinds of the profile of which none took effect",

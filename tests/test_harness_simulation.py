@@ -142,3 +142,10 @@ def test_a_deep_check_judges_by_every_oracle_that_needs_further_runs() -> None:
     assert set(deep.findings) - set(shallow.findings) == set(DEEP)
     # There are no shared buffers, no sync failed, no module was signed, nothing was damaged.
     assert set(deep.findings) == set(ORACLES) - {"I15", "I16", "I26", "I29", "I30"}
+
+
+def test_what_a_run_leaves_of_the_liveness_bound_is_counted_from_the_end_of_its_faults() -> None:
+    stall = "orchestrator.stall@tick:5,phase:commit,occurrence:1,for=9s"
+    checked = Checker(get("ledger")).check(ledger(stall))
+    row = checked.row
+    assert row.verdict == "PASS" and max(row.recoveries_ns) > row.bound_ns > row.margin_ns > 0.9 * row.bound_ns

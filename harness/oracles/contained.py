@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import zip_longest
+from typing import NamedTuple
 
 from faults.effect import SHOWN
 from faults.plan import Fault
@@ -263,6 +264,36 @@ def liveness(run: Judged) -> list[str]:
     found = _ahead(run) + _undisturbed(history, "trace") + leases(history)
     if run.twin is not None:
         found += _undisturbed(run.twin, "twin's trace")
+    waits, opened = _waits(history)
+    for wait in waits:
+        if wait.ns > run.bound_ns:
+            found.append(
+                f"trace record {wait.record}: tick {wait.tick} closed {wait.ns} ns after "
+                f"{'healing' if wait.healed else 'it opened'}, the bound is {run.bound_ns}"
+            )
+    found += [f"tick {tick}, opened at {at}, never closed" for tick, at in sorted(opened.items())]
+    if not history.finished:
+        found.append(f"the run did not finish; its last trace record is {len(history.trace) - 1}")
+    return found
+
+
+class _Wait(NamedTuple):
+    """How long a tick was open after it opened, or after all had healed; `record` is the trace's that closed it."""
+
+    record: int
+    tick: int
+    ns: int
+    healed: bool
+
+
+def longest_wait(history: History) -> int:
+    """What I19 compares with its bound: the longest of its waits in ns, 0 where no tick closed."""
+    return max((wait.ns for wait in _waits(history)[0]), default=0)
+
+
+def _waits(history: History) -> tuple[list[_Wait], dict[int, int]]:
+    """Of every tick that closed; and the ticks that never did, with when they opened."""
+    waits: list[_Wait] = []
     opened: dict[int, int] = {}
     for index, record in enumerate(history.trace):
         if record.kind == "opened":
@@ -276,15 +307,8 @@ def liveness(run: Judged) -> list[str]:
             continue
         for tick in closed:
             since = max(opened.pop(tick), history.healed_at)
-            if record.at - since > run.bound_ns:
-                found.append(
-                    f"trace record {index}: tick {tick} closed {record.at - since} ns after "
-                    f"{'healing' if since == history.healed_at else 'it opened'}, the bound is {run.bound_ns}"
-                )
-    found += [f"tick {tick}, opened at {at}, never closed" for tick, at in sorted(opened.items())]
-    if not history.finished:
-        found.append(f"the run did not finish; its last trace record is {len(history.trace) - 1}")
-    return found
+            waits.append(_Wait(index, tick, max(0, record.at - since), since == history.healed_at))
+    return waits, opened
 
 
 def _ahead(run: Judged) -> list[str]:
