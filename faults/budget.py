@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from faults.clock_rules import leaps
 from faults.injector import Step
 from faults.kinds import SILENT_ENDS, TOP
 from faults.pipe_kinds import NOISY_STEP_MAX
@@ -25,7 +26,7 @@ CPU_LOADS_MAX = 8
 CLIENT_STALLS_MAX = 4
 NO_AGENT = -1
 ANY_TICK = TOP  # later than what any fault names
-_OF_LINKS = ("link.noise", "link.clog", "link.partition")
+_OF_LINKS = ("link.noise", "link.clog", "link.partition", "tick.repeat", "clock.jump", "clock.strobe", "clock.drift")
 _UNANSWERED = ("frame.lose", "frame.corrupt", "frame.delay", "frame.reorder")
 _LOADS = ("model.load_fail", "model.flip", "model.swap")
 _ALTERED = (
@@ -46,6 +47,7 @@ def check(plan: Plan) -> None:
       physical evidence can give. Kills and stalls cost a worker each; frames lost, altered or held back cost one as
       often as all sends within a lease go unanswered; loops may cost any step some (`faults.worker_budget`).
       A link that is clogged or cut costs each step on it a worker; noise hits a bounded number of a step's frames.
+    - A clock may leap as often as devices may be silent: each leap may end one lease before its time.
     - The client may be stalled or cut off `CLIENT_STALLS_MAX` times: each costs what it lasts.
     - Steps that nobody can finish are few, and nothing else strikes them: they end by decree.
     - A worker may compute wrong only where every step runs a second time; else nothing could tell.
@@ -86,8 +88,9 @@ def _check_physical(physical: Physical) -> None:
 
 
 def silent_devices(faults: Iterable[Fault]) -> int:
-    """How many leases of inference batches these faults can cost."""
-    return sum(fault.kind == "gpu.slow" or fault.get("how") in SILENT_ENDS for fault in faults)
+    """How many leases of inference batches these faults can cost; a clock that leaps may end one before its time."""
+    silent = sum(fault.kind == "gpu.slow" or fault.get("how") in SILENT_ENDS for fault in faults)
+    return silent + sum(leaps(fault) for fault in faults)
 
 
 def failed_loads(faults: Iterable[Fault], device: str) -> int:
@@ -162,7 +165,8 @@ def _cost_of_links(links: list[Fault], tick: int, physical: Physical) -> tuple[i
     """(workers, unanswered frames) that faults of links can cost any one step of this tick.
 
     A link that stands still or is cut costs its worker, and the next worker has another link. A clog begins at its
-    tick or later, and may begin on one link after the other.
+    tick or later, and may begin on one link after the other. A clock that leaps ends a wait before its time, so it is
+    as if a frame had not been answered; it strikes at its tick or later. So does a call that is left out, for a while.
     """
     lost = silent = 0
     for fault in links:
@@ -170,6 +174,10 @@ def _cost_of_links(links: list[Fault], tick: int, physical: Physical) -> tuple[i
             lost += fault.number("tick") <= tick
         elif fault.kind == "link.partition":
             lost += fault.number("tick") == tick and "agent" in fault.at
+        elif fault.kind == "tick.repeat":
+            silent += fault.number("tick") == tick and fault.get("how") == "skipped"
+        elif fault.kind != "link.noise":
+            silent += leaps(fault) if fault.number("tick") <= tick else 0
         elif tick in _ticks_of(fault) and fault.get("direction") != "release" and fault.get("verb") != "duplicate":
             late = fault.get("verb") == "delay" and fault.number("for") >= physical.lease_ns
             lost += NOISY_STEP_MAX if late else 0

@@ -39,9 +39,9 @@ F01 | transparent | scheduler | orchestrator.kill | - | I8 I20 I28 I19 | availab
 call of any phase
 F02 | transparent | scheduler | orchestrator.stall | - | I4 I12 | available | the orchestrator \
 stalls between a decision and its record
-F03 | transparent | scheduler | scheduler.permute | - | I1 I3 | comes with the hazards | the ready set is met in \
+F03 | transparent | scheduler | scheduler.permute | - | I1 I3 | available | the ready set is met in \
 another order
-F04 | transparent | scheduler | tick.repeat | - | I13 I33 | comes with the live driver | the driver's call for a \
+F04 | transparent | scheduler | tick.repeat | - | I13 I33 | available | the driver's call for a \
 tick is repeated or skipped
 F05 | workload | scheduler | agent.flood | - | I12 I18 | comes with the workload scenarios | one agent makes ten \
 thousand ready tasks
@@ -159,10 +159,10 @@ F69 | failstop | log/snapshot | journal.forge | - | I27 | available | journal re
 cut, swapped, doubled or chained anew
 F70 | transparent | log/snapshot | snapshot.damage | - | I20 | available | a snapshot \
 that is damaged, from the future, or of an older ABI
-F71 | transparent | clock | clock.jump | - | I33 | comes with the clock wrapper | the physical clock jumps
-F72 | transparent | clock | clock.strobe | - | I33 | comes with the clock wrapper | the physical clock goes back and \
+F71 | transparent | clock | clock.jump | - | I33 | available | the physical clock jumps
+F72 | transparent | clock | clock.strobe | - | I33 | available | the physical clock goes back and \
 forth
-F73 | transparent | clock | clock.drift | - | I33 I19 | comes with the clock wrapper | the physical clock freezes, \
+F73 | transparent | clock | clock.drift | - | I33 I19 | available | the physical clock freezes, \
 drifts, or meets 2038
 F74 | refused | plugins | module.signature | - | I26 I25 | available | signatures that are missing, \
 altered, cut, padded, or by another key

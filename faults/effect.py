@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from faults.catalogue import kind_of
+from faults.clock_rules import CLOCK_RULES
 from faults.disk_rules import DISK_RULES, succeeded
 from faults.evidence import Performed, Rule, Trace, lease_of, seen, sent_again
 from faults.injector import Step
@@ -194,6 +195,7 @@ def _repairer_lost(fault: Fault, mine: Sequence[Performed], trace: Trace) -> boo
 
 _RULES: dict[str, Rule] = {
     "repair.kill": _repairer_lost,
+    **CLOCK_RULES,
     **PIPE_RULES,
     **WORKER_RULES,
     **DISK_RULES,

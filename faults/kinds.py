@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from faults.clock_kinds import CLOCK_KINDS
 from faults.disk_kinds import DISK_KINDS
 from faults.kind import AGENT, HOSTCALL, MS, OCCURRENCE, TICK, TOP, UNITS, FaultKind, Form, Key, Value
 from faults.memory_kinds import MEMORY_KINDS
@@ -315,4 +316,5 @@ KINDS: tuple[FaultKind, ...] = (
     *SIGNED_KINDS,
     *MODULE_KINDS,
     *MODEL_KINDS,
+    *CLOCK_KINDS,
 )

@@ -6,6 +6,7 @@ What a mutant is, and how it is planted, stands in `faults.mutant`.
 from __future__ import annotations
 
 from faults.mutant import MARK, RARE, Edit, Mutant, plant
+from faults.mutants_clock import CLOCK
 from faults.mutants_disk import DISK
 from faults.mutants_guards import GUARDS
 from faults.mutants_loads import LOADS
@@ -346,6 +347,7 @@ MUTANTS: tuple[Mutant, ...] = (
             ),
         ),
     ),
+    *CLOCK,
     *DISK,
     *LOADS,
     *LOGIC,

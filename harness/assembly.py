@@ -12,6 +12,7 @@ from faults.hazards import Hazards
 from faults.injector import Injector, Later
 from faults.plan import Plan
 from faults.wrappers.accelerators import FaultyAccelerators
+from faults.wrappers.clock import FaultyClock
 from faults.wrappers.crash import Fuse, mortal
 from faults.wrappers.disk import KINDS as DISK_KINDS
 from faults.wrappers.disk import FaultyStorage
@@ -23,6 +24,7 @@ from faults.wrappers.memory import TornMemory
 from faults.wrappers.model_files import KINDS as MODEL_FILE_KINDS
 from faults.wrappers.model_files import FaultyModelFiles
 from faults.wrappers.models import DeviceSite, FaultyModels
+from faults.wrappers.permuted import Permutation, permuted
 from faults.wrappers.repairs import RepairDevices, RepairGuests, Repairs, RepairWorkers
 from faults.wrappers.slots import FaultySlots
 from faults.wrappers.workers import FaultyWorkers
@@ -64,6 +66,7 @@ class World(NamedTuple):
     instances: Counter[tuple[int, int]] = Counter()  # open ones by (worker, agent), given anew for each run
     hazards: bool = True  # whether rare but legal choices are made in runs with faults
     repairs: Repairs | None = None  # where faults strike repairs
+    clock: FaultyClock | None = None  # the machine's, where faults strike it
 
 
 class ModuleArtifacts:
@@ -159,14 +162,18 @@ def incarnate(world: World, disk: SimDisk, client: SimClient) -> Incarnation:
             world.pools[-1].stray(arrivals)
 
     links = Links(injector, later)
+    tick_of = lambda: max(incarnation.where()[0], 0)  # noqa: E731
+    if world.clock is not None:
+        world.clock.tick_of = tick_of
     linked = LinkedGateway(client, links, lambda: max(incarnation.where()[0], 0))
     faulty_workers = FaultyWorkers(
         LinkedWorkers(repaired, links), injector, later, memory, lambda: max(incarnation.where()[0], 0)
     )
     faulty_gateway = FaultyGateway(linked, injector, later)
+    permutation = Permutation(injector, later, tick_of)
     incarnation.fuse = Fuse(injector, incarnation.where, len(history.crashes), lambda ns: _stall(loop, ns))
     inner = Ports(
-        loop,
+        world.clock or loop,
         faulty_workers,
         memory,
         _storage(world, incarnation, disk),
@@ -177,8 +184,10 @@ def incarnate(world: World, disk: SimDisk, client: SimClient) -> Incarnation:
     )
     # Where nothing can kill the orchestrator, nothing stands between it and its ports: a dozen calls in every tick.
     mortals = world.counted or injector.faults("orchestrator.kill", "orchestrator.stall")
+    inner = permuted(inner, permutation) if Permutation.strikes(injector) else inner
     incarnation.ports = mortal(inner, incarnation.fuse) if mortals else inner
     incarnation.on_close(lambda: workers.orphan(strays), links.close, faulty_workers.close, faulty_gateway.close)
+    incarnation.on_close(permutation.close)
     return incarnation
 
 

@@ -3,7 +3,8 @@
 Computed from the plan and the scenario, never from a run. A tick that the last fault hit waits, at worst, until the
 lease that is out expires, doubled as often as faults can have made it expire; then its worker is reaped and, after the
 longest wait there is, spawned anew, and each of the worker's agents is restored and replayed alone. A crash costs a
-restart and a recovery on top. A step that is checked may be executed three times.
+restart and a recovery on top. A step that is checked may be executed three times. A clock that goes back makes a wait
+begin anew.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ def liveness_bound(scenario: Scenario, plan: Plan, timing: Timing) -> int:
     restart = timing.restart_ns + RESTART_SYNCS * timing.sync_ns + 2 * RESEND_NS + 2 * timing.client_ns
     inference = _inference(config, plan, timing, agents) if config.models else 0
     once = (lease << (expiries - 1)) + respawn + redo
+    once += (lease << (expiries - 1)) * sum(fault.kind.startswith("clock.") for fault in plan.faults)
     return once * (3 if physical.check_ppm else 1) + restart + 2 * physical.resend_ns + inference
 
 

@@ -16,6 +16,7 @@ from faults.model_kinds import BITS, OUTPUTS, PLACES, SWAPS
 from faults.plan import Fault, Plan
 from faults.profiles import Mix, everything, find
 from harness import aims
+from harness.clock_aims import CLOCK_AIMS
 from harness.combined_aims import COMBINED_AIMS
 from harness.disk_recipes import DISK_RECIPES
 from harness.events import Chooser, Events, Recipe, RequestEvent, StepEvent, at_step, events_of, step_of
@@ -248,6 +249,7 @@ AIMS: dict[str, tuple[Recipe, ...]] = {
 
 AIMS |= WORKER_AIMS
 AIMS |= REPAIR_AIMS
+AIMS |= CLOCK_AIMS
 AIMS |= {slug: AIMS[slug] * 3 + more for slug, more in COMBINED_AIMS.items()}
 
 STRESS = everything(find("stress"), "transparent", "visible")

@@ -18,7 +18,9 @@ import msgspec
 from faults.deaths import Killed
 from faults.injector import Injector
 from faults.plan import Plan
+from faults.wrappers.clock import FaultyClock
 from faults.wrappers.damage import damage_at_crash
+from faults.wrappers.driver import Caller
 from faults.wrappers.repairs import Repairs
 from faults.wrappers.storage import CrashPolicy, Lose, policy_at_crash
 from harness.adapters.disk import SimDisk
@@ -40,6 +42,7 @@ _TRACE = msgspec.json.Encoder(order="sorted")
 HORIZON_NS = 600_000_000_000
 MAX_EVENTS = 2_000_000
 MAX_CRASHES = 200
+TIMER_NS = 100_000  # how fine a machine's timers are, where its clock may stand
 
 
 class Setting(NamedTuple):
@@ -104,7 +107,11 @@ class Simulation:
             hazards=setting.hazards,
             counted=setting.counted,
             repairs=Repairs.of(plan.faults),
+            clock=FaultyClock(self.loop, self.injector) if FaultyClock.strikes(self.injector) else None,
         )
+        self._caller = Caller(self.injector, self._later) if Caller.strikes(self.injector) else None
+        self._spurious = 0  # calls that are still to be made though nothing has come
+        self._rings_at = 0  # when the deadline of the last call is over, by the clock that it was told by
         self.orchestrator: Orchestrator | None = None
         self._present: Incarnation | None = None
         self._timer = 0
@@ -149,7 +156,7 @@ class Simulation:
             {"scenario": self.scenario.name},
         )
         self._present.bind(orchestrator)
-        orchestrator.register_telemetry_hook(self.history.trace.append)
+        orchestrator.register_telemetry_hook(self.history.trace.append if self.world.clock is None else self._heard)
         if self._hook is not None:
             orchestrator.register_telemetry_hook(self._hook, steps=True)
         self.orchestrator = orchestrator
@@ -170,6 +177,8 @@ class Simulation:
     def _advance(self) -> None:
         if self.orchestrator is None or self._deaf_until > self.loop.now():
             return
+        if self._caller is not None and not self._is_called():
+            return
         try:
             wait = self.orchestrator.advance()
         except (Killed, SyncFailed):
@@ -189,7 +198,7 @@ class Simulation:
             self.history.finished = True
             self.loop.stop()
         elif wait.deadline is not None:
-            self._arm(wait.deadline)
+            self._arm(wait.deadline if self.world.clock is None else self._true_time(wait.deadline))
 
     def _after_stall(self, then: Callable[[], None]) -> None:
         """Go on at once, or when the stall that began in this call is over."""
@@ -212,9 +221,39 @@ class Simulation:
         def ring() -> None:
             if number == self._timer:
                 self._timer_at = None
+                if self.world.clock is not None and self.loop.now() >= self._rings_at:
+                    self.world.clock.rang()
                 self._wake()
 
         self.loop.later(deadline - now, ring)
+
+    def _true_time(self, deadline: int) -> int:
+        """When the machine's timer rings: as long from now as its clock says that it is."""
+        assert self.world.clock is not None
+        now = self.loop.now()
+        self._rings_at = now + max(deadline - self.world.clock.now(), TIMER_NS)
+        return self._rings_at
+
+    def _is_called(self) -> bool:
+        """Whether this call is made; it may be made again at once, or left out and made later."""
+        assert self._caller is not None and self.orchestrator is not None
+        if self._spurious:
+            self._spurious -= 1
+        else:
+            calls = self._caller.calls(self.orchestrator.tick, self.orchestrator.phase == "await")
+            if not calls:
+                return False
+            self._spurious = calls - 1
+        if self._spurious:
+            self.loop.later(0, self._wake)
+        return True
+
+    def _later(self, delay_ns: int, action: Callable[[], None]) -> None:
+        def act() -> None:
+            action()
+            self._wake()
+
+        self.loop.later(delay_ns, act)
 
     def _unread(self) -> bool:
         """Whether a write went astray that nobody has read since: the machine is started once more, and reads it."""
@@ -239,6 +278,10 @@ class Simulation:
             self.loop.stop()
             return
         self.loop.later(self.timing.restart_ns, self._boot)
+
+    def _heard(self, record: Record) -> None:
+        """A record at its true time: what the machine's clock shows is not what the run is judged by."""
+        self.history.trace.append(Record(self.loop.now(), record.kind, record.incarnation, record.tick, record.fields))
 
     # --- records ------------------------------------------------------------------------------------------------
 

@@ -31,6 +31,7 @@ from runtime.residence import Residence
 from runtime.router import Router
 from runtime.snapshot import HeldImage
 from runtime.state import Decree, Effect, Inference, Input, Outcome, Request, State, StepRecord
+from runtime.steady import SteadyClock
 from runtime.telemetry import Telemetry
 from runtime.worker import BUFFER_SUMMARY
 
@@ -57,8 +58,10 @@ class Orchestrator(Calls):
         header: dict[str, str | int] | None = None,
     ) -> None:
         refuse_bad(genesis, physical)
-        self.ports, self.physical = ports, physical
         self.telemetry = Telemetry(ports.clock.now)
+        self._clock = SteadyClock(ports.clock, physical.resend_ns)
+        ports = ports._replace(clock=self._clock)
+        self.ports, self.physical = ports, physical
         self.phase = "boot"
         self._intake = Intake(genesis, due)
         self._guards = Guards(ports.artifacts)
@@ -101,6 +104,9 @@ class Orchestrator(Calls):
         Raises SyncFailed when what counts could not be made durable: this incarnation is over, and the next one, from
         the same disk, goes on in new files.
         """
+        wrong = self._clock.read()
+        if wrong:
+            self.telemetry.emit("clock", ns=wrong)
         try:
             self._collect()
             while self._progress():
@@ -111,7 +117,7 @@ class Orchestrator(Calls):
         except FailStop as stop:
             self.telemetry.emit("failstop", check=stop.check, block=stop.block)
             raise
-        return Wait(self._deadline(), self._done())
+        return Wait(self._clock.until(self._deadline()), self._done())
 
     def _done(self) -> bool:
         return self.phase == "admit" and self.state.finished and self._releases.cursor >= self.state.block

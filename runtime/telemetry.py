@@ -12,7 +12,8 @@ rewritten {buffer, version} · stepped {agent, n, status, fuel, replayed} ·
 committed {block, steps, messages} · durable {block} · released {block} ·
 snapshot {agent, n} · usage {cpu_ns, rss_bytes} · discarded {file, reason} ·
 decreed {agent, reason} · failed {agent, reason} · failstop {check, block} ·
-full {file} · room {} · unsynced {file} · unreadable {file, at}
+full {file} · room {} · unsynced {file} · unreadable {file, at} ·
+clock {ns}: it went back by so much, or leapt so far beyond what was waited for
 
 Every record carries `at` (virtual or wall ns), the incarnation and the tick that was open. `usage` comes with each
 state snapshot, and only where the driver gives the port: what this process has used so far, which no run repeats.

@@ -15,7 +15,7 @@ from faults.kinds import KINDS
 from faults.profiles.profile import Profile
 from runtime.errors import Refused
 
-BUILT_IN = ("stress", "field", "storm", "none", "transparent", "measured", "failstop", "refused")
+BUILT_IN = ("stress", "field", "storm", "none", "transparent", "measured", "failstop", "refused", "clock")
 BYTES_MAX = 1 << 20
 TODO = "see docs/profiles.md"
 _HERE = Path(__file__).parent

@@ -108,7 +108,8 @@ def judgeable(run: Judged) -> tuple[str, ...]:
     missing = {
         "twin": run.twin is None,
         "I1": run.repeat is None,
-        **{oracle: not run.varied.get(oracle) for oracle in ("I2", "I4", "I6", "I7", "I33")},
+        **{oracle: not run.varied.get(oracle) for oracle in ("I2", "I4", "I6", "I7")},
+        "I33": not run.varied.get("I33") and not varied.mistimed(run),
         "I3": not run.others,
         "I5": not run.devices,
         "I15": not run.shares,

@@ -17,6 +17,7 @@ from runtime.recovery import DECREES
 from runtime.telemetry import Record
 
 MAX_DOUBLINGS = 20
+RESENDS = 3  # a wait, what a call may be late by, and one more: a lease as long as these has a resend in it
 WORKERS_OF_ONE = 1_000_000  # a worker's number is its incarnation's times this, and which one it is
 Place = tuple[int, int]  # incarnation, slot
 
@@ -63,21 +64,28 @@ def hasty_decrees(history: History) -> list[str]:
 def leases(history: History) -> list[str]:
     """I19's part: a lease that follows n expiries in a row is 2**n times as long, and no step loses too many workers.
 
-    Not judged where steps run a second time: what a place has in hand may then be another step than before.
+    Not judged where steps run a second time: what a place has in hand may then be another step than before. Where the
+    machine's clock was wrong a lease may be shorter, as a leap ends one wait before its time: but a resend comes first.
     """
     if history.plan.physical.check_ppm:
         return []
-    account = _Leases(history.plan.physical)
+    account = _Leases(history.plan.physical, mistimed(history))
     for index, record in enumerate(history.trace):
         account.take(index, record)
     return account.found
 
 
+def mistimed(history: History) -> bool:
+    """Whether a fault struck the machine's clock."""
+    return any(history.plan.faults[one.fault].kind.startswith("clock.") for one in history.injections)
+
+
 class _Leases:
     """Per place of the pool, within one tick: expiries in a row, and losses in a row of a step that was alone."""
 
-    def __init__(self, physical: Physical) -> None:
-        self._physical = physical
+    def __init__(self, physical: Physical, mistimed: bool) -> None:
+        self._physical, self._mistimed = physical, mistimed
+        self._resent: set[int] = set()  # workers whose frame was sent again; membership only
         self._places: dict[int, Place] = {}
         self._sent: dict[int, tuple[int, int]] = {}  # worker -> when, how many orders
         self._expired: Counter[Place] = Counter()
@@ -97,7 +105,10 @@ class _Leases:
             # The step is over: what its place is sent next is another step, which has lost no lease yet.
             ended = (record.incarnation, int(record.fields["agent"]) % self._physical.workers)
             self._alone[ended] = self._expired[ended] = 0
+        elif record.kind == "resent":
+            self._resent.add(worker)
         elif record.kind == "sent":
+            self._resent.discard(worker)
             self._sent[worker] = (record.at, int(record.fields["orders"]))
             if self._alone[place] >= self._physical.lost_workers_max:
                 lost = self._alone[place]
@@ -111,7 +122,10 @@ class _Leases:
             self._alone[place] += 1
         if cause == "lease":
             least = self._physical.lease_ns << min(self._expired[place], MAX_DOUBLINGS)
-            if record.at - sent < least:
+            if self._mistimed:
+                if int(record.fields["worker"]) not in self._resent and least >= RESENDS * self._physical.resend_ns:
+                    self.found.append(f"trace record {index}: a lease ran out, and its frame was never sent again")
+            elif record.at - sent < least:
                 self.found.append(f"trace record {index}: a lease ran out after {record.at - sent} ns, not {least}")
             self._expired[place] += 1
 
@@ -195,7 +209,11 @@ def _started_in_dying(history: History) -> list[int]:
 
 
 def _backed_off(history: History) -> list[str]:
-    """Between a place's failure and the next start there is `respawn_ns`, doubled for each failure in a row."""
+    """Between a place's failure and the next start there is `respawn_ns`, doubled for each failure in a row.
+
+    As with leases, not where the machine's clock was wrong: but then still no place has two workers.
+    """
+    timed = not mistimed(history)
     physical: Physical = history.plan.physical
     places: dict[int, Place] = {}
     failures: dict[Place, int] = {}
@@ -208,7 +226,7 @@ def _backed_off(history: History) -> list[str]:
             worker = int(record.fields["worker"])
             count = failures.get(place, 0)
             least = physical.respawn_ns << min(count - 1, RESPAWN_DOUBLINGS) if count else 0
-            if place in last and record.at - last[place] < least:
+            if timed and place in last and record.at - last[place] < least:
                 what = f"started {record.at - last[place]} ns after failure {count} in a row"
                 found.append(f"trace record {index}: worker {worker} is {what}, not {least}")
             if busy.get(place, -1) >= 0:

@@ -45,16 +45,27 @@ def purity(run: Judged) -> list[str]:
     return _same(run.twin, others, True)
 
 
+def mistimed(run: Judged) -> bool:
+    """Whether a fault struck the clock of this run, or the calls that drive it."""
+    faults = run.history.plan.faults
+    return any(faults[one.fault].kind.startswith(("clock.", "tick.")) for one in run.history.injections)
+
+
 def time(run: Judged) -> list[str]:
-    """I33: under other clocks the journal and the trace are the same; ticks of the journal only grow."""
-    others = _others(run, "I33", "under another clock")
+    """I33: under other clocks the journal and the trace are the same; ticks of the journal only grow.
+
+    A run whose own clock was wrong, or that was called otherwise, has the journal of its twin.
+    """
+    others = _others(run, "I33", "under another clock") if not mistimed(run) else run.varied.get("I33", {})
     blocks = run.journal.blocks
     found = [
         f"block {after.block}: tick {after.tick} does not follow tick {before.tick}"
         for before, after in pairwise(blocks)
         if after.tick <= before.tick
     ]
-    return found + _same(run.history, others, True)
+    if mistimed(run) and run.twin is not None:
+        found += _same(run.history, {"run with a right clock": run.twin}, False)
+    return found + _same(run.history, dict(others), True)
 
 
 def _others(run: Judged, oracle: str, what: str) -> dict[str, History]:
