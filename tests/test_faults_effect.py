@@ -61,6 +61,9 @@ HANG, POISON = (f"task.{verb}@tick:3,agent:1,hostcall:2" for verb in ("hang", "p
 LOOP = [did(10, worker=5, death=1), did(20, worker=6, death=2)]
 NO_START = [did(10, worker=5, attempt=1), did(12, worker=6, attempt=2)]
 WOKEN = did(40, worker=5, woken=6)
+OTHERS = {"first": 5, "second": 6, "second_lease": 8}
+SWAPPED = did(10, port="workers", first_lease=9, **OTHERS)
+AT_DEVICES = did(10, port="devices", first_lease=7, **OTHERS)
 
 TAKEN = [
     ("worker.kill@tick:3,agent:1", [did(10, worker=5)], [said(11, "lost", worker=5, lease=9, cause="exit")]),
@@ -114,6 +117,17 @@ TAKEN = [
     ("model.swap@device:accel", [did(10, **BATCH)], [said(11, "device_lost", process=7, device=1, cause="load")]),
     ("model.bad_output@tick:3", [did(10, **BATCH)], [said(11, "device_lost", process=7, device=1, cause="device")]),
     ("model.bad_output@tick:3", [did(10, **BATCH)], [said(11, "device_lost", process=7, device=1, cause="load")]),
+    ("clock.jump@tick:3", [did(10)], [said(11, "clock", ns=5)]),
+    ("clock.jump@tick:3,way=backwards", [did(10)], [said(11, "clock", ns=-5)]),
+    ("clock.strobe@tick:3", [did(10)], [said(11, "clock", ns=5), said(14, "clock", ns=-5)]),
+    ("clock.drift@tick:3", [did(10), did(12, rang=1)], []),
+    ("clock.drift@tick:3,catch_up=yes", [did(10)], [said(40, "clock", ns=9)]),
+    ("clock.drift@tick:3,how=leap_second", [did(10)], [said(11, "clock", ns=-5)]),
+    ("tick.repeat@tick:3", [did(10)], [said(9, "opened"), said(11, "committed")]),
+    ("tick.repeat@tick:3,how=skipped", [did(10), did(15, called=1)], [said(15, "received", **LEASE)]),
+    ("scheduler.permute@tick:3", [SWAPPED], [said(10, "received", **LEASE), said(10, "received", worker=6, lease=8)]),
+    ("scheduler.permute@tick:3", [AT_DEVICES],
+     [said(10, "infer_received", process=5, lease=7), said(10, "infer_received", process=6, lease=8)]),
     (f"frame.reorder@{WORK}", [did(10, **LEASE), did(16, overtaken=1)], [RESENT]),
     (f"frame.reorder@{DONE}", [did(10, **LEASE), did(20, overtaken=2)], [said(20, "stale", **LEASE)]),
     (f"frame.reorder@{RELEASE}", [did(10, block=4), did(30, overtaken=2)], [said(20, "released", block=4)]),
@@ -244,6 +258,24 @@ def test_what_was_noticed_earlier_was_something_else(
         ("model.flip@device:cpu", [did(10, **BATCH)], [GONE]),
         ("model.swap@device:cpu", [did(10, **BATCH)], [said(11, "device_lost", process=8, device=0, cause="load")]),
         ("model.bad_output@tick:3", [did(10, **BATCH)], [GONE]),
+        # It was noticed too late, the other way, or one way only.
+        ("clock.jump@tick:3", [did(10)], [said(31, "clock", ns=5)]),
+        ("clock.jump@tick:3", [did(10)], [said(11, "clock", ns=-5)]),
+        ("clock.strobe@tick:3", [did(10)], [said(11, "clock", ns=5), said(14, "clock", ns=5)]),
+        # No time fell due by it; or it leapt when it was over though it should not have.
+        ("clock.drift@tick:3", [did(10)], []),
+        ("clock.drift@tick:3", [did(10)], [said(40, "clock", ns=9)]),
+        ("clock.drift@tick:3,how=year_2038", [did(10), did(12, rang=1)], [said(11, "clock", ns=-5)]),
+        # The tick was closed by then; nothing had come, or nobody was called again.
+        ("tick.repeat@tick:3", [did(10)], [said(8, "opened"), said(9, "committed")]),
+        ("tick.repeat@tick:3,how=skipped", [did(10), did(15, called=1)], [said(10, "opened")]),
+        ("tick.repeat@tick:3,how=skipped", [did(10)], [said(15, "received", **LEASE)]),
+        (
+            "scheduler.permute@tick:3",
+            [SWAPPED],
+            [said(10, "received", worker=6, lease=8), said(10, "received", **LEASE)],
+        ),
+        ("scheduler.permute@tick:3", [SWAPPED], [said(10, "received", **LEASE), said(10, "stale", worker=6, lease=8)]),
         # Nothing overtook it; or it went on before anybody missed it.
         (f"frame.reorder@{WORK}", [did(10, **LEASE), did(40, overtaken=0)], [RESENT]),
         (f"frame.reorder@{WORK}", [did(10, **LEASE), did(12, overtaken=1)], [RESENT]),

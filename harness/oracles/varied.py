@@ -47,8 +47,9 @@ def purity(run: Judged) -> list[str]:
 
 def mistimed(run: Judged) -> bool:
     """Whether a fault struck the clock of this run, or the calls that drive it."""
-    faults = run.history.plan.faults
-    return any(faults[one.fault].kind.startswith(("clock.", "tick.")) for one in run.history.injections)
+    struck = {one.fault for one in run.history.injections}
+    faults = [fault for index, fault in enumerate(run.history.plan.faults) if index in struck]
+    return any(fault.kind.startswith(("clock.", "tick.")) for fault in faults)
 
 
 def time(run: Judged) -> list[str]:
