@@ -142,15 +142,7 @@ def incarnate(world: World, disk: SimDisk, client: SimClient) -> Incarnation:
     def note(kind: str, worker: int) -> None:
         history.trace.append(Record(loop.now(), kind, worker // 1_000_000, -1, {"worker": worker}))
 
-    core_of = _cores(world, memory)
-
-    def live(worker: int, alive: bool) -> None:
-        history.lives.append(Life(loop.now(), worker, alive))
-
-    workers = SimWorkers(loop, world.timing, core_of, world.wake, note, world.timing.slowness_of, live)
-    world.pools.append(workers)
-    workers.stray(world.strays)
-    world.strays.clear()
+    workers = _workers(world, memory, note)
     repaired: Workers = workers
     if world.repairs is not None:
         repaired = RepairWorkers(workers, injector, world.repairs)
@@ -165,10 +157,8 @@ def incarnate(world: World, disk: SimDisk, client: SimClient) -> Incarnation:
     tick_of = lambda: max(incarnation.where()[0], 0)  # noqa: E731
     if world.clock is not None:
         world.clock.tick_of = tick_of
-    linked = LinkedGateway(client, links, lambda: max(incarnation.where()[0], 0))
-    faulty_workers = FaultyWorkers(
-        LinkedWorkers(repaired, links), injector, later, memory, lambda: max(incarnation.where()[0], 0)
-    )
+    linked = LinkedGateway(client, links, tick_of)
+    faulty_workers = FaultyWorkers(LinkedWorkers(repaired, links), injector, later, memory, tick_of)
     faulty_gateway = FaultyGateway(linked, injector, later)
     permutation = Permutation(injector, later, tick_of)
     incarnation.fuse = Fuse(injector, incarnation.where, len(history.crashes), lambda ns: _stall(loop, ns))
@@ -189,6 +179,20 @@ def incarnate(world: World, disk: SimDisk, client: SimClient) -> Incarnation:
     incarnation.on_close(lambda: workers.orphan(strays), links.close, faulty_workers.close, faulty_gateway.close)
     incarnation.on_close(permutation.close)
     return incarnation
+
+
+def _workers(world: World, memory: FaultySlots, note: Callable[[str, int], None]) -> SimWorkers:
+    """The pool of one incarnation, in which answers to earlier ones may still arrive."""
+    loop, history, timing = world.loop, world.history, world.timing
+
+    def live(worker: int, alive: bool) -> None:
+        history.lives.append(Life(loop.now(), worker, alive))
+
+    workers = SimWorkers(loop, timing, _cores(world, memory), world.wake, note, timing.slowness_of, live)
+    world.pools.append(workers)
+    workers.stray(world.strays)
+    world.strays.clear()
+    return workers
 
 
 def _stall(loop: Loop, for_ns: int) -> None:
