@@ -27,19 +27,18 @@ CLOCK: tuple[Mutant, ...] = (
         ),
     ),
     _mutant(
-        "deadline_by_the_wrong_clock",
-        "a deadline is told as what was counted, not as the clock will show it",
-        "I19",
-        Edit("steady.py", "None if deadline is None else deadline + self._read - self._now", "deadline"),
-    ),
-    _mutant(
-        "tick_counted_by_calls",
-        "a call that finds an input missing counts as a tick",
+        "agents_told_the_machines_time",
+        "what an agent is told as now is so much later as the machine's clock shows",
         "I33",
         Edit(
             "orchestrator.py",
-            "        if inputs is None:\n            return False\n",
-            "        if inputs is None:\n            self.state.tick = tick\n            return False\n",
+            "        residence = self._residences[record.agent]\n        base = ",
+            "        shown = self.ports.clock.now() // 1_000_000\n"
+            "        record = replace(record, now_ms=record.now_ms + shown)\n"
+            "        residence = self._residences[record.agent]\n        base = ",
+        ),
+        Edit(
+            "orchestrator.py", "import google_crc32c\n", "import google_crc32c\nfrom msgspec.structs import replace\n"
         ),
     ),
     _mutant(

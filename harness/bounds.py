@@ -45,7 +45,8 @@ def liveness_bound(scenario: Scenario, plan: Plan, timing: Timing) -> int:
     restart = timing.restart_ns + RESTART_SYNCS * timing.sync_ns + 2 * RESEND_NS + 2 * timing.client_ns
     inference = _inference(config, plan, timing, agents) if config.models else 0
     once = (lease << (expiries - 1)) + respawn + redo
-    once += (lease << (expiries - 1)) * sum(fault.kind.startswith("clock.") for fault in plan.faults)
+    if any(fault.kind.startswith("clock.") for fault in plan.faults):
+        once += lease << (expiries - 1)
     return once * (3 if physical.check_ppm else 1) + restart + 2 * physical.resend_ns + inference
 
 
