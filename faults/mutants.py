@@ -13,6 +13,7 @@ from faults.mutants_loads import LOADS
 from faults.mutants_logic import LOGIC
 from faults.mutants_models import MODELS
 from faults.mutants_modules import MODULES
+from faults.mutants_plugins import PLUGINS
 from faults.mutants_ports import PORTS
 from faults.mutants_signed import SIGNED
 from faults.mutants_workers import WORKERS
@@ -352,6 +353,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *LOADS,
     *LOGIC,
     *MODELS,
+    *PLUGINS,
     *SIGNED,
     *WORKERS,
     *GUARDS,

@@ -43,6 +43,7 @@ from runtime.orchestrator import Orchestrator
 from runtime.ports import Accelerators, Arrival, Guests, Hazard, Ports, Storage, Workers, never
 from runtime.telemetry import Record
 from runtime.wasm import WasmGuests
+from runtime.wasm.capabilities import Capability
 from runtime.wasm.compiled import DEFAULT, ModuleCache
 from runtime.wasm.signatures import Demand
 from runtime.wasm.trust import moment
@@ -265,11 +266,18 @@ def _demand(world: World) -> Demand | None:
     return None if trust is None else Demand(trust, moment(world.scenario.config(world.plan.seed).epoch_ms))
 
 
+@cache
+def _offered(capabilities: Callable[[], tuple[Capability, ...]]) -> tuple[Capability, ...]:
+    """What a scenario's agents are offered, made once."""
+    return capabilities()
+
+
 def _cores(world: World, memory: FaultySlots) -> Callable[[int], WorkerCore]:
     """Makes a worker's core: the runtime's own, over observed and faulty ports."""
     loop, history, injector = world.loop, world.history, world.injector
     artifacts = ModuleArtifacts(world.scenario)
-    guests = WasmGuests(demand=_demand(world), cache=_modules(world.scenario.cache_bytes))
+    offered = _offered(world.scenario.capabilities)
+    guests = WasmGuests(demand=_demand(world), cache=_modules(world.scenario.cache_bytes), capabilities=offered)
     visible = VisibleFaults(world.plan.faults)
     struck = StruckGuests.strikes(world.plan.faults)
 

@@ -21,6 +21,7 @@ from runtime.guards import Guards
 from runtime.snapshot import HeldImage
 from runtime.state import AgentSpec, Outcome, State, StepRecord, outcome_sum
 from runtime.wasm import WasmGuest, WasmGuests
+from runtime.wasm.capabilities import Capability
 from runtime.worker import WorkerCore
 
 WORKER = 1
@@ -102,7 +103,7 @@ class Refolded:
         life = self._lives.get(agent)
         if not life:
             return None
-        guests, segments = _Guests(), SimMemory()
+        guests, segments = _Guests(self.kept.scenario.capabilities()), SimMemory()
         config = self.state.config
         for index, spec in enumerate(config.buffers if config else ()):
             segments.reserve(index, buffers.segment_size(spec.capacity))
@@ -129,8 +130,8 @@ class Refolded:
 class _Guests(WasmGuests):
     """Instances as they ship, and a list of those that were made."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, capabilities: tuple[Capability, ...]) -> None:
+        super().__init__(capabilities=capabilities)
         self.made: list[WasmGuest] = []
 
     def instantiate(self, agent: int, spec: AgentSpec, wasm: bytes) -> WasmGuest:

@@ -11,8 +11,6 @@ from __future__ import annotations
 import struct
 from collections import deque
 
-from runtime.frames import Output
-from runtime.journal import effect_of
 from runtime.state import (
     E_FULL,
     INFERENCE,
@@ -29,7 +27,7 @@ from runtime.state import (
 )
 from scenarios import models, oracle
 from scenarios.base import Order, Outcome, Scenario, load
-from scenarios.deliveries import Deliveries, envelope
+from scenarios.deliveries import Deliveries, as_journaled, envelope
 from scenarios.folds import OFFSET, fold_words
 from scenarios.streams import Stream
 from scenarios.turns import Turn
@@ -181,27 +179,10 @@ def _session(turns: list[Turn]) -> list[str]:
     return violations
 
 
-def _outputs(outcome: Outcome) -> list[str]:
-    """What left is what the journal's steps let out, in its order, each once."""
-    journaled = []
-    for block in outcome.blocks:
-        for task, step in enumerate(block.steps):
-            effects = [effect_of(effect, outcome.blobs) for effect in step.effects]
-            sent = [effect.payload for effect in effects if effect.op == "output"]
-            journaled += [Output(block.tick, task, index, step.agent, data) for index, data in enumerate(sent)]
-    violations = []
-    for place, (left, due) in enumerate(zip(outcome.outputs, journaled, strict=False)):
-        if left != due:
-            violations.append(f"output {place}, tick {due.tick}, agent {due.agent}: not what the journal let out")
-    if len(outcome.outputs) != len(journaled):
-        violations.append(f"{len(outcome.outputs)} outputs left, {len(journaled)} by the journal")
-    return violations
-
-
 def _invariant(outcome: Outcome) -> list[str]:
     """Every token, every logit, every KV cache, every step and every output is what it must be."""
     deliveries = Deliveries(outcome)
-    return deliveries.violations + _steps(deliveries) + _answers(deliveries) + _outputs(outcome)
+    return deliveries.violations + _steps(deliveries) + _answers(deliveries) + as_journaled(outcome)
 
 
 def text_of(seed: int, key: int, length: int) -> bytes:

@@ -19,6 +19,7 @@ from runtime.frames import Output
 from runtime.journal import Block
 from runtime.physical import Physical
 from runtime.state import Action, AgentSpec, Config, Configure, Input, Message, Spawn
+from runtime.wasm.capabilities import Capability
 from runtime.wasm.trust import TrustStore
 
 AGENTS = Path(__file__).parent / "agents"
@@ -47,6 +48,8 @@ class Scenario:
     `invariant` returns the violations, each one a line that names what and where. One that was read from files has them
     in `files` (by path in its folder), the faults that its runs have by default, and its campaigns' profile, "" for the
     usual one; `physical` gives a run's physical options what the files say of them. `cache_bytes` bounds the compiled
+    modules in memory, where it is not None. `capabilities` gives what agents are offered beside the ABI's host
+    functions; those are pure, made when they are first asked for.
     modules in memory, where it is not None. With `trust` every module must be signed, by keys that count at the run's
     `epoch_ms`.
     """
@@ -68,6 +71,7 @@ class Scenario:
     profile: str = ""
     physical: Callable[[Physical], Physical] = lambda options: options
     cache_bytes: int | None = None
+    capabilities: Callable[[], tuple[Capability, ...]] = tuple
     trust: TrustStore | None = None
 
     def options(self, workers: int | None = None, usual: Physical = Physical()) -> Physical:  # noqa: B008  # immutable

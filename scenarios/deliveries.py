@@ -13,6 +13,7 @@ from functools import cached_property
 
 from msgspec import Struct
 
+from runtime.frames import Output
 from runtime.journal import Block, Event, StepEntry, effect_of
 from runtime.state import (
     E_FULL,
@@ -282,3 +283,20 @@ def envelope(message: Message) -> bytes:
     """The bytes an agent was given for it (docs/abi.md)."""
     head = _ENVELOPE.pack(message.kind, message.sender, message.seq, message.channel, len(message.payload))
     return head + message.payload
+
+
+def as_journaled(outcome: Outcome) -> list[str]:
+    """What left is what the journal's steps let out, in its order, each once."""
+    journaled = []
+    for block in outcome.blocks:
+        for task, step in enumerate(block.steps):
+            effects = [effect_of(effect, outcome.blobs) for effect in step.effects]
+            sent = [effect.payload for effect in effects if effect.op == "output"]
+            journaled += [Output(block.tick, task, index, step.agent, data) for index, data in enumerate(sent)]
+    violations = []
+    for place, (left, due) in enumerate(zip(outcome.outputs, journaled, strict=False)):
+        if left != due:
+            violations.append(f"output {place}, tick {due.tick}, agent {due.agent}: not what the journal let out")
+    if len(outcome.outputs) != len(journaled):
+        violations.append(f"{len(outcome.outputs)} outputs left, {len(journaled)} by the journal")
+    return violations

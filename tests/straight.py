@@ -53,7 +53,7 @@ def run(
     memory = Segments()
     for index, spec in enumerate(scenario.config(seed).buffers):
         memory.reserve(index, buffers.segment_size(spec.capacity))
-    worker = WorkerCore(1, WasmGuests(), memory, Modules(scenario))
+    worker = WorkerCore(1, WasmGuests(capabilities=scenario.capabilities()), memory, Modules(scenario))
     device = DeviceCore(1, MODELS, Modules(scenario))
     pending = [*scenario.genesis(seed), *(scenario.workload(seed) if inputs is None else inputs)]
     state, blocks, blobs, outputs = State(), [], {}, []

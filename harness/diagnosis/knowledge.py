@@ -142,7 +142,7 @@ WRITERS: dict[tuple[str, str], Shares] = {
     ("steps", "effects as they arrived"): {"wasm.spares": 0.6, "worker": 0.2, "wasm.guest": 0.1},
     ("steps", "missing"): {"scheduler": 0.3, "supervisor": 0.2, "broker": 0.2, "fold": 0.2},
     ("steps", "surplus"): {"scheduler": 0.3, "supervisor": 0.2, "broker": 0.2, "fold": 0.2},
-    ("steps", "effects"): {"worker": 0.2, "pool": 0.1, "broker": 0.1},
+    ("steps", "effects"): {"worker": 0.2, "pool": 0.1, "broker": 0.1, "wasm.plugins": 0.05},
     ("steps", "image"): {"snapshot": 0.4, "worker": 0.4},
     ("steps", "inbox"): {"broker": 0.6, "fold": 0.2, "guards": 0.1},
     ("steps", "seq"): {"broker": 0.8},

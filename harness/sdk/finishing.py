@@ -51,6 +51,16 @@ def finished(wasm: bytes, where: str) -> bytes:
     return b"".join(parts)
 
 
+def stripped(wasm: bytes) -> bytes:
+    """A function module without names, debug information and other custom sections; nothing else is touched."""
+    parts = [wasm[:8]]
+    for section in outline(wasm).sections:
+        content = wasm[section.start : section.end]
+        if section.id != CUSTOM or _kept(content):
+            parts += [bytes([section.id]), encode_u32(len(content)), content]
+    return b"".join(parts)
+
+
 def _kept(content: bytes) -> bool:
     """Custom sections that are the runtime's own."""
     length = content[0] if content else 0  # of a name below 128 bytes, as ours are

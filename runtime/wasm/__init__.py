@@ -10,6 +10,7 @@ from runtime.wasm.guest import WasmGuest, WasmGuests
 from runtime.wasm.imports import with_memory
 from runtime.wasm.linear import Memory
 from runtime.wasm.loader import Engine
+from runtime.wasm.plugins import plugin
 from runtime.wasm.text import assemble
 
 __all__ = [
@@ -22,5 +23,6 @@ __all__ = [
     "WasmGuests",
     "assemble",
     "check_module",
+    "plugin",
     "with_memory",
 ]

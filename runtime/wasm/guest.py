@@ -210,7 +210,7 @@ class WasmGuest:
         if served is not None and served.raised:
             error = served.raised[0]
             served.raised.clear()
-            if not isinstance(error, Exception):
+            if not isinstance(error, Exception) or isinstance(error, MemoryError):
                 raise error
             status = "host_function"
         return self._failed(status, granted)
