@@ -84,7 +84,7 @@ AGENTS: dict[str, tuple[bytes, str]] = {
     "without an export": (assemble("(module)"), "abi"),
     "with an import that is not offered": (assemble(wat(before='(import "env" "f" (func))')), "import"),
     "with an import of another type": (assemble(wat(before='(import "engine" "send" (func))')), "import"),
-    "with WASI": (assemble(wat(before='(import "wasi_snapshot_preview1" "proc_exit" (func (param i32)))')), "import"),
+    "with files": (assemble(wat(before='(import "wasi_snapshot_preview1" "path_open" (func (param i32)))')), "import"),
     "over its memory's limit": (assemble(wat(memory='(memory (export "memory") 99)')), "limit"),
     "over its tables' limit": (assemble(wat(after="(table 2000 funcref)")), "limit"),
     "with a segment outside": (assemble(wat(after='(data (i32.const 65536) "x")')), "format"),

@@ -93,7 +93,8 @@ HOST: dict[str, HostFunction] = {
     "self": HostFunction("", "pure", _signature(0, I32)),
 }
 
-GROUPS: tuple[str, ...] = tuple(sorted({function.group for function in HOST.values() if function.group}))
+# `wasi` grants functions of another module (`runtime.wasm.agent_wasi`).
+GROUPS: tuple[str, ...] = tuple(sorted({function.group for function in HOST.values() if function.group} | {"wasi"}))
 
 # Codes of the effects in the shim's list; position is the code.
 OPS: tuple[str, ...] = ("send", "publish", "subscribe", "unsubscribe", "wake", "buffer", "output", "infer")

@@ -15,8 +15,8 @@ import wasmtime
 
 from runtime.errors import ModuleRefused
 from runtime.state import AgentSpec
-from runtime.wasm import raw
-from runtime.wasm.abi import EXPORTS, GROUPS, HOST, PAGE, RESERVED, SECTION, incompatible
+from runtime.wasm import agent_wasi, raw
+from runtime.wasm.abi import EXPORTS, GROUPS, HOST, PAGE, RESERVED, SECTION, Signature, incompatible
 from runtime.wasm.binary import CODE, Malformed, Parsed, bodies, parse, rewrite
 from runtime.wasm.capabilities import Capability, matched_to
 from runtime.wasm.compiled import DEFAULT, ModuleCache
@@ -49,6 +49,11 @@ class Loaded(NamedTuple):
     mutable: tuple[tuple[int, int], ...]
     spares: Spares
     lent: tuple[Imported, ...] = ()
+
+    @property
+    def plain(self) -> bool:
+        """Whether it imports from the shim alone."""
+        return not any("." in name for name in self.imports)
 
 
 _parsed: Lru[Parsed] = Lru(64 << 20)  # bytes of wasm
@@ -97,7 +102,7 @@ def load_pinned(
             lambda: _compilable(wasm, parsed, pages, where),
             lambda module: _tried(Loaded(module, _names(parsed), parsed.mutable, Spares(), lent), where),
         )
-        return (loaded._replace(lent=lent, spares=Spares()) if lent else loaded), pin  # functions are its guests' own
+        return (loaded if loaded.plain else loaded._replace(lent=lent, spares=Spares())), pin  # it has more to be wiped
     except wasmtime.WasmtimeError as error:
         what = shown(" ".join(str(error).split()), 300)
         raise ModuleRefused("format", what, where, "build it with another compiler") from None
@@ -166,11 +171,10 @@ def _check_imports(
             lent += matched_to((entry,), offered[entry.module], entry.module in spec.capabilities, where)
             continue
         name = f"{shown(entry.module)}.{shown(entry.name)}"
-        function = HOST.get(entry.name) if entry.module == "engine" and entry.kind == 0 else None
+        function = _OFFERED.get((entry.module, entry.name)) if entry.kind == 0 else None
         if function is None:
-            raise ModuleRefused(
-                "import", f"{name} is not offered", where, "import only functions of module 'engine' (docs/abi.md)"
-            )
+            todo = "import only functions of module 'engine', or those of WASI that agents may have (docs/abi.md)"
+            raise ModuleRefused("import", f"{name} is not offered", where, todo)
         if entry.signature != function.signature:
             raise ModuleRefused(
                 "import", f"{name} is imported as {entry.signature}", where, f"its type is {function.signature}"
@@ -221,18 +225,44 @@ def _tried(loaded: Loaded, where: str) -> Loaded:
 
 def link(loaded: Loaded) -> tuple[raw.Linked, raw.Linked]:
     """(shim, agent) in a store of their own; raises InstantiationTrap, Unavailable."""
-    host, agent, _ = link_lent(loaded)
-    return host, agent
+    joined = join(loaded)
+    return joined.host, joined.agent
 
 
-def link_lent(loaded: Loaded) -> tuple[raw.Linked, raw.Linked, Served | None]:
-    """As `link`, with what serves the functions of its user's host, which must be kept as long as the agent."""
+class _Offered(NamedTuple):
+    group: str
+    signature: Signature
+
+
+_OFFERED = {("engine", name): _Offered(each.group, each.signature) for name, each in HOST.items()} | {
+    (agent_wasi.MODULE, name): _Offered(each.group, each.signature) for name, each in agent_wasi.FUNCTIONS.items()
+}
+
+
+class Joined(NamedTuple):
+    """An agent with all that is linked beside it. `served` are the functions of its user's host, which must be kept as
+    long as the agent; `log` is where WASI keeps what it writes."""
+
+    host: raw.Linked
+    agent: raw.Linked
+    served: Served | None
+    log: raw.Linear | None
+
+
+def join(loaded: Loaded) -> Joined:
+    """As `link`."""
     store = wasmtime.Store(engine())
     store.set_fuel(FUEL_MAX)  # constant expressions of globals and segments consume some; a step sets its own
     host = raw.Linked(store, shim(), ())
-    if not loaded.lent:
-        return host, raw.Linked(store, loaded.module, [host.export(name) for name in loaded.imports]), None
-    served = Served(store, loaded.lent, "agent")
-    given = iter(served.externs)
-    externs = [next(given) if "." in name else host.export(name) for name in loaded.imports]
-    return host, raw.Linked(store, loaded.module, externs), served
+    if loaded.plain:
+        return Joined(host, raw.Linked(store, loaded.module, [host.export(n) for n in loaded.imports]), None, None)
+    served = Served(store, loaded.lent, "agent") if loaded.lent else None
+    given = iter(served.externs if served else ())
+    front = agent_wasi.front(store)
+    externs = []
+    for name in loaded.imports:
+        module, dot, function = name.rpartition(".")
+        from_wasi = module == agent_wasi.MODULE
+        externs.append(front.export(function) if from_wasi else next(given) if dot else host.export(name))
+    agent = raw.Linked(store, loaded.module, externs)
+    return Joined(host, agent, served, agent_wasi.back(front, host, agent))

@@ -19,8 +19,9 @@ from runtime.ports import Call, GuestStep
 from runtime.state import AgentSpec
 from runtime.wasm import raw
 from runtime.wasm.abi import AGENT_ERROR, KINDS, LISTED, OPS, PAGE, UNGROWN
+from runtime.wasm.agent_wasi import AgentLine, Log, drained
 from runtime.wasm.capabilities import Capability, by_name
-from runtime.wasm.checks import FUEL_MAX, MODULE_BYTES, Loaded, link_lent, load_pinned
+from runtime.wasm.checks import FUEL_MAX, MODULE_BYTES, Loaded, join, load_pinned
 from runtime.wasm.compiled import DEFAULT, ModuleCache
 from runtime.wasm.exclusive import Exclusive
 from runtime.wasm.linear import Memory
@@ -44,8 +45,8 @@ def _words(count: int) -> struct.Struct:
 
 
 def _instance(loaded: Loaded) -> Instance:
-    host, agent, served = link_lent(loaded)
-    return Instance(host, agent, loaded.mutable, served)
+    joined = join(loaded)
+    return Instance(joined.host, joined.agent, loaded.mutable, joined.served, joined.log)
 
 
 class _Keeper:
@@ -220,12 +221,28 @@ class WasmGuest:
         return Refused(what, "guest", "one thread uses an instance, until it closes it")
 
 
+class WritingGuest(WasmGuest):
+    """An agent that may write to stdout and stderr (`runtime.wasm.agent_wasi`): its writes go to `log`."""
+
+    log: Log | None = None
+
+    def run(self, arguments: StepArguments) -> GuestStep:
+        try:
+            return super().run(arguments)
+        finally:
+            if self._state == _IDLE and self._instance.log is not None:
+                for stream, data in drained(self._instance.log):
+                    if self.log is not None:
+                        self.log(AgentLine(arguments.agent, arguments.tick, arguments.kind, stream, data))
+
+
 class WasmGuests:
     """`ports.Guests` over wasmtime. Modules are checked and compiled once per process, whatever asks for them.
 
     `max_module_bytes` bounds what the size check accepts; with a `demand` every module must be signed. Compiled
     modules are kept in `cache`, each at least as long as an instance of it is there. `capabilities` are offered beside
-    those of the ABI, to agents that are granted them by name; their functions are pure.
+    those of the ABI, to agents that are granted them by name; their functions are pure. `log` is told what agents write
+    to stdout and stderr.
     """
 
     def __init__(
@@ -234,13 +251,17 @@ class WasmGuests:
         demand: Demand | None = None,
         cache: ModuleCache = DEFAULT,
         capabilities: Sequence[Capability] = (),
+        log: Log | None = None,
     ) -> None:
+        self._log = log
         self._max_module_bytes, self._demand, self._cache = max_module_bytes, demand, cache
         self._offered = by_name(capabilities, agents=True)
 
     def instantiate(self, agent: int, spec: AgentSpec, wasm: bytes) -> WasmGuest:
         """A fresh instance; raises ModuleRefused, or MemoryError where the host has no room for it."""
         loaded, pin = load_pinned(spec, wasm, self._max_module_bytes, self._demand, self._cache, self._offered)
-        guest = WasmGuest(loaded)
+        guest = WasmGuest(loaded) if loaded.plain else WritingGuest(loaded)
         guest.pin = pin
+        if isinstance(guest, WritingGuest):
+            guest.log = self._log
         return guest

@@ -32,8 +32,10 @@ class Instance:
         agent: raw.Linked,
         mutable: tuple[tuple[int, int], ...],
         served: Served | None = None,
+        log: raw.Linear | None = None,
     ) -> None:
         self.served = served  # its user's host functions, alive as long as anything may call them
+        self.log = log  # where WASI keeps what the agent writes
         self.store: wasmtime.Store = host.store
         self.host = host.memory("memory")
         self.agent = agent.memory("memory")
