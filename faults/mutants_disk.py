@@ -166,4 +166,12 @@ DISK: tuple[Mutant, ...] = (
         ),
         one_in=5000,
     ),
+    Mutant(
+        name="sync_overtakes_a_waiting_write",
+        title="a sync is submitted at once, also while the write before it waits for room",
+        scenario="hello",
+        oracle="I28",
+        edits=(Edit("patience.py", "        self._in_turn(submitted)\n", "        submitted()\n"),),
+        one_in=40,
+    ),
 )

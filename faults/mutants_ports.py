@@ -127,7 +127,7 @@ PORTS: tuple[Mutant, ...] = (
                 "    pages = spec.limits.memory // PAGE + 1\n",
             ),
         ),
-        one_in=30,
+        one_in=40,
     ),
     Mutant(
         name="fuel_not_capped",
@@ -236,5 +236,27 @@ PORTS: tuple[Mutant, ...] = (
             ),
         ),
         one_in=625,
+    ),
+    Mutant(
+        name="trap_code_zero_unknown",
+        title="of the engine's trap codes the one that is 0 has no name",
+        scenario="hello",
+        oracle="I32",
+        edits=(Edit("wasm/raw.py", "for code in wasmtime.TrapCode}", "for code in wasmtime.TrapCode if code.value}"),),
+        one_in=180,
+    ),
+    Mutant(
+        name="forged_handle_of_no_writer",
+        title="a write to a buffer is checked in the steps of agents that write one, and in no other",
+        scenario="hello",
+        oracle="I19",
+        edits=(
+            Edit(
+                "worker.py",
+                '        if op == "buffer":\n            grant = next(',
+                '        if op == "buffer" and record.grants:\n            grant = next(',
+            ),
+        ),
+        one_in=125,
     ),
 )

@@ -36,8 +36,8 @@ from harness.diagnosis.sentences import SAID
 from harness.history import History, Receipt
 from runtime import journal, watermark
 
-ORACLE, SENTENCE, WRITER, GUARD, CHECK, RAISED, BELIEF, SPECTRUM = 0.6, 1.0, 0.8, 0.6, 0.9, 1.5, 1.2, 0.9
-UNNOTICED = 0.6  # more than GUARD, for a fault that nothing in the trace or the journal answers
+ORACLE, SENTENCE, WRITER, CHECK, RAISED, BELIEF, SPECTRUM = 0.6, 1.0, 0.8, 0.9, 1.5, 1.2, 0.9
+NOTICED, UNNOTICED = 0.3, 1.2  # of a guard, for a fault that the runtime's own records answer, or do not
 LATER = 0.5  # what is said of a guarantee that was broken after another one
 SHOWN_MAX = 8
 FEW = 15  # so many lines have half a vote: one or two may be chance, such as a batch of another size
@@ -169,9 +169,9 @@ def _guard(facts: Facts) -> Iterator[Vote]:
         if fault.kind in seen:
             continue
         seen.add(fault.kind)
-        weight, why = GUARD, f"{fault.kind} is necessary, which it guards against"
+        weight, why = NOTICED, f"{fault.kind} is necessary, which it guards against"
         if fault not in noticed:
-            weight, why = GUARD + UNNOTICED, f"{why}, and nothing noticed it"
+            weight, why = UNNOTICED, f"{why}, and nothing noticed it"
         yield from _votes(guards_of(fault), weight / len(kinds), why)
 
 
