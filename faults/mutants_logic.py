@@ -141,7 +141,7 @@ LOGIC: tuple[Mutant, ...] = (
         edits=(
             Edit(
                 "broker.py",
-                "        deliver_control(state.agents[sender], Message(message.seq, REFUSED, target, E_FULL, "
+                "        deliver_control(state.agents[sender], Message(message.seq, REFUSED, target, status, "
                 "message.payload))\n        return True\n",
                 "        return True\n",
             ),
@@ -317,10 +317,8 @@ LOGIC: tuple[Mutant, ...] = (
             ),
             Edit(
                 "broker.py",
-                "        if receiver.phase not in GONE and len(receiver.mailbox) - receiver.reserved < "
-                "state.config.mailbox:\n",
-                "        if receiver.phase not in GONE and len(receiver.mailbox) - receiver.reserved <= "
-                "state.config.mailbox:\n",
+                "        if len(receiver.mailbox) < room and",
+                "        if len(receiver.mailbox) <= room and",
             ),
         ),
     ),

@@ -102,8 +102,8 @@ PORTS: tuple[Mutant, ...] = (
         edits=(
             Edit(
                 "broker.py",
-                "len(receiver.mailbox) - receiver.reserved < state.config.mailbox:\n",
-                "len(receiver.mailbox) - receiver.reserved <= state.config.mailbox:\n",
+                "        if len(receiver.mailbox) < room and",
+                "        if len(receiver.mailbox) <= room and",
             ),
         ),
     ),
