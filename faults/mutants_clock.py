@@ -27,6 +27,12 @@ CLOCK: tuple[Mutant, ...] = (
         ),
     ),
     _mutant(
+        "count_begins_at_the_clock",
+        "a successor begins to count where the clock stands, below 0 after a step back: waits that never began last till 0",
+        "I19",
+        Edit("steady.py", "max(0, self._read)", "self._read"),
+    ),
+    _mutant(
         "agents_told_the_machines_time",
         "what an agent is told as now is so much later as the machine's clock shows",
         "I33",

@@ -17,7 +17,8 @@ class SteadyClock:
     def __init__(self, inner: Clock, slack_ns: int) -> None:
         """A call that comes up to `slack_ns` late is an ordinary one."""
         self._inner, self._slack_ns = inner, slack_ns
-        self._read = self._now = inner.now()
+        self._read = inner.now()
+        self._now = max(0, self._read)  # a wait that has not begun is over at 0, whatever the clock shows by then
         self._deadline: int | None = None
 
     def now(self) -> int:

@@ -109,6 +109,13 @@ def test_a_wait_under_a_clock_that_goes_back_is_no_longer_than_one_wait() -> Non
     assert Physical().resend_ns - MS <= again - lost <= 2 * Physical().resend_ns
 
 
+@pytest.mark.parametrize("name", ["hello", "assistants"])
+def test_a_successor_goes_on_at_once_though_the_clock_went_back_below_zero(name: str) -> None:
+    texts = ("clock.jump@tick:0,way=backwards,by=69s", "orchestrator.kill@tick:1,phase:await")
+    run = simulate(get(name), plan(*texts, name=name))
+    assert run.finished and run.virtual_ns < SECOND
+
+
 def test_the_trace_is_at_the_true_time() -> None:
     run = simulate(get(NAME), plan("clock.drift@tick:3,how=year_2038"))
     assert max(r.at for r in run.trace) <= run.virtual_ns and run.virtual_ns < SECOND

@@ -62,6 +62,14 @@ def test_a_call_that_is_a_little_late_is_an_ordinary_one() -> None:
     assert steady.read() == 1000 and steady.now() == 1030  # the wait was over before
 
 
+def test_a_clock_that_stands_below_zero_is_counted_from_zero() -> None:
+    machine = Machine(-5_000)
+    steady = SteadyClock(machine, SLACK)
+    assert steady.now() == 0 and steady.until(20) == -4_980
+    machine.shown = -4_980
+    assert steady.read() == 0 and steady.now() == 20
+
+
 def test_where_nothing_is_waited_for_any_time_may_pass() -> None:
     machine, steady = clock(None)
     machine.shown = 10**15
