@@ -28,7 +28,7 @@ CLOCK: tuple[Mutant, ...] = (
     ),
     _mutant(
         "count_begins_at_the_clock",
-        "a successor begins to count where the clock stands, below 0 after a step back: waits that never began last till 0",
+        "a successor counts from where the clock stands, below 0 after a step back: waits that never began last till 0",
         "I19",
         Edit("steady.py", "max(0, self._read)", "self._read"),
     ),
