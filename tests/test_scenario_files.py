@@ -15,8 +15,9 @@ from harness import cases
 from harness.api import simulate
 from harness.check import Checker
 from runtime.errors import Refused
-from runtime.state import Operate, Schedule, Send
+from runtime.state import ChannelSpec, Leave, Operate, Schedule, Send
 from scenarios import get
+from scenarios.base import AGENTS
 from scenarios.files import known
 from scenarios.files.reading import read_scenario
 
@@ -112,7 +113,7 @@ def test_all_errors_are_said_at_once_with_their_places(folder: Path) -> None:
         ("times = 5", "times = 14", "workload.0: its last turn is at tick 41, and the workload ends before 40"),
         ("times = 5", "times = 99999", "workload.0: its last turn is at tick"),
         ('name = "reporter"', 'name = "relay-1"', "agents: the name 'relay-1' is there twice"),
-        ('topics = ["news"]', 'topics = ["news", "news"]', "topics: the name 'news' is there twice"),
+        ('topics = ["news"]', 'topics = ["news", "news"]', "topics and channels: the name 'news' is there twice"),
         ('text = "2 hello"', 'text = "4"\nhex = "00"', "workload.0: send needs either text or hex"),
         ('text = "2 hello"', 'text = "4"\ntopic = "news"', "workload.0: send has no topic"),
         ("ticks = 2", "", "workload.1: schedule needs ticks"),
@@ -163,6 +164,109 @@ def test_buffers_are_declared_by_names(folder: Path) -> None:
     assert [spec.reads for spec in scenario.agents] == [(0,), (0,), (0,), ()]
     rewritten(folder, ('writer = "reporter"', 'writer = "relay"'))
     assert "buffers.0.writer: there is no agent 'relay', use one of relay-0" in why(path)
+
+
+def _rich(folder: Path) -> Path:
+    """A scenario with what the example has not: channels, validators, a model; its modules are the harness's own."""
+    folder.mkdir()
+    for name in ("guarded_teller", "guarded_clerk", "guard_object", "guard_amount", "assistant"):
+        shutil.copy(AGENTS / f"{name}.wasm", folder)
+    spec = get("assistants").config(1).models[0]
+    (folder / "decoder.onnx").write_bytes(get("assistants").models()[spec.digest])
+    (folder / "scenario.toml").write_text(
+        f"""
+name = "rich"
+last_tick = 30
+guard = "guard_object.wasm"
+topics = ["news"]
+
+[[agents]]
+module = "guarded_teller.wasm"
+name = "teller"
+capabilities = ["messages", "output"]
+
+[[agents]]
+module = "guarded_clerk.wasm"
+name = "clerk"
+capabilities = ["output"]
+guard = "guard_amount.wasm"
+
+[[agents]]
+module = "assistant.wasm"
+name = "assistant"
+count = 2
+capabilities = ["messages", "output", "inference"]
+
+[[channels]]
+name = "staff"
+members = ["teller", "assistant"]
+closed = true
+
+[[models]]
+name = "decoder"
+file = "decoder.onnx"
+context = {spec.context}
+vocabulary = {spec.vocabulary}
+kv_bytes = {spec.kv_bytes}
+
+[[workload]]
+tick = 2
+every = 3
+times = 6
+to = "teller"
+text = '{{"amount":12}}'
+
+[[workload]]
+tick = 3
+to = "teller"
+text = "[1]"
+
+[[workload]]
+do = "leave"
+tick = 9
+to = "assistant-1"
+topic = "staff"
+""",
+        "utf-8",
+    )
+    return folder
+
+
+def test_channels_validators_and_models_are_declared_by_names_and_files(tmp_path: Path) -> None:
+    scenario = read_scenario(_rich(tmp_path / "rich"))
+    config = scenario.config(1)
+    assert config.channels == (ChannelSpec(closed=True, members=(0, 2, 3), name="staff"),)
+    assert scenario.agents[1].guard == get("guarded").agents[1].guard and config.guard == get("guarded").config(1).guard
+    assert config.models[0].digest == get("assistants").config(1).models[0].digest
+    assert [action for _, action in scenario.fixed(1)] == [] and Leave(3, 1) in [i.action for i in scenario.workload(1)]
+    run = simulate(scenario, faults=("worker.kill@tick:5,agent:0", "orchestrator.kill@tick:6,phase:sync"))
+    run.assert_ok()
+    events = [event for block in run.blocks for event in block.events]
+    assert any(event[0] == "invalid" for event in events)  # the run's guard refused what is no object
+
+
+def test_a_folder_with_such_files_makes_a_case_that_has_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scenario = get(str(_rich(tmp_path / "rich")))
+    known.put(scenario, tmp_path / "case")
+    shutil.rmtree(tmp_path / "rich")
+    monkeypatch.setattr(known, "_known", {})
+    known.adopt(tmp_path / "case", scenario.name)
+    assert get(scenario.name).models() == scenario.models()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ('members = ["teller", "assistant"]', 'members = ["teler"]', "channels.0.members: there is no agent 'teler'"),
+        ('name = "staff"', 'name = "news"', "topics and channels: the name 'news' is there twice"),
+        ('topic = "staff"', 'topic = "stuff"', "workload.2.topic: there is no topic 'stuff', use one of news, staff"),
+        ('guard = "guard_object.wasm"', 'guard = "guarded_clerk.wasm"', "guard: "),
+        ('file = "decoder.onnx"', 'file = "none.onnx"', "models.0.file: "),
+        ('do = "leave"', 'do = "publish"', "workload.2: publish has no to"),
+    ],
+)
+def test_wrong_names_and_files_of_those_are_said_too(tmp_path: Path, before: str, after: str, words: str) -> None:
+    assert words in why(rewritten(_rich(tmp_path / "rich"), (before, after)))
 
 
 def test_the_name_says_what_it_means_and_not_how_it_is_written(folder: Path) -> None:
@@ -254,7 +358,7 @@ def test_the_schema_is_of_the_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert schema["additionalProperties"] is False
     assert {"name", "last_tick", "agents", "workload"} == set(schema["required"])
     page = (DOCS / "scenarios.md").read_text("utf-8").split("## Keys")[1]
-    tables = ("Description", "AgentTable", "BufferTable", "WorkTable")
+    tables = ("Description", "AgentTable", "BufferTable", "ChannelTable", "ModelTable", "WorkTable")
     keys = set(schema["properties"]).union(*(schema["$defs"][table]["properties"] for table in tables[1:]))
     assert {key for key in keys if f"`{key}`" not in page and f"`[[{key}]]`" not in page} == set()
 

@@ -92,6 +92,7 @@ class AgentTable(Table):
     limits: Allowed | None = None
     priority: int = Field(default=0, ge=-COUNT_MAX, le=COUNT_MAX)
     reads: tuple[Name, ...] = Field(default=(), strict=False)
+    guard: Inside | None = Field(default=None, description="A validator that each message to it must pass.")
 
     @model_validator(mode="after")
     def _one_source(self) -> AgentTable:
@@ -110,7 +111,27 @@ class BufferTable(Table):
     capacity: Annotated[Size, Field(ge=1, le=PAYLOAD_MAX)]
 
 
-Do = Literal["send", "publish", "schedule", "join", "pause", "resume", "terminate", "release"]
+class ModelTable(Table):
+    """A decoder that agents ask: its ONNX file, and what the runtime must know of it (docs/abi.md)."""
+
+    name: Name
+    file: Inside
+    context: int = Field(ge=1, le=COUNT_MAX)
+    vocabulary: int = Field(ge=1, le=COUNT_MAX)
+    kv_bytes: int = Field(ge=0, le=COUNT_MAX)
+    delay_ticks: int = Field(default=2, ge=1, le=TICK_MAX)
+    version: int = Field(default=1, ge=1, le=COUNT_MAX)
+
+
+class ChannelTable(Table):
+    """A channel: only members post, and every other member gets it. A `closed` one is joined by the workload alone."""
+
+    name: Name
+    members: tuple[str, ...] = Field(default=(), strict=False)
+    closed: bool = False
+
+
+Do = Literal["send", "publish", "schedule", "join", "leave", "pause", "resume", "terminate", "release"]
 
 
 class WorkTable(Table):
@@ -135,7 +156,7 @@ class WorkTable(Table):
     def _fitting(self) -> WorkTable:
         needed = {
             "to": self.do != "publish",
-            "topic": self.do in ("publish", "join"),
+            "topic": self.do in ("publish", "join", "leave"),
             "ticks": self.do == "schedule",
         }
         wrong = [f"{self.do} needs {key}" for key, need in needed.items() if need and getattr(self, key) is None]
@@ -169,6 +190,9 @@ class Description(Table):
     config: Inside | None = Field(default=None, description="A configuration's file (docs/configuration.md).")
     agents: Annotated[tuple[AgentTable, ...], AfterValidator(_some)] = Field(strict=False, json_schema_extra=SOME)
     buffers: tuple[BufferTable, ...] = Field(default=(), strict=False)
+    channels: tuple[ChannelTable, ...] = Field(default=(), strict=False)
+    guard: Inside | None = Field(default=None, description="A validator that each input's payload must pass.")
+    models: tuple[ModelTable, ...] = Field(default=(), strict=False)
     workload: Annotated[tuple[WorkTable, ...], AfterValidator(_some)] = Field(strict=False, json_schema_extra=SOME)
 
 

@@ -1,0 +1,149 @@
+"""A scenario from tables that are right: names become numbers, turns become actions, files become bytes by digest."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from runtime.state import (
+    Action,
+    AgentSpec,
+    BufferSpec,
+    ChannelSpec,
+    Config,
+    Join,
+    Leave,
+    ModelSpec,
+    Operate,
+    Publish,
+    Schedule,
+    Send,
+)
+from scenarios.base import Scenario
+from scenarios.builder import Agent, composed
+from scenarios.files.tables import Description, ModelTable, WorkTable
+
+SNAPSHOT_EVERY = 8
+
+
+class Made(NamedTuple):
+    """What one entry of `agents` made; `name` is None where nothing says it, `agents` () where a file is bad."""
+
+    name: str | None
+    agents: tuple[Agent, ...] = ()
+
+
+class Files(NamedTuple):
+    """What the tables' files hold: models' bytes in order, and validators' by file."""
+
+    models: tuple[bytes, ...]
+    guards: dict[str, bytes]
+
+
+def built(described: Description, made: Sequence[Made], files: Files) -> Scenario:
+    """The scenario, still under the name that the file gives it."""
+    agents = [one for each in made for one in each.agents]
+    ids = {one.spec.name: number for number, one in enumerate(agents)}
+    either = {each.name: [ids[one.spec.name] for one in each.agents] for each in made if each.name}
+    either |= {name: [number] for name, number in ids.items()}
+    guards = {file: _digest(data) for file, data in files.guards.items()}
+    config = Config(
+        last_tick=described.last_tick,
+        seed=0,
+        snapshot_every=SNAPSHOT_EVERY,
+        topics=described.topics,
+        buffers=tuple(BufferSpec(capacity=b.capacity, name=b.name, writer=ids[b.writer]) for b in described.buffers),
+        channels=_channels(described, either) or UNSET,
+        guard=guards[described.guard] if described.guard else UNSET,
+        models=tuple(_model(table, data) for table, data in zip(described.models, files.models, strict=True)),
+    )
+    specs = _specs(described, agents, [len(each.agents) for each in made], guards)
+    fixed, actions = _actions(described, either)
+    scenario = composed(
+        described.name,
+        [Agent(spec, one.wasm) for spec, one in zip(specs, agents, strict=True)],
+        actions,
+        config=config,
+        title=described.title or described.name,
+        fixed=fixed,
+        faults=described.faults,
+    )
+    models = {_digest(data): data for data in files.models}
+    modules = {**scenario.modules, **{_digest(data): data for data in files.guards.values()}}
+    return dataclasses.replace(scenario, models=lambda: models, modules=modules)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _specs(described: Description, agents: list[Agent], counts: list[int], guards: dict[str, str]) -> list[AgentSpec]:
+    """The agents' specs with the numbers of the buffers that they read, and their guards' digests."""
+    number = {buffer.name: index for index, buffer in enumerate(described.buffers)}
+    tables = [table for table, count in zip(described.agents, counts, strict=True) for _ in range(count)]
+    return [
+        replace(
+            one.spec,
+            reads=tuple(number[name] for name in table.reads),
+            guard=guards[table.guard] if table.guard else UNSET,
+        )
+        for one, table in zip(agents, tables, strict=True)
+    ]
+
+
+def _channels(described: Description, either: dict[str, list[int]]) -> tuple[ChannelSpec, ...]:
+    return tuple(
+        ChannelSpec(closed=table.closed, members=_all(table.members, either), name=table.name)
+        for table in described.channels
+    )
+
+
+def _all(names: Sequence[str], either: dict[str, list[int]]) -> tuple[int, ...]:
+    """The agents of these names, each once, in the order named."""
+    return tuple(dict.fromkeys(agent for name in names for agent in either[name]))
+
+
+def _model(table: ModelTable, data: bytes) -> ModelSpec:
+    return ModelSpec(
+        context=table.context,
+        delay_ticks=table.delay_ticks,
+        digest=_digest(data),
+        kv_bytes=table.kv_bytes,
+        name=table.name,
+        version=table.version,
+        vocabulary=table.vocabulary,
+    )
+
+
+def _actions(
+    described: Description, either: dict[str, list[int]]
+) -> tuple[list[tuple[int, Action]], list[tuple[int, Action]]]:
+    """(fixed, drawn from), each (tick, action), in the file's order."""
+    fixed: list[tuple[int, Action]] = []
+    actions: list[tuple[int, Action]] = []
+    places = (*described.topics, *(channel.name for channel in described.channels))
+    topics = {name: index for index, name in enumerate(places)}
+    for table in described.workload:
+        for turn in range(table.times):
+            tick = table.tick + turn * table.every
+            for target in either[table.to] if table.to is not None else [0]:
+                (fixed if table.fixed else actions).append((tick, _action(table, target, topics)))
+    return fixed, actions
+
+
+def _action(table: WorkTable, target: int, topics: dict[str, int]) -> Action:
+    topic = topics[table.topic] if table.topic is not None else 0
+    if table.do == "send":
+        return Send(target, table.payload)
+    if table.do == "publish":
+        return Publish(table.payload, topic)
+    if table.do == "schedule":
+        return Schedule(target, table.payload, table.ticks or 1)
+    if table.do == "join":
+        return Join(target, topic)
+    return Leave(target, topic) if table.do == "leave" else Operate(table.do, target)
