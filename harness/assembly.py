@@ -37,12 +37,13 @@ from harness.adapters.loop import Loop
 from harness.adapters.memory import SimMemory, WorkerMemory
 from harness.adapters.models import ObservedModels
 from harness.adapters.workers import SimWorkers, Timing
-from harness.history import Census, History, Life
+from harness.history import LINES_MAX, Census, History, Life
 from runtime.inference import DeviceCore, OrtModels
 from runtime.orchestrator import Orchestrator
 from runtime.ports import Accelerators, Arrival, Guests, Hazard, Ports, Storage, Workers, never
 from runtime.telemetry import Record
 from runtime.wasm import WasmGuests
+from runtime.wasm.agent_wasi import AgentLine
 from runtime.wasm.capabilities import Capability
 from runtime.wasm.compiled import DEFAULT, ModuleCache
 from runtime.wasm.signatures import Demand
@@ -277,7 +278,14 @@ def _cores(world: World, memory: FaultySlots) -> Callable[[int], WorkerCore]:
     loop, history, injector = world.loop, world.history, world.injector
     artifacts = ModuleArtifacts(world.scenario)
     offered = _offered(world.scenario.capabilities)
-    guests = WasmGuests(demand=_demand(world), cache=_modules(world.scenario.cache_bytes), capabilities=offered)
+    lines = history.lines
+
+    def log(line: AgentLine) -> None:
+        if len(lines) < LINES_MAX:
+            lines.append(line)
+
+    modules = _modules(world.scenario.cache_bytes)
+    guests = WasmGuests(demand=_demand(world), cache=modules, capabilities=offered, log=log)
     visible = VisibleFaults(world.plan.faults)
     struck = StruckGuests.strikes(world.plan.faults)
 

@@ -18,6 +18,9 @@ from faults.plan import Plan
 from runtime.frames import Output
 from runtime.state import Input
 from runtime.telemetry import Record
+from runtime.wasm.agent_wasi import AgentLine
+
+LINES_MAX = 10_000
 
 
 class GuestCall(Struct, frozen=True, gc=False):
@@ -199,6 +202,7 @@ class History(Struct):
     receipts: list[Receipt] = []
     crashes: list[Crash] = []
     injections: list[Injection] = []
+    lines: list[AgentLine] = []  # what agents wrote to stdout and stderr, the first LINES_MAX writes, repeated ones too
     hazards: dict[str, int] = {}  # how often each site took its rare choice
     files: dict[str, bytes] = {}  # the disk at the end
     seen: dict[str, bytes] = {}  # what was read of each file last, where the plan has faults that damage files

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cli_kit import here
+from sdk_kit import project
 from wasm_kit import arguments, imports, spec_of, wat
 
 from faults.plan import Plan, parse_fault
@@ -211,7 +213,34 @@ def test_a_run_of_agents_with_wasi_is_its_twins_though_a_worker_dies(tmp_path: P
         faults=tuple(parse_fault(each) for each in typed),
     )
     checked = Checker(scenario).check(plan)
+    written = {(line.agent, line.tick): line.data for line in checked.history.lines}
+    assert len(checked.history.lines) > len(written) == 12  # steps that were run again wrote the same again
+    assert all(written[line.agent, line.tick] == line.data for line in checked.history.lines)
     assert checked.failed == () and all(checked.effective.values()), checked.findings
+
+
+def test_an_agents_log_is_shown_where_it_is_tested(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = wat(before=lines("fd_write"), step=f"{piece(600, 6)} {write(2)}", after='(data (i32.const 600) "a line")')
+    place = project(tmp_path, "wat", text)
+    (place / "agent.toml").write_text(
+        (place / "agent.toml").read_text().replace("[capabilities]", "[capabilities]\nwasi = true")
+    )
+    (place / "conversation.toml").write_text('[[turn]]\ntick = 1\nhears = [{ from = "outside", text = "go" }]\n')
+    assert here(capsys, "agent", "build", str(place)).code == 0
+    told = here(capsys, "agent", "test", str(place))
+    assert told.code == 0 and "tick 1 stderr: a line" in told.out
+    assert here(capsys, "agent", "test", str(place), "--json").json["log"] == [
+        {"tick": 1, "kind": "step", "stream": "stderr", "text": "a line"}
+    ]
+
+
+def test_inspecting_a_module_names_the_capability_that_it_needs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "agent.wat").write_text(wat(before=lines("fd_write", "random_get")))
+    told = here(capsys, "module", "inspect", str(tmp_path / "agent.wat"), "--json").json
+    assert told["capabilities"] == ["random", "wasi"] and told["refused"]["agent"] is None
+    assert {entry["of"] for entry in told["imports"]} == {"WASI"}
 
 
 def test_the_page_lists_every_function() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,12 +17,14 @@ from reports.words import plain
 from runtime.errors import Refused
 from runtime.manifest import load_manifest
 from runtime.state import AgentSpec
+from runtime.wasm.agent_wasi import AgentLine
 
 if TYPE_CHECKING:
     from harness.sdk.disturbing import Disturbed
 
 FAILED = 1
 DIFFERENCES_MAX = 50
+LINES_MAX = 200  # of its log, for people
 RUNS_MAX = 10_000
 
 
@@ -78,6 +80,7 @@ def test(folder: Path, conversation: Path | None, runs: int, build: str, as_json
             "calls": played.calls,
             "journal_digest": played.journal,
             "differences": [difference._asdict() for difference in played.differences],
+            "log": [_told(line) for line in played.history.lines],
         }
         print_json(told | ({"faults": disturbed._asdict()} if disturbed else {}))
         return 0 if passed else FAILED
@@ -91,7 +94,20 @@ def _disturbed(spec: AgentSpec, wasm: bytes, said: Conversation, runs: int) -> D
     return disturb(spec, wasm, said, runs)
 
 
+def _told(line: AgentLine) -> dict[str, Any]:
+    stream = "stdout" if line.stream == 1 else "stderr"
+    return {
+        "tick": line.tick,
+        "kind": line.kind,
+        "stream": stream,
+        "text": line.data.decode("utf-8", "backslashreplace"),
+    }
+
+
 def _print(name: str, said: Conversation, played: Played, disturbed: Disturbed | None) -> None:
+    for line in played.history.lines[:LINES_MAX]:
+        entry = _told(line)
+        print(f"tick {entry['tick']} {entry['stream']}: {plain(entry['text'].rstrip())}")
     for difference in played.differences[:DIFFERENCES_MAX]:
         print(plain(str(difference)))
     if len(played.differences) > DIFFERENCES_MAX:

@@ -218,6 +218,7 @@ CARRIERS = frozenset(
         "state",
         "config",
         "configuration",
+        "wasm.names",
         "wasm.raw",
     }
 )

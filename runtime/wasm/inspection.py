@@ -10,7 +10,7 @@ from typing import Any
 
 from runtime.errors import Refused
 from runtime.state import AgentSpec, Limits
-from runtime.wasm import imports
+from runtime.wasm import agent_wasi, imports
 from runtime.wasm.abi import GROUPS, HOST, PAGE, SECTION, VALUE_NAMES
 from runtime.wasm.binary import START, Export, Import, Malformed, Parsed, customs
 from runtime.wasm.checks import check_module
@@ -59,12 +59,14 @@ def _bytes(pages: int | None) -> int | None:
 
 def _import(entry: Import) -> dict[str, str]:
     kind = imports.kind_of(entry)
-    of = "agent ABI" if _granted_by(entry) else "WASI" if imports.is_wasi(entry.module) else "host"
+    of = "WASI" if imports.is_wasi(entry.module) else "agent ABI" if _granted_by(entry) else "host"
     told = {"module": shown(entry.module), "name": shown(entry.name), "kind": kind, "of": of}
     return told | ({"type": str(entry.signature)} if entry.signature is not None else {})
 
 
 def _granted_by(entry: Import) -> Any:
+    if entry.module == agent_wasi.MODULE:
+        return agent_wasi.FUNCTIONS.get(entry.name)
     return HOST.get(entry.name) if entry.module == "engine" else None
 
 
