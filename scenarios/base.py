@@ -48,10 +48,9 @@ class Scenario:
     `invariant` returns the violations, each one a line that names what and where. One that was read from files has them
     in `files` (by path in its folder), the faults that its runs have by default, and its campaigns' profile, "" for the
     usual one; `physical` gives a run's physical options what the files say of them. `cache_bytes` bounds the compiled
-    modules in memory, where it is not None. `capabilities` gives what agents are offered beside the ABI's host
-    functions; those are pure, made when they are first asked for.
     modules in memory, where it is not None. With `trust` every module must be signed, by keys that count at the run's
-    `epoch_ms`.
+    `epoch_ms`. `capabilities` gives what agents are offered beside the ABI's host functions; those are pure, made when
+    they are first asked for.
     """
 
     name: str

@@ -1,4 +1,6 @@
-"""`plugins`: three agents pass jobs on, and carry out each step by a function module: C, Rust, AssemblyScript and WAT.
+"""`plugins`: four agents pass jobs on, and carry out each step by a function module.
+
+Both the agents and the modules that they call are written in WAT, C, Rust and AssemblyScript, the agents with the SDK.
 
 A job is a text and a list of steps; what a plugin makes of the text goes to the next agent with the rest of the list,
 and the last text leaves. Some texts make a plugin trap or never end; those jobs leave with the number that stands for
@@ -7,6 +9,7 @@ it. Every step is computed again in Python; `ticket` is a plugin that tells when
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import zlib
 from collections.abc import Callable
@@ -22,9 +25,10 @@ from scenarios.base import Order, Outcome, Scenario, load
 from scenarios.deliveries import Deliveries, as_journaled
 from scenarios.streams import Stream
 
-FUNCTIONS = Path(__file__).parent / "functions"
+FUNCTIONS, CALLERS = (Path(__file__).parent / folder for folder in ("functions", "callers"))
 NAMES = ("capitals", "checksum", "pack", "turn", "ticket")  # in the order of the agent's table
-AGENTS = 3
+LANGUAGES = ("wat", "c", "rs", "ts")  # of the agents
+AGENTS = len(LANGUAGES)
 LAST_TICK = 32
 JOBS = 24
 STEPS_MAX, TEXT_MAX = 4, 96
@@ -36,14 +40,25 @@ ENDLESS, ZERO = b"!", 0  # what makes `ticket` endless, and `checksum` trap
 _HEAD = struct.Struct("<IB")  # job, steps
 _DONE = struct.Struct("<IiI")  # job, 0 or what a plugin gave instead of bytes, jobs of the agent so far
 
-_digests, _modules = load("plugins_caller")
+
+def _callers() -> list[bytes]:
+    digests, modules = load("plugins_caller")
+    files = [CALLERS / f"caller_{language}.wasm" for language in LANGUAGES[1:]]
+    return [modules[digests["plugins_caller"]], *(_read(file) for file in files)]
+
+
+def _read(file: Path) -> bytes:
+    if not file.exists():
+        what = f"{file.parent.name}/{file.name}"
+        raise Refused("the module is missing", what, "run `python -m harness.sdk.functions`")
+    return file.read_bytes()
+
+
+_modules = {hashlib.sha256(wasm).hexdigest(): wasm for wasm in _callers()}
 
 
 def _capability(name: str) -> Capability:
-    file = FUNCTIONS / f"{name}.wasm"
-    if not file.exists():
-        raise Refused("the module is missing", f"{FUNCTIONS.name}/{file.name}", "run `python -m harness.sdk.functions`")
-    return plugin(name, Engine().load(file), "transform", limits=LIMITS)
+    return plugin(name, Engine().load_bytes(_read(FUNCTIONS / f"{name}.wasm"), name), "transform", limits=LIMITS)
 
 
 def _runs(text: bytes) -> bytes:
@@ -145,10 +160,10 @@ def _compose(seed: int, number: int, order: Order) -> Action:
 
 PLUGINS = Scenario(
     name="plugins",
-    title="Three agents carry out jobs by function modules compiled from C, Rust, AssemblyScript and WAT.",
+    title="Four agents carry out jobs by function modules; both are of C, Rust, AssemblyScript and WAT.",
     agents=tuple(
-        AgentSpec(name=f"caller-{n}", module=_digests["plugins_caller"], capabilities=("messages", "output", *NAMES))
-        for n in range(AGENTS)
+        AgentSpec(name=f"caller-{language}", module=digest, capabilities=("messages", "output", *NAMES))
+        for language, digest in zip(LANGUAGES, _modules, strict=True)
     ),
     modules=_modules,
     config=lambda seed: Config(last_tick=LAST_TICK, seed=seed, snapshot_every=4),

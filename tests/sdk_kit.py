@@ -11,7 +11,7 @@ import pytest
 from harness.sdk.compilers import HOW, build, compiler_of
 from harness.sdk.conversations import Conversation, read_conversation
 from harness.sdk.playing import Played, play
-from harness.sdk.projects import LANGUAGES, create, find
+from harness.sdk.projects import LANGUAGES, MAIN, create, find
 from runtime.state import Limits
 from runtime.wasm import assemble
 from scenarios import agent
@@ -35,9 +35,7 @@ def project(folder: Path, language: str, source: str | None = None, name: str = 
     create(name, language, folder)
     place = folder / name
     if source is not None:
-        (
-            place / {"rust": "src/lib.rs", "c": "agent.c", "assemblyscript": "agent.ts", "wat": "agent.wat"}[language]
-        ).write_text(source, "utf-8")
+        (place / MAIN[language]).write_text(source, "utf-8")
     return place
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -21,7 +22,7 @@ from harness.simulation import simulate as simulated
 from runtime.state import Send
 from runtime.wasm import Engine
 from runtime.wasm.plugins import LIMITED, TOO_LONG, TRAPPED
-from scenarios.plugins import AGENTS, FUNCTIONS, LONGEST, NAMES, PLUGINS, TICKET, transformed
+from scenarios.plugins import AGENTS, FUNCTIONS, LANGUAGES, LONGEST, NAMES, PLUGINS, TICKET, transformed
 
 TEXTS = (b"", b"a", b"aaabbc", b"Zz{`@[", bytes(range(1, 256)), b"x" * 600, b"\xff" * 255)
 
@@ -71,20 +72,28 @@ def test_the_journal_is_the_golden_one_under_any_number_of_workers() -> None:
 
 
 def test_faults_change_nothing_and_visible_ones_stay_where_they_strike() -> None:
-    faults = ["worker.kill@tick:10,agent:1", "orchestrator.kill@tick:20,phase:commit"]
-    killed = simulate("plugins", faults=faults)
+    calling = {}
+    for block in run(PLUGINS).blocks:
+        calling |= {step.agent: block.tick for step in block.steps if step.effects and block.tick < 18}
+    assert set(calling) == set(range(AGENTS))
+    faults = [f"worker.kill@tick:{tick},agent:{agent},hostcall:1" for agent, tick in sorted(calling.items())]
+    killed = simulate("plugins", faults=[*faults, "orchestrator.kill@tick:20,phase:commit"])
     killed.assert_ok()
-    assert killed.journal_digest == killed.twin_digest and sum(killed.faults_fired.values()) == 2
-    simulate("plugins", faults=["agent.trap@tick:9,agent:0,hostcall:1"]).assert_ok()
+    assert killed.journal_digest == killed.twin_digest and sum(killed.faults_fired.values()) >= AGENTS
+    trapped = simulate("plugins", faults=[f"agent.trap@tick:{calling[3]},agent:3,hostcall:1"])
+    trapped.assert_ok()
+    assert trapped.faults_fired == {"agent.trap": 1}
 
 
 # --- the modules beside their sources ---------------------------------------------------------------------------------
 
 
-def test_each_module_is_the_one_that_was_built_of_its_source() -> None:
-    assert functions.stale() == []
-    assert {Path(name).suffix for name in functions.recorded()} == {".wat", ".c", ".rs", ".ts"}
-    assert sum(file.stat().st_size for file in FUNCTIONS.glob("*.wasm")) < 4096
+@pytest.mark.parametrize(("folder", "kib"), [(functions.FUNCTIONS, 4), (functions.CALLERS, 32)])
+def test_each_module_is_the_one_that_was_built_of_its_source(folder: Path, kib: int) -> None:
+    assert functions.stale(folder) == []
+    assert {Path(name).suffix for name in functions.recorded(folder)} >= {".c", ".rs", ".ts"}
+    assert sum(file.stat().st_size for file in folder.glob("*.wasm")) < kib << 10
+    assert functions.main(["--check"]) == 0
 
 
 def test_a_changed_source_a_changed_module_and_a_missing_one_are_found(tmp_path: Path) -> None:
@@ -105,6 +114,17 @@ def test_a_changed_source_a_changed_module_and_a_missing_one_are_found(tmp_path:
     ]
     (folder / functions.BUILT).write_text(json.dumps({}))
     assert len(functions.stale(folder)) == len(NAMES) + 1
+
+
+@pytest.mark.parametrize("source", functions.sources(functions.CALLERS), ids=lambda source: source.name)
+def test_an_agent_compiles_to_one_that_does_the_same(source: Path) -> None:
+    needs(functions._LANGUAGES[source.suffix])
+    wasm, _ = functions.built(source)
+    digest = hashlib.sha256(wasm).hexdigest()
+    place = LANGUAGES.index(source.suffix[1:])
+    agents = [replace(spec, module=digest) if n == place else spec for n, spec in enumerate(PLUGINS.agents)]
+    built = dataclasses.replace(PLUGINS, agents=tuple(agents), modules={**PLUGINS.modules, digest: wasm})
+    assert built.invariant(run(built)) == []
 
 
 @pytest.mark.parametrize("source", functions.sources(), ids=lambda source: source.name)

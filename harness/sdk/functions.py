@@ -1,4 +1,4 @@
-"""Builds the function modules of the scenario `plugins`: `python -m harness.sdk.functions [--check]`.
+"""Builds the modules of the scenario `plugins`, plugins and agents: `python -m harness.sdk.functions [--check]`.
 
 Compilers differ between machines and give other bytes, so the modules are kept beside their sources, and `built.json`
 says of each which source it was made of, by which compiler, and what it is. `--check` needs no compiler: it compares
@@ -15,13 +15,15 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.sdk.compilers import HOW, SECONDS_MAX, TARGET, Compiler, compiler_of
+from harness.sdk.compilers import HOW, SECONDS_MAX, TARGET, Compiler, build, compiler_of
 from harness.sdk.finishing import stripped
+from harness.sdk.projects import MAIN, create, find
 from runtime.errors import Refused
 from runtime.wasm import assemble
 from scenarios.base import AGENTS
 
-FUNCTIONS = AGENTS.parent / "functions"
+FUNCTIONS, CALLERS = AGENTS.parent / "functions", AGENTS.parent / "callers"
+FOLDERS = (FUNCTIONS, CALLERS)
 BUILT = "built.json"
 _LANGUAGES = {".wat": "wat", ".c": "c", ".rs": "rust", ".ts": "assemblyscript"}
 _STACK = 4096
@@ -31,9 +33,24 @@ def sources(folder: Path = FUNCTIONS) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix in _LANGUAGES)
 
 
+def module_of(source: Path) -> Path:
+    """Where a source's module lies; agents of one name differ by their language."""
+    return source.with_name(f"{source.stem}_{source.suffix[1:]}.wasm" if _is_agent(source) else f"{source.stem}.wasm")
+
+
+def _is_agent(source: Path) -> bool:
+    return source.parent.name == CALLERS.name
+
+
 def built(source: Path) -> tuple[bytes, str]:
     """The module of a source and its compiler; raises Refused where there is none, or it does not compile."""
     language = _LANGUAGES[source.suffix]
+    if _is_agent(source):
+        with tempfile.TemporaryDirectory() as folder:
+            create("caller", language, Path(folder))
+            project = find(Path(folder) / "caller")
+            (project.folder / MAIN[language]).write_bytes(source.read_bytes())
+            return build(project)
     compiler = compiler_of(language, source.parent)
     if compiler is None:
         raise Refused(f"no compiler for {language} on this machine", source.name, HOW[language])
@@ -61,7 +78,7 @@ def _command(compiler: Compiler, source: Path, made: Path) -> list[str]:
 
 
 def _entry(source: Path, compiler: str) -> dict[str, str]:
-    module = source.with_suffix(".wasm").read_bytes()
+    module = module_of(source).read_bytes()
     return {
         "compiler": compiler,
         "module": hashlib.sha256(module).hexdigest(),
@@ -81,12 +98,22 @@ def stale(folder: Path = FUNCTIONS) -> list[str]:
     written, problems = recorded(folder), []
     for source in sources(folder):
         entry = written.get(source.name)
-        if entry is None or not source.with_suffix(".wasm").is_file():
+        if entry is None or not module_of(source).is_file():
             problems.append(f"{source.name}: not built")
         elif entry != _entry(source, entry["compiler"]):
             problems.append(f"{source.name}: it or its module is not what {BUILT} says")
-    known = {source.stem for source in sources(folder)}
-    return problems + [f"{one.name}: no source" for one in sorted(folder.glob("*.wasm")) if one.stem not in known]
+    known = {module_of(source) for source in sources(folder)}
+    return problems + [f"{one.name}: no source" for one in sorted(folder.glob("*.wasm")) if one not in known]
+
+
+def _rebuild(folder: Path) -> None:
+    entries = {}
+    for source in sources(folder):
+        wasm, compiler = built(source)
+        module_of(source).write_bytes(wasm)
+        entries[source.name] = _entry(source, compiler)
+        print(f"{source.name}: {len(wasm)} B, by {compiler}")
+    (folder / BUILT).write_text(json.dumps(entries, indent=1, sort_keys=True) + "\n", "utf-8")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -94,20 +121,15 @@ def main(arguments: Sequence[str]) -> int:
         print("usage: python -m harness.sdk.functions [--check]", file=sys.stderr)
         return 4
     if arguments:
-        lines = stale()
+        lines = [line for folder in FOLDERS for line in stale(folder)]
         print("\n".join(lines), end="\n" if lines else "")
         return 1 if lines else 0
     try:
-        entries = {}
-        for source in sources():
-            wasm, compiler = built(source)
-            source.with_suffix(".wasm").write_bytes(wasm)
-            entries[source.name] = _entry(source, compiler)
-            print(f"{source.name}: {len(wasm)} B, by {compiler}")
+        for folder in FOLDERS:
+            _rebuild(folder)
     except Refused as error:
         print(error, file=sys.stderr)
         return 4
-    (FUNCTIONS / BUILT).write_text(json.dumps(entries, indent=1, sort_keys=True) + "\n", "utf-8")
     return 0
 
 

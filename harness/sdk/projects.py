@@ -21,6 +21,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 # What makes a folder one of this language, and under which name a file of ours goes into it.
 SOURCES = {"wat": "agent.wat", "rust": "Cargo.toml", "c": "agent.c", "assemblyscript": "agent.ts"}
+MAIN = {"wat": "agent.wat", "rust": "src/lib.rs", "c": "agent.c", "assemblyscript": "agent.ts"}  # what one writes
 _PLACES: dict[str, dict[str, str]] = {
     "wat": {"agent.wat": "agent.wat"},
     "rust": {

@@ -14,7 +14,7 @@
   (table 5 5 funcref)
   (elem (i32.const 0) $capitals $checksum $pack $turn $ticket)
   (memory (export "memory") 4)
-  (global $agents i32 (i32.const 3))
+  (global $agents i32 (i32.const 4))
   (global $longest i32 (i32.const 4096))   ;; of a text
   (global $seen (mut i32) (i32.const 0))
   (global $free (mut i32) (i32.const 16))
