@@ -80,6 +80,7 @@ COMPONENTS = {
     "I33": "orchestrator",
     "I34": "broker",
     "I35": "wasm",
+    "order": "channels",
     "replay": "snapshot",
     "ledger": "durability",
     "scenario": "agents",
