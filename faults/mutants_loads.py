@@ -17,8 +17,7 @@ LOADS: tuple[Mutant, ...] = (
         "I25",
         "wasm/checks.py",
         "    digest = hashlib.sha256(wasm).hexdigest()\n",
-        "    known = _parsed.get((spec.module, "
-        "))\n"
+        '    known = _parsed.get((spec.module, ""))\n'
         "    digest = spec.module if known else hashlib.sha256(wasm).hexdigest()\n",
     ),
     _mutant(

@@ -233,7 +233,7 @@ LOGIC: tuple[Mutant, ...] = (
                 "    if len(agent.restarts) > config.max_restarts:\n",
             ),
         ),
-        one_in=25,
+        one_in=20,
     ),
     Mutant(
         name="growth_forgotten",
@@ -276,7 +276,7 @@ LOGIC: tuple[Mutant, ...] = (
                 "    if not length or len(body) != length:\n",
             ),
         ),
-        one_in=200,
+        one_in=130,
     ),
     Mutant(
         name="written_slot_unchecked",

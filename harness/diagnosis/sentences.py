@@ -50,7 +50,7 @@ SAID: tuple[Said, ...] = (
     _said("I18", r"messages in its inbox|refusals in its inbox", broker=0.9),
     _said("I18", r"results in its inbox", requests=0.8),
     _said("I18", r"steps, the bound", scheduler=0.9),
-    _said("I20", r"snapshot state", fold=0.5, recovery=0.3),
+    _said("I20", r"\(not state-", fold=0.6, recovery=0.2),  # a snapshot that is not what its block says
     _said("I21", r"instances", worker=0.8, pool=0.1),
     _said("I21", r"worker \d+ lives|workers live|lease \d+ of", pool=0.9),
     _said("I21", r"device", router=0.9),
