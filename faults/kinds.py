@@ -96,12 +96,13 @@ KINDS: tuple[FaultKind, ...] = (
         rows=("F08", "F27"),
         class_="transparent",
         layer="worker",
-        title="the worker that has a step dies: idle, in mid-call, in mid-copy into a shared segment, or after it",
+        title="the worker that has a step dies: idle, in mid-call, between calls, in mid-copy, or after it",
         keys=(
             TICK,
             AGENT,
             HOSTCALL,
             Key(name="byte", meaning="bytes of the step's shared buffers that were still stored"),
+            Key(name="fuel", meaning="units of fuel that it still used; it dies at the next check", high=(1 << 62) - 1),
             Key(
                 name="point",
                 meaning="before the work reaches it, or before the result leaves",
@@ -113,6 +114,7 @@ KINDS: tuple[FaultKind, ...] = (
             Form(needs=("tick", "agent"), may=("point",)),
             Form(needs=("tick", "agent", "hostcall")),
             Form(needs=("tick", "agent", "byte")),
+            Form(needs=("tick", "agent", "fuel")),
         ),
         counts_when="that worker is lost",
     ),

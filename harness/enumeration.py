@@ -1,7 +1,8 @@
 """Every point of a run at which something can go wrong: one run per point, family by family, all of them.
 
 - `kills`: for each step of the twin, the worker that has it dies idle, on entering each of its host calls (every import
-  counts), within each copy into a shared segment, and after it; under one, two, four and seven workers.
+  counts), at the last check of its fuel before each and before its end, within each copy into a shared segment, and
+  after it; under one, two, four and seven workers.
 - `phases`: the orchestrator dies before, within and after its first port call in each phase of each tick.
 - `ports`: it dies before, within and after each of its port calls.
 - `writes`: it dies within each write to the disk and the machine with it, so that what was not synced is lost or torn:
@@ -36,7 +37,9 @@ from runtime.durability import JOURNAL
 KILLS, PHASES, PORTS, WRITES = "kills", "phases", "ports", "writes"
 INFERENCES, FLIPS, FRAMES = "inferences", "flips", "frames"
 FAMILIES = (KILLS, PHASES, PORTS, WRITES, INFERENCES, FLIPS, FRAMES)
-LEFT_OUT = {"fuel checks": "a worker that dies at one leaves what it leaves on entering the next host call"}
+LEFT_OUT = {
+    "other fuel checks": "between the same two host calls, a death at one leaves what a death at the last leaves"
+}
 POINTS = ("before", "within", "after")
 POOLS = (1, 2, 4, 7)
 LOSSES = (("within", "disk.tear"), ("after", "disk.tear"), ("after", "disk.lose"))  # of a write: when, and of the disk
@@ -114,12 +117,15 @@ def check_point(checker: Checker, target: Target, point: Point, run: int) -> Che
 def _kills(bare: Plan, twin: History, checker: Checker, target: Target) -> Iterator[tuple[str, Fault]]:
     steps = sorted({(e.tick, e.agent) for e in twin.guests if target.holds(e.tick)})
     calls = _host_calls(bare, checker, steps, twin)
+    checks = _fuel_checks(bare, checker, calls, twin)
     copies = stored_bytes(twin)
     for step in steps:
         at = {"tick": step[0], "agent": step[1]}
         yield "idle", Fault(kind="worker.kill", at={**at, "point": "idle"})
         for n in range(1, calls[step] + 1):
             yield "host calls", Fault(kind="worker.kill", at={**at, "hostcall": n})
+        for n in checks[step]:
+            yield "fuel checks", Fault(kind="worker.kill", at={**at, "fuel": n})
         for n in byte_points(copies.get(step, ())):
             yield "within a copy", Fault(kind="worker.kill", at={**at, "byte": n})
         yield "after a step", Fault(kind="worker.kill", at={**at, "point": "after"})
@@ -148,6 +154,42 @@ def _host_calls(bare: Plan, checker: Checker, steps: Sequence[Step], twin: Histo
         least |= {step: asked[step] for step in reached}
         most |= {step: asked[step] - 1 for step in asked if step not in reached}
     return least
+
+
+def _fuel_checks(bare: Plan, checker: Checker, calls: dict[Step, int], twin: History) -> dict[Step, list[int]]:
+    """Per step, after how much fuel to die: at the last check before each of its host calls, and before its end.
+
+    Found by runs in which each step's worker dies at a check or at that call, whichever comes first.
+    """
+    used = {(event.tick, event.agent): event.used for event in twin.guests}
+    found: dict[Step, list[int]] = {step: [] for step in calls}
+    reached = dict.fromkeys(calls, 0)  # with how much fuel the call before was reached
+    for call in range(1, max(calls.values(), default=0) + 2):  # the one after the last is the end
+        low = {step: reached[step] for step, made in calls.items() if made + 1 >= call}
+        high = {step: used[step] for step in low}
+        while asked := {step: (low[step] + high[step]) // 2 for step in low if low[step] < high[step]}:
+            for step, is_reached in _reaching(bare, asked, call, checker).items():
+                low[step], high[step] = (low[step], asked[step]) if is_reached else (asked[step] + 1, high[step])
+        for step, fuel in low.items():
+            if fuel > reached[step]:
+                found[step].append(fuel - 1)
+        reached |= low
+    return found
+
+
+def _reaching(bare: Plan, fuel: dict[Step, int], call: int, checker: Checker) -> dict[Step, bool]:
+    """Whether each step comes to its n-th host call, or to its end where it has no such call, with so much fuel."""
+    faults = []
+    for tick, agent in sorted(fuel):
+        at = {"tick": tick, "agent": agent}
+        faults += [Fault(kind="worker.kill", at={**at, "hostcall": call})]
+        faults += [Fault(kind="worker.kill", at={**at, "fuel": fuel[tick, agent]})]
+    history = simulate(checker.scenario, replace(bare, faults=tuple(faults)), checker.timing)
+    first: dict[Step, bool] = {}
+    for injection in history.injections:
+        fault = faults[injection.fault]
+        first.setdefault((fault.number("tick"), fault.number("agent")), "hostcall" in fault.at)
+    return {step: first.get(step, True) for step in fuel}
 
 
 def _dying(bare: Plan, hostcalls: dict[Step, int], checker: Checker) -> set[Step]:

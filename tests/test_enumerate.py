@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from cli_kit import build, child, here, refused, spoiled
+from msgspec.structs import replace
 
 from faults.budget import check
 from faults.plan import Fault
@@ -62,12 +63,29 @@ def test_every_step_of_the_twin_dies_idle_and_after_it_and_at_each_host_call_in_
     twin = HELLO.clean(bare_plan(HELLO, whole))
     steps = {(event.tick, event.agent) for event in twin.guests}
     assert {(f.number("tick"), f.number("agent")) for f in points if f.get("point") == "after"} == steps
-    assert sum("hostcall" not in f.at and f.get("point") == "idle" for f in points) == len(steps)
+    idle = [f for f in points if not {"hostcall", "fuel"} & f.at.keys() and f.get("point") == "idle"]
+    assert len(idle) == len(steps)
     for tick, agent in steps:
         mine = [f.number("hostcall") for f in points if (f.number("tick"), f.number("agent")) == (tick, agent)]
         calls = sorted(n for n in mine if n > 0)
         made = max(len(e.calls) for e in twin.guests if (e.tick, e.agent) == (tick, agent))
         assert calls == list(range(1, len(calls) + 1)) and len(calls) >= made
+
+
+def test_a_worker_dies_at_the_last_fuel_check_before_each_host_call_and_before_the_end() -> None:
+    whole = target("hello", first=2, last=3)
+    points = faults_of(points_of(HELLO, whole))
+    bare = bare_plan(HELLO, whole)
+    for tick, agent in {(f.number("tick"), f.number("agent")) for f in points}:
+        mine = [f for f in points if (f.number("tick"), f.number("agent")) == (tick, agent)]
+        checks = [f.number("fuel") for f in mine if "fuel" in f.at]
+        calls = [f for f in mine if "hostcall" in f.at]
+        assert len(checks) == len(calls) + 1 and checks == sorted(set(checks))
+        for fuel, call in zip(checks, calls, strict=False):  # one unit more, and the call comes first
+            for more, first in ((0, 0), (1, 1)):
+                at_check = Fault(kind="worker.kill", at={"tick": tick, "agent": agent, "fuel": fuel + more})
+                run = simulate(get("hello"), replace(bare, faults=(at_check, call)))
+                assert run.injections[0].fault == first
 
 
 def test_every_kill_point_is_there_under_each_size_of_the_pool() -> None:
@@ -199,7 +217,8 @@ def test_all_points_of_hello_give_the_same_journal(capsys: pytest.CaptureFixture
         assert (family["points"] > 0) == (name not in (INFERENCES, FLIPS)), "hello has neither models nor buffers"
     assert sum(family["points"] for family in told["families"].values()) == told["points"]
     assert 1 < told["distinct_traces"] <= told["points"]
-    assert "fuel checks" in told["not_enumerated"]
+    assert told["kinds"]["kills: fuel checks"] > told["kinds"]["kills: host calls"]
+    assert "other fuel checks" in told["not_enumerated"]
     assert told["journal_digest"] == here(capsys, "run", "hello", "--json").json["journal_digest"]
     assert list((tmp_path / FOLDER).iterdir()) == [], "what is complete leaves nothing to go on from"
 

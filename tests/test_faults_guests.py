@@ -155,3 +155,18 @@ def test_a_death_beyond_the_last_byte_does_not_happen() -> None:
     world.run(4, 3)
     buffers.write(world.torn, 0, CAPACITY, 2, DATA)
     assert world.log == Log()
+
+
+def test_a_real_module_dies_at_the_check_that_finds_so_much_fuel_used_and_its_replacement_does_not() -> None:
+    needed = wasm_guest(SENDER).run(arguments()).fuel
+    killed = World(f"worker.kill@tick:7,agent:3,fuel:{needed // 2}", guest=wasm_guest(SENDER))
+    with pytest.raises(WorkerDied):
+        killed.run(7, 3)
+    assert killed.log == [(0, {"worker": 1, "tick": 7, "agent": 3, "hostcall": 0, "fuel": needed // 2})]
+    assert FaultyGuest(wasm_guest(SENDER), killed.injector, killed.site, killed.visible).run(arguments()).status == "ok"
+
+
+@pytest.mark.parametrize("fuel", [999_999, 1_000_000, 10**12])
+def test_a_step_that_needs_less_fuel_or_is_granted_no_more_kills_nobody(fuel: int) -> None:
+    world = World(f"worker.kill@tick:7,agent:3,fuel:{fuel}", guest=wasm_guest(SENDER))
+    assert world.run(7, 3).status == "ok" and world.log == Log()

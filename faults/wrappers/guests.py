@@ -129,7 +129,11 @@ class FaultyGuest:
         stop = min(stops, default=0)
         pointers = self._visible.pointers(arguments)
         listed = bool(pointers) or self._visible.intruder(arguments) is not None
-        step = self._run(replace(arguments, stop_at=stop, listed=listed))
+        fuel, starved = self._starved(arguments)
+        step = self._run(replace(arguments, stop_at=stop, listed=listed, fuel=fuel))
+        if starved >= 0 and step.status == FUEL_REASON:
+            self._injector.fire(starved, {**self._fields(0), "fuel": fuel})
+            raise WorkerDied(site.worker)
         if step.status == STOPPED and stop == killed_at:
             self._injector.fire(kill, self._fields(stop))
             raise WorkerDied(site.worker)
@@ -183,6 +187,17 @@ class FaultyGuest:
         armed = self._injector.armed_at("worker.kill", arguments.tick, arguments.agent)
         kills = [(fault.number("hostcall"), index) for index, fault in armed if "hostcall" in fault.at]
         return min(kills, default=(0, -1))
+
+    def _starved(self, arguments: StepArguments) -> tuple[int, int]:
+        """(fuel, fault): after how much of it the first death of this step comes; all of it and -1 for none.
+
+        Running out is how a step can be stopped at a check of its fuel; nobody sees that it did, as its worker is dead.
+        """
+        armed = self._injector.armed_at("worker.kill", arguments.tick, arguments.agent)
+        found = [(fault.number("fuel"), index) for index, fault in armed if "fuel" in fault.at]
+        if not found or min(found)[0] >= arguments.fuel or self._visible.intruder(arguments) is not None:
+            return arguments.fuel, -1
+        return min(found)
 
     def _bad_pointers(self, pointers: list[tuple[int, int]], step: GuestStep) -> GuestStep:
         if step.status != "ok" or not pointers:

@@ -156,7 +156,7 @@ class FaultyWorkers:
         """Kill the worker if it is addressed at this point; one fault fires per death, the next at the next attempt."""
         for tick, agent in steps:
             for index, fault in self._injector.armed_at("worker.kill", tick, agent):
-                if "hostcall" in fault.at or "byte" in fault.at or fault.get("point") != point:
+                if {"hostcall", "byte", "fuel"} & fault.at.keys() or fault.get("point") != point:
                     continue
                 self._injector.fire(index, {**about, "tick": tick, "agent": agent, "point": point})
                 self._inner.kill(worker)
