@@ -301,10 +301,10 @@ def test_a_compiler_that_does_not_end_is_ended(tmp_path: Path, monkeypatch: pyte
 
 def test_what_is_finished_has_no_names_and_says_its_abi() -> None:
     wasm = assemble('(module (func $nonsense) (@custom "producers" "x") (@custom "wasm-engine.reasons" "1 a"))')
-    done = finishing.finished(wasm, "here")
+    done = finishing.finished(wasm, "here", "1.0")
     assert [name for name, _ in customs(done, outline(done))] == ["wasm-engine.reasons", SECTION]
     assert outline(done).abi == (b"1.0",)
-    assert finishing.finished(done, "here") == done
+    assert finishing.finished(done, "here", "1") == done
 
 
 def test_a_start_section_runs_at_the_beginning_of_agent_init_and_only_there() -> None:
@@ -316,7 +316,7 @@ def test_a_start_section_runs_at_the_beginning_of_agent_init_and_only_there() ->
       (start $begin))"""
     wasm = assemble(text)
     assert any(section.id == START for section in outline(wasm).sections)
-    done = finishing.finished(wasm, "here")
+    done = finishing.finished(wasm, "here", "1.0")
     assert not any(section.id == START for section in outline(done).sections)
     from runtime.wasm import Engine
 
@@ -327,9 +327,28 @@ def test_a_start_section_runs_at_the_beginning_of_agent_init_and_only_there() ->
         assert (instance.call("agent_init"), noted) == (7, [1, 2])
 
 
+def test_a_start_section_beside_a_migration_is_refused() -> None:
+    exports = '(func (export "agent_init") (result i32) (i32.const 0)) (func (export "agent_migrate"))'
+    with pytest.raises(Refused, match="without the start section"):
+        finishing.finished(assemble(f"(module (func $begin) {exports} (start $begin))"), "here", "1.0")
+    assert finishing.finished(assemble(f"(module {exports})"), "here", "1.0")
+
+
+def test_a_module_says_that_it_was_made_for_what_its_manifest_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = project(tmp_path, "wat")
+    manifest = place / "agent.toml"
+    manifest.write_text(re.sub(r'abi = ".*"', 'abi = "1"', manifest.read_text("utf-8")), "utf-8")
+    assert here(capsys, "agent", "build", str(place)).code == 0
+    assert here(capsys, "agent", "inspect", str(place), "--json").json["abi"] == ["1"]
+    manifest.write_text(re.sub(r'abi = ".*"', 'abi = "2.0"', manifest.read_text("utf-8")), "utf-8")
+    refused(here(capsys, "agent", "build", str(place)), "module.abi", "ABI 2.0")
+
+
 @pytest.mark.parametrize(
     "text", ["(module (func $begin) (start $begin))", '(module (func $b) (func (export "agent_init")) (start $b))']
 )
 def test_a_start_section_without_an_agent_init_is_left_to_the_load_checks(text: str) -> None:
-    done = finishing.finished(assemble(text), "here")
+    done = finishing.finished(assemble(text), "here", "1.0")
     assert [section.id for section in outline(done).sections if section.id == START] == []

@@ -55,10 +55,11 @@ def build(project: Project) -> tuple[bytes, str]:
 
     Raises BuildFailed, Refused.
     """
+    abi = project.manifest.module.abi
     if project.language == "wat":
         text = read_bytes(project.source, MODULE_BYTES)
         try:
-            return finished(assemble(text.decode("utf-8")), str(project.source)), _BUILT_IN
+            return finished(assemble(text.decode("utf-8")), str(project.source), abi), _BUILT_IN
         except UnicodeDecodeError as error:
             raise Refused("not UTF-8", f"{project.source}, byte {error.start}", "save it as utf-8") from None
         except Refused as error:
@@ -78,7 +79,7 @@ def build(project: Project) -> tuple[bytes, str]:
         if len(built) != 1:
             raise Refused(f"cargo left {len(built)} modules", str(project.folder), "make it one cdylib")
         made = built[0]
-    return finished(read_bytes(made, MODULE_BYTES), str(project.source)), found.name
+    return finished(read_bytes(made, MODULE_BYTES), str(project.source), abi), found.name
 
 
 def _run(compiler: Compiler, arguments: list[str], project: Project) -> None:

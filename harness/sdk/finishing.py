@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from runtime.errors import Refused
-from runtime.versions import ABI, ABI_MINOR
 from runtime.wasm.abi import EXPORTS, RESERVED, SECTION
 from runtime.wasm.binary import (
     CODE,
@@ -28,14 +27,20 @@ from runtime.wasm.binary import (
     vector,
 )
 
-_FIRST = "agent_init"
+_FIRST, _MIGRATE = "agent_init", "agent_migrate"
 _NOTHING_TO_I32 = b"\x60\x00\x01\x7f"
 
 
-def finished(wasm: bytes, where: str) -> bytes:
-    """The module to load; raises Refused for what is no module."""
+def finished(wasm: bytes, where: str, abi: str) -> bytes:
+    """The module to load, which says that it was made for this version of the ABI, unless it does already.
+
+    Raises Refused for what is no module, and for a start section that would not run where it must.
+    """
     try:
         parsed = outline(wasm)
+        if any(section.id == START for section in parsed.sections) and _MIGRATE in {e.name for e in parsed.exports}:
+            todo = "do without what sets itself up at the start, or let the state be carried over as it is"
+            raise Refused(f"{_MIGRATE} is called without agent_init, and so without the start section", where, todo)
         contents = dict(_started(wasm, parsed))
         parts = [wasm[:8]]
         for section in parsed.sections:
@@ -46,7 +51,7 @@ def finished(wasm: bytes, where: str) -> bytes:
     except Malformed as error:
         raise Refused(f"the compiler gave no core module: {error}", where, "build a core wasm module") from None
     if not parsed.abi:
-        told = named(SECTION) + f"{ABI}.{ABI_MINOR}".encode()
+        told = named(SECTION) + abi.encode()
         parts += [b"\0", encode_u32(len(told)), told]
     return b"".join(parts)
 

@@ -2,7 +2,6 @@
 (module
   (import "engine" "send" (func $send (param i32 i32 i32) (result i32)))
   (import "engine" "output" (func $output (param i32 i32) (result i32)))
-  (@custom "wasm-engine.abi" "1.0")
   (memory (export "memory") 2)
   (global $seen (mut i32) (i32.const 0))    ;; the agent's state: mutable globals and memory
   (global $free (mut i32) (i32.const 1024)) ;; where room begins
