@@ -15,7 +15,7 @@ from harness import cases
 from harness.api import simulate
 from harness.check import Checker
 from runtime.errors import Refused
-from runtime.state import ChannelSpec, Leave, Operate, Schedule, Send
+from runtime.state import ChannelSpec, Group, Leave, Operate, Schedule, Send, Submit, Task
 from scenarios import get
 from scenarios.base import AGENTS
 from scenarios.files import known
@@ -202,6 +202,12 @@ name = "staff"
 members = ["teller", "assistant"]
 closed = true
 
+[[groups]]
+name = "desk"
+agents = ["teller", "clerk"]
+strategy = "rest_for_one"
+max_restarts = 1
+
 [[models]]
 name = "decoder"
 file = "decoder.onnx"
@@ -226,6 +232,14 @@ do = "leave"
 tick = 9
 to = "assistant-1"
 topic = "staff"
+
+[[workload]]
+do = "submit"
+tick = 5
+tasks = [
+    {{ id = "count", to = "teller" }},
+    {{ id = "add", to = "clerk", needs = ["count"], text = '{{"amount":7}}', priority = 2 }},
+]
 """,
         "utf-8",
     )
@@ -239,6 +253,13 @@ def test_channels_validators_and_models_are_declared_by_names_and_files(tmp_path
     assert scenario.agents[1].guard == get("guarded").agents[1].guard and config.guard == get("guarded").config(1).guard
     assert config.models[0].digest == get("assistants").config(1).models[0].digest
     assert [action for _, action in scenario.fixed(1)] == [] and Leave(3, 1) in [i.action for i in scenario.workload(1)]
+    desk = Group(agents=(0, 1), max_restarts=1, name="desk", strategy="rest_for_one")
+    assert config.groups == (desk,)
+    tasks = (
+        Task(agent=0, id="count"),
+        Task(agent=1, id="add", needs=("count",), payload=b'{"amount":7}', priority=2),
+    )
+    assert Submit(tasks) in [item.action for item in scenario.workload(1)]
     run = simulate(scenario, faults=("worker.kill@tick:5,agent:0", "orchestrator.kill@tick:6,phase:sync"))
     run.assert_ok()
     events = [event for block in run.blocks for event in block.events]
@@ -263,6 +284,17 @@ def test_a_folder_with_such_files_makes_a_case_that_has_them(tmp_path: Path, mon
         ('guard = "guard_object.wasm"', 'guard = "guarded_clerk.wasm"', "guard: "),
         ('file = "decoder.onnx"', 'file = "none.onnx"', "models.0.file: "),
         ('do = "leave"', 'do = "publish"', "workload.2: publish has no to"),
+        ('agents = ["teller", "clerk"]', 'agents = ["cleric"]', "groups.0.agents: there is no agent 'cleric'"),
+        ('strategy = "rest_for_one"', 'strategy = "one"', "groups.0.strategy: 'one'"),
+        (
+            'needs = ["count"]',
+            'needs = ["cuont"]',
+            "workload.3.tasks.1.needs: there is no task 'cuont'",
+        ),
+        ('id = "count", to', 'id = "count", needs = ["add"], to', "in a circle, count needs add needs count"),
+        ('id = "add"', 'id = "count"', "tasks: the name 'count' is there twice"),
+        ('do = "submit"', 'do = "submit"\ntimes = 2', "workload.3: submit happens once"),
+        ('to = "clerk", needs', 'to = "clark", needs', "workload.3.tasks.1.to: there is no agent 'clark'"),
     ],
 )
 def test_wrong_names_and_files_of_those_are_said_too(tmp_path: Path, before: str, after: str, words: str) -> None:
@@ -358,8 +390,17 @@ def test_the_schema_is_of_the_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert schema["additionalProperties"] is False
     assert {"name", "last_tick", "agents", "workload"} == set(schema["required"])
     page = (DOCS / "scenarios.md").read_text("utf-8").split("## Keys")[1]
-    tables = ("Description", "AgentTable", "BufferTable", "ChannelTable", "ModelTable", "WorkTable")
-    keys = set(schema["properties"]).union(*(schema["$defs"][table]["properties"] for table in tables[1:]))
+    tables = (
+        "Description",
+        "AgentTable",
+        "BufferTable",
+        "ChannelTable",
+        "GroupTable",
+        "ModelTable",
+        "TaskTable",
+        "WorkTable",
+    )
+    keys = set(schema["properties"]).union(*(schema["$defs"][table]["properties"] for table in tables))
     assert {key for key in keys if f"`{key}`" not in page and f"`[[{key}]]`" not in page} == set()
 
 

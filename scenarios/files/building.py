@@ -16,6 +16,7 @@ from runtime.state import (
     BufferSpec,
     ChannelSpec,
     Config,
+    Group,
     Join,
     Leave,
     ModelSpec,
@@ -23,10 +24,12 @@ from runtime.state import (
     Publish,
     Schedule,
     Send,
+    Submit,
+    Task,
 )
 from scenarios.base import Scenario
 from scenarios.builder import Agent, composed
-from scenarios.files.tables import Description, ModelTable, WorkTable
+from scenarios.files.tables import Description, GroupTable, ModelTable, TaskTable, WorkTable
 
 SNAPSHOT_EVERY = 8
 
@@ -59,6 +62,7 @@ def built(described: Description, made: Sequence[Made], files: Files) -> Scenari
         topics=described.topics,
         buffers=tuple(BufferSpec(capacity=b.capacity, name=b.name, writer=ids[b.writer]) for b in described.buffers),
         channels=_channels(described, either) or UNSET,
+        groups=tuple(_group(table, either) for table in described.groups) or UNSET,
         guard=guards[described.guard] if described.guard else UNSET,
         models=tuple(_model(table, data) for table, data in zip(described.models, files.models, strict=True)),
     )
@@ -103,6 +107,18 @@ def _channels(described: Description, either: dict[str, list[int]]) -> tuple[Cha
     )
 
 
+def _group(table: GroupTable, either: dict[str, list[int]]) -> Group:
+    return Group(
+        agents=_all(table.agents, either),
+        backoff_ticks=table.backoff_ticks,
+        max_restarts=table.max_restarts,
+        name=table.name,
+        strategy=table.strategy,
+        window_ticks=table.window_ticks,
+        within=table.within,
+    )
+
+
 def _all(names: Sequence[str], either: dict[str, list[int]]) -> tuple[int, ...]:
     """The agents of these names, each once, in the order named."""
     return tuple(dict.fromkeys(agent for name in names for agent in either[name]))
@@ -132,8 +148,16 @@ def _actions(
         for turn in range(table.times):
             tick = table.tick + turn * table.every
             for target in either[table.to] if table.to is not None else [0]:
-                (fixed if table.fixed else actions).append((tick, _action(table, target, topics)))
+                action = _action(table, target, topics)
+                if table.tasks is not None:
+                    action = Submit(tuple(_task(task, either[task.to][0]) for task in table.tasks))
+                (fixed if table.fixed else actions).append((tick, action))
     return fixed, actions
+
+
+def _task(table: TaskTable, agent: int) -> Task:
+    payload = table.text.encode()
+    return Task(agent=agent, id=table.id, needs=table.needs, payload=payload, priority=table.priority)
 
 
 def _action(table: WorkTable, target: int, topics: dict[str, int]) -> Action:

@@ -5,9 +5,12 @@ Reads the tables as they were written, right or wrong, so that one bad value hid
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from runtime.state import Task
+from runtime.tasks import order
 from scenarios.files.tables import ACTIONS_MAX, AGENTS_MAX
 
 Tree = dict[str, Any]
@@ -39,14 +42,41 @@ def name_problems(tree: Tree, agents: list[str], groups: set[str], complete: boo
     if complete:
         for index, entry in enumerate(tables(tree, "buffers")):
             found += _known(f"buffers.{index}.writer", [entry.get("writer")], agents, "agent")
-        for index, entry in enumerate(tables(tree, "channels")):
-            found += _known(f"channels.{index}.members", texts(entry, "members"), either, "agent")
+        for key, field in (("channels", "members"), ("groups", "agents")):
+            for index, entry in enumerate(tables(tree, key)):
+                found += _known(f"{key}.{index}.{field}", texts(entry, field), either, "agent")
         for index, entry in enumerate(tables(tree, "workload")):
             found += _known(f"workload.{index}.to", [entry.get("to")], either, "agent")
     for index, entry in enumerate(tables(tree, "workload")):
         places = topics if entry.get("do") == "publish" else topics + channels
         found += _known(f"workload.{index}.topic", [entry.get("topic")], places, "topic")
-    return found + _times(tree)
+    return found + _graph(tree, agents if complete else None) + _times(tree)
+
+
+def _graph(tree: Tree, agents: list[str] | None) -> list[str]:
+    """Tasks that are there twice, for nobody, that need what nobody submits, or each other in a circle.
+
+    `agents` is None where not all names are known.
+    """
+    found: list[str] = []
+    ids = [task["id"] for _, task in _tasks(tree) if isinstance(task.get("id"), str)]
+    for place, task in _tasks(tree):
+        found += _known(f"{place}.to", [task.get("to")], agents, "agent") if agents is not None else []
+        found += _known(f"{place}.needs", texts(task, "needs"), ids, "task")
+    graph = {task["id"]: texts(task, "needs") for _, task in _tasks(tree) if isinstance(task.get("id"), str)}
+    _, wrong = order([Task(agent=0, id=name, needs=tuple(needs)) for name, needs in graph.items()])
+    if wrong:
+        found.append(f"workload: tasks need each other in a circle, {' needs '.join(wrong[1:][:8])}")
+    return [*found, *_twice("tasks", ids)]
+
+
+def _tasks(tree: Tree) -> list[tuple[str, Tree]]:
+    """(place, table) of every task."""
+    return [
+        (f"workload.{index}.tasks.{number}", task)
+        for index, entry in enumerate(tables(tree, "workload"))
+        for number, task in enumerate(tables(entry, "tasks"))
+    ]
 
 
 def _times(tree: Tree) -> list[str]:
@@ -69,11 +99,12 @@ def _times(tree: Tree) -> list[str]:
 
 
 def _twice(what: str, names: list[str]) -> list[str]:
-    return [f"{what}: the name {name!a} is there twice" for name in dict.fromkeys(names) if names.count(name) > 1]
+    return [f"{what}: the name {name!a} is there twice" for name, times in Counter(names).items() if times > 1]
 
 
-def _known(place: str, given: Sequence[object], names: list[str], what: str) -> list[str]:
+def _known(place: str, given: Sequence[object], names: Sequence[str], what: str) -> list[str]:
+    known = set(names)  # membership only
+    missing = [name for name in given if isinstance(name, str) and name not in known]
     shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
     use = f"use one of {shown}" if names else "declare it"
-    missing = [name for name in given if isinstance(name, str) and name not in names]
     return [f"{place}: there is no {what} {name[:40]!a}, {use}" for name in missing]

@@ -131,7 +131,29 @@ class ChannelTable(Table):
     closed: bool = False
 
 
-Do = Literal["send", "publish", "schedule", "join", "leave", "pause", "resume", "terminate", "release"]
+class GroupTable(Table):
+    """Agents that are supervised together, in the order in which they depend on each other; `within` another group."""
+
+    name: Name
+    agents: tuple[str, ...] = Field(default=(), strict=False)
+    strategy: Literal["one_for_one", "one_for_all", "rest_for_one"] = "one_for_one"
+    max_restarts: int = Field(default=3, ge=0, le=COUNT_MAX)
+    window_ticks: int = Field(default=100, ge=1, le=TICK_MAX)
+    backoff_ticks: int = Field(default=1, ge=0, le=TICK_MAX)
+    within: str = ""
+
+
+class TaskTable(Table):
+    """One task of a graph: its name in the run, the agent that does it, the tasks that must have ended well before."""
+
+    id: str = Field(pattern=r"^[A-Za-z0-9_.:/-]{1,64}$")
+    to: str
+    needs: tuple[str, ...] = Field(default=(), strict=False)
+    text: str = ""
+    priority: int = Field(default=0, ge=-COUNT_MAX, le=COUNT_MAX)
+
+
+Do = Literal["submit", "send", "publish", "schedule", "join", "leave", "pause", "resume", "terminate", "release"]
 
 
 class WorkTable(Table):
@@ -151,13 +173,15 @@ class WorkTable(Table):
     hex: str | None = Field(default=None, pattern=r"^([0-9a-fA-F]{2})*$")
     ticks: int | None = Field(default=None, ge=1, le=TICK_MAX, description="From now to the task's turn, of schedule.")
     fixed: bool = False
+    tasks: tuple[TaskTable, ...] | None = Field(default=None, strict=False, description="Of submit: a graph, or part.")
 
     @model_validator(mode="after")
     def _fitting(self) -> WorkTable:
         needed = {
-            "to": self.do != "publish",
+            "to": self.do not in ("publish", "submit"),
             "topic": self.do in ("publish", "join", "leave"),
             "ticks": self.do == "schedule",
+            "tasks": self.do == "submit",
         }
         wrong = [f"{self.do} needs {key}" for key, need in needed.items() if need and getattr(self, key) is None]
         wrong += [
@@ -169,6 +193,8 @@ class WorkTable(Table):
             wrong.append(f"{self.do} needs either text or hex")
         if not carries and payloads:
             wrong.append(f"{self.do} has no payload")
+        if self.do == "submit" and self.times > 1:
+            wrong.append("submit happens once, as a task's name is there once in a run")
         if wrong:
             raise ValueError("; ".join(wrong))
         return self
@@ -191,6 +217,7 @@ class Description(Table):
     agents: Annotated[tuple[AgentTable, ...], AfterValidator(_some)] = Field(strict=False, json_schema_extra=SOME)
     buffers: tuple[BufferTable, ...] = Field(default=(), strict=False)
     channels: tuple[ChannelTable, ...] = Field(default=(), strict=False)
+    groups: tuple[GroupTable, ...] = Field(default=(), strict=False)
     guard: Inside | None = Field(default=None, description="A validator that each input's payload must pass.")
     models: tuple[ModelTable, ...] = Field(default=(), strict=False)
     workload: Annotated[tuple[WorkTable, ...], AfterValidator(_some)] = Field(strict=False, json_schema_extra=SOME)
