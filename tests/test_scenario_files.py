@@ -390,17 +390,8 @@ def test_the_schema_is_of_the_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert schema["additionalProperties"] is False
     assert {"name", "last_tick", "agents", "workload"} == set(schema["required"])
     page = (DOCS / "scenarios.md").read_text("utf-8").split("## Keys")[1]
-    tables = (
-        "Description",
-        "AgentTable",
-        "BufferTable",
-        "ChannelTable",
-        "GroupTable",
-        "ModelTable",
-        "TaskTable",
-        "WorkTable",
-    )
-    keys = set(schema["properties"]).union(*(schema["$defs"][table].get("properties", {}) for table in tables))
+    tables = schema["$defs"].values()
+    keys = set(schema["properties"]).union(*(table.get("properties", {}) for table in tables))
     assert {key for key in keys if f"`{key}`" not in page and f"`[[{key}]]`" not in page} == set()
 
 
