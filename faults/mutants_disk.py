@@ -174,4 +174,11 @@ DISK: tuple[Mutant, ...] = (
         edits=(Edit("patience.py", "        self._in_turn(submitted)\n", "        submitted()\n"),),
         one_in=40,
     ),
+    Mutant(
+        name="export_without_blobs",
+        title="an export has the journal, and not the long payloads that stand beside it",
+        scenario="frames",
+        oracle="I20",
+        edits=(Edit("exports.py", "    files[BLOBS] = storage.read(BLOBS)\n", '    files[BLOBS] = b""\n'),),
+    ),
 )

@@ -55,24 +55,39 @@ def taken(plan: Plan, tick: int) -> bytes:
 
     Raises Refused where the run ends before, or fails.
     """
-    found: list[bytes] = []
-    ticks: dict[int, int] = {}  # of blocks that are committed
-
-    def hook(record: Record) -> None:
-        if record.kind == "committed":
-            ticks[int(record.fields["block"])] = record.tick
-        orchestrator = run.orchestrator
-        durable = record.kind == "durable" and ticks.get(int(record.fields["block"]), -1) >= tick
-        if durable and not found and orchestrator is not None:
-            found.append(orchestrator.snapshot_state())
-
-    run = Simulation(get(plan.scenario), plan, setting=Setting(hook=hook))
-    history = run.run()
+    taking = Taking(tick)
+    taking.run = Simulation(get(plan.scenario), plan, setting=Setting(hook=taking))
+    history = taking.run.run()
     if history.failure:
         raise Refused(f"the run fails: {history.failure_detail}", plan.scenario, "export one that comes to its end")
-    if not found:
-        raise Refused(f"no block at or after tick {tick}", plan.scenario, f"its last one is at {max(ticks.values())}")
-    return found[0]
+    if taking.failure:
+        raise Refused(f"it cannot be exported: {taking.failure}", plan.scenario, "export another run")
+    if taking.data is None:
+        last = max(taking.ticks.values())
+        raise Refused(f"no block at or after tick {tick}", plan.scenario, f"its last one is at {last}")
+    return taking.data
+
+
+class Taking:
+    """A hook of a run that takes its export when the first block at or after a tick is durable."""
+
+    def __init__(self, tick: int) -> None:
+        self._tick = tick
+        self.run: Simulation | None = None
+        self.ticks: dict[int, int] = {}  # of blocks that are committed
+        self.data: bytes | None = None
+        self.failure = ""
+
+    def __call__(self, record: Record) -> None:
+        if record.kind == "committed":
+            self.ticks[int(record.fields["block"])] = record.tick
+        orchestrator = self.run.orchestrator if self.run is not None else None
+        durable = record.kind == "durable" and self.ticks.get(int(record.fields["block"]), -1) >= self._tick
+        if durable and orchestrator is not None and self.data is None and not self.failure:
+            try:
+                self.data = orchestrator.snapshot_state()
+            except Exception as error:  # a build under test may raise anything
+                self.failure = f"{type(error).__name__}: {error}"
 
 
 def written(path: Path, data: bytes) -> None:

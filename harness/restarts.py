@@ -14,10 +14,12 @@ from msgspec.structs import replace
 from faults.plan import Plan
 from faults.streams import draw
 from harness.adapters.workers import Timing
+from harness.carrying import Taking
 from harness.history import History
-from harness.simulation import Simulation
-from runtime import journal, snapshot, watermark
+from harness.simulation import Setting, Simulation
+from runtime import exports, journal, snapshot, watermark
 from runtime.durability import BLOBS, JOURNAL
+from runtime.errors import EngineError
 from runtime.state import decode
 from runtime.watermark import Watermark
 from scenarios.base import Scenario
@@ -28,13 +30,17 @@ _STATE = "state-"
 
 
 def from_snapshots(scenario: Scenario, plan: Plan, bare: Plan, timing: Timing) -> Iterator[tuple[str, bytes]]:
-    """(what recovery began with, final state's bytes) for up to three state snapshots, picked by the plan's seed.
+    """(what recovery began with, final state's bytes), for an export to another instance and for up to three state
+    snapshots, picked by the plan's seed.
 
     A snapshot that no recovery of this run could begin with (an agent's image is older to the end) is passed over.
     """
     straight_plan = replace(bare, physical=replace(bare.physical, keep_snapshots=KEEP_ALL))
-    straight = Simulation(scenario, straight_plan, timing)
+    taking = Taking(draw(plan.seed, "export", 0) % scenario.config(plan.seed).last_tick)
+    straight = taking.run = Simulation(scenario, straight_plan, timing, setting=Setting(hook=taking))
     history = straight.run()
+    if taking.data is not None or taking.failure:
+        yield _imported(scenario, straight_plan, timing, taking)
     lines = journal.read(history.journal).lines
     names = sorted(name for name in history.files if name.startswith(_STATE))[:-1]
     made = 0
@@ -48,6 +54,18 @@ def from_snapshots(scenario: Scenario, plan: Plan, bare: Plan, timing: Timing) -
         again = Simulation(scenario, straight_plan, timing, files).run()
         made += 1
         yield f"{begun_with(again, name)}, cut after block {last}", again.final_state
+
+
+def _imported(scenario: Scenario, plan: Plan, timing: Timing, taking: Taking) -> tuple[str, bytes]:
+    """The final state of another instance, on an empty disk, that goes on from an export; b"" where it cannot."""
+    if taking.data is None:
+        return f"export, which was not made ({taking.failure})", b""
+    again = Simulation(scenario, plan, timing, {})
+    try:
+        exports.write(again.disk, taking.data)
+    except EngineError as refused:
+        return f"export, which is not taken ({refused})", b""
+    return f"export of block {exports.read(taking.data).block}", again.run().final_state
 
 
 def usable_from(files: dict[str, bytes], lines: list[journal.Line], name: str) -> int | None:

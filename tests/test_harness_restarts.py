@@ -11,7 +11,8 @@ from harness.adapters.workers import Timing
 from harness.history import History
 from harness.restarts import KEEP_ALL, begun_with, cut, from_snapshots, usable_from
 from harness.simulation import Simulation, simulate
-from runtime import journal
+from runtime import exports, journal
+from runtime.errors import Refused
 from runtime.state import Decree
 from runtime.telemetry import Record
 from scenarios import get
@@ -26,10 +27,26 @@ def straight() -> tuple[Plan, History]:
 def test_each_restart_began_with_the_snapshot_it_names_and_ends_in_the_same_state() -> None:
     plan, history = straight()
     made = list(from_snapshots(get("ledger"), plan, plan, Timing()))
-    assert len(made) == 3
-    for name, state in made:
+    (exported, state), *snapshots = made
+    assert exported.startswith("export of block ") and state == history.final_state
+    assert len(snapshots) == 3
+    for name, state in snapshots:
         assert name.split(",")[0] in history.files, name
         assert state == history.final_state
+
+
+def test_an_export_that_is_not_made_or_not_taken_ends_in_no_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SNP-1, in I20: each is told by its reason, and fails the comparison with the straight run."""
+    plan, history = straight()
+
+    def refuse(*given: object) -> bytes:
+        raise Refused("the export is damaged", "export", "export it again")
+
+    for function, words in (("take", "which was not made (Refused"), ("write", "which is not taken (export: the")):
+        with monkeypatch.context() as patched:
+            patched.setattr(exports, function, refuse)
+            name, state = next(iter(from_snapshots(get("ledger"), plan, plan, Timing())))
+        assert words in name and state == b"" != history.final_state
 
 
 @pytest.mark.parametrize(("later", "begun"), [(0, True), (-1, False)])
