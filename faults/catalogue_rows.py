@@ -45,7 +45,7 @@ F04 | transparent | scheduler | tick.repeat | - | I13 I33 | available | the driv
 tick is repeated or skipped
 F05 | workload | scheduler | agent.flood | - | I12 I18 | comes with the workload scenarios | one agent makes ten \
 thousand ready tasks
-F06 | workload | scheduler | dag.edit | - | I22 I30 | comes with the dag policy | late, failing, cyclic or huge \
+F06 | workload | scheduler | dag.edit | - | I22 I30 | comes with the workload kinds; the jobs of `pipeline` are late, wide, failing, cyclic | late, failing, cyclic or huge \
 nodes in a task graph
 F07 | transparent | scheduler | fault.pair | repair.kill | I19 I30 | available | a second fault while the \
 first is being repaired
@@ -221,7 +221,7 @@ computed from leases, respawn and replay length
 I20 | snapshot+replay | available | state(snapshot@k + replay k..n) == state(straight run @n), for every k
 I21 | no leak | available | at quiescence buffers, sessions, fds, /dev/shm names, children == \
 baseline
-I22 | DAG order | comes with the dag policy | no node starts before all parents ended ok; failed parent -> \
+I22 | DAG order | available | no node starts before all parents ended ok; failed parent -> \
 descendants skipped exactly once
 I23 | LRU | available | cache bytes <= budget always; victim is least recent unpinned; pinned never \
 evicted; reload digest equal

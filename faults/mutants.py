@@ -16,6 +16,7 @@ from faults.mutants_modules import MODULES
 from faults.mutants_plugins import PLUGINS
 from faults.mutants_ports import PORTS
 from faults.mutants_signed import SIGNED
+from faults.mutants_tasks import TASKS
 from faults.mutants_workers import WORKERS
 
 __all__ = ["MARK", "MUTANTS", "RARE", "Edit", "Mutant", "plant"]
@@ -355,6 +356,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *MODELS,
     *PLUGINS,
     *SIGNED,
+    *TASKS,
     *WORKERS,
     *GUARDS,
 )

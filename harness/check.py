@@ -67,6 +67,7 @@ COMPONENTS = {
     "I19": "pool",
     "I20": "snapshot",
     "I21": "pool",
+    "I22": "tasks",
     "I23": "wasm.compiled",
     "I24": "router",
     "I25": "wasm",

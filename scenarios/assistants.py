@@ -25,12 +25,12 @@ from runtime.state import (
     Message,
     Send,
 )
-from scenarios import models, oracle
+from scenarios import models
+from scenarios.answers import answers
 from scenarios.base import Order, Outcome, Scenario, load
 from scenarios.deliveries import Deliveries, as_journaled, envelope
 from scenarios.folds import OFFSET, fold_words
 from scenarios.streams import Stream
-from scenarios.turns import Turn
 
 AGENTS = 4
 LAST_TICK = 96
@@ -148,41 +148,10 @@ def _steps(deliveries: Deliveries) -> list[str]:
     return violations
 
 
-def _answers(deliveries: Deliveries) -> list[str]:
-    """Each answer is what the decoder computes in integers for all tokens of the session."""
-    sessions: dict[int, list[Turn]] = {}
-    violations = []
-    for turn in deliveries.inference.turns:
-        if not turn.asked.position:
-            violations += _session(sessions.pop(turn.asked.agent, []))
-        sessions.setdefault(turn.asked.agent, []).append(turn)
-    for agent in sorted(sessions):
-        violations += _session(sessions[agent])
-    return violations
-
-
-def _session(turns: list[Turn]) -> list[str]:
-    tokens = [token for turn in turns for token in turn.asked.tokens]
-    if not tokens:
-        return []
-    due = oracle.answers(SHAPE, tokens)
-    violations = []
-    for turn in turns:
-        first, end = turn.asked.position, turn.asked.position + len(turn.asked.tokens)
-        where = f"tick {turn.tick}, agent {turn.asked.agent}: the answer at position {end}"
-        if turn.token != due.tokens[end - 1]:
-            violations.append(f"{where} is token {turn.token}, not {due.tokens[end - 1]}")
-        elif turn.logits != due.logits[end - 1]:
-            violations.append(f"{where} has other logits")
-        if turn.kv != b"".join(due.kv[first:end]):
-            violations.append(f"{where} has another KV cache")
-    return violations
-
-
 def _invariant(outcome: Outcome) -> list[str]:
     """Every token, every logit, every KV cache, every step and every output is what it must be."""
     deliveries = Deliveries(outcome)
-    return deliveries.violations + _steps(deliveries) + _answers(deliveries) + as_journaled(outcome)
+    return deliveries.violations + _steps(deliveries) + answers(deliveries, SHAPE) + as_journaled(outcome)
 
 
 def text_of(seed: int, key: int, length: int) -> bytes:

@@ -16,6 +16,7 @@ from msgspec import Struct
 from runtime.frames import Output
 from runtime.journal import Block, Event, StepEntry, effect_of
 from runtime.state import (
+    BACKOFF,
     E_FULL,
     E_INVALID,
     E_MEMBER,
@@ -23,7 +24,9 @@ from runtime.state import (
     INPUT,
     MESSAGE,
     OUTSIDE,
+    QUARANTINED,
     REFUSED,
+    TASK,
     TOPIC,
     WAKE,
     Configure,
@@ -37,6 +40,7 @@ from runtime.state import (
     Schedule,
     Send,
     Spawn,
+    Submit,
     sequence,
 )
 from scenarios.base import Outcome
@@ -86,6 +90,7 @@ class Deliveries:
         self._barred: dict[int, int] = {}  # of this block: messages refused as a whole -> status
         self._numbers: dict[int, int] = {}  # by sender: how many messages it has sent
         self._invalid: set[tuple[int, int]] = set()  # (number, agent) of what a guard refused; membership only
+        self._tasks: dict[tuple[int, int], Message] = {}  # (agent, number): not taken, in its mailbox or before
         for block in outcome.blocks:
             self._fold(block)
         self.inference.finish(outcome.blocks[-1].tick if outcome.blocks else -1)
@@ -109,7 +114,7 @@ class Deliveries:
         self._invalid |= {(int(e[1]), int(e[2])) for e in events if e[0] == "invalid"}
         unanswered = {int(e[1]): int(e[-1]) for e in events if e[0] == "refused_request"}  # request -> status
         dropped = {int(e[1]) for e in events if e[0] == "dropped_result"}  # membership only
-        illegal = [event for event in events if event[0] == "illegal"]
+        illegal = [event for event in events if event[0] in ("illegal", "refused_tasks")]
         for item in block.inputs:
             self.inputs.append(item)
             self._admit(block.tick, item, missed, dropped, illegal)
@@ -131,6 +136,8 @@ class Deliveries:
                 else:
                     self._apply(block.tick, entry.agent, effect, missed)
         for event in events:
+            if event[0] == "lifecycle" and event[3] in (BACKOFF, QUARANTINED):  # of its own failure, or with its group
+                self.inference.forget(block.tick, int(event[1]), dropped)
             if event[0] in _DISCARDED:
                 self._discard(block.tick, int(event[2]), _DISCARDED[str(event[0])], int(event[1]))
 
@@ -167,6 +174,10 @@ class Deliveries:
                 self._publish(tick, OUTSIDE, topic, payload, missed)
             case Schedule(agent) if agent >= len(self._queues):
                 self._number(OUTSIDE)
+            case Submit(tasks) if not any(e[0] == "refused_tasks" and e[1:3] == (item.source, item.n) for e in illegal):
+                for task in tasks:
+                    message = self._message(TASK, OUTSIDE, 0, task.payload)
+                    self._tasks[task.agent, message.seq] = message
             case Join(agent, topic) if topic < len(self._subscribers) and agent < len(self._queues):
                 self._subscribe(agent, topic)
             case Leave(agent, topic) if topic < len(self._subscribers):
@@ -256,6 +267,8 @@ class Deliveries:
         for number in entry.inbox:
             if number == 0:
                 inbox.append(Message(0, WAKE, OUTSIDE, 0, b""))
+            elif (entry.agent, number) in self._tasks:  # who gets which when is a matter of its own
+                inbox.append(self._tasks.pop((entry.agent, number)))
             elif queue and queue[0].seq == number:
                 inbox.append(queue.popleft())
             else:
@@ -270,7 +283,8 @@ class Deliveries:
     def _compare_mailboxes(self) -> None:
         """What the journal says is undelivered must be what lies in the mailboxes, wakes left out."""
         for agent, queue in enumerate(self._queues):
-            held = [m for m in self._outcome.mailboxes[agent] if m.seq] if agent < len(self._outcome.mailboxes) else []
+            boxes = self._outcome.mailboxes
+            held = [m for m in boxes[agent] if m.seq and m.kind != TASK] if agent < len(boxes) else []
             if list(queue) != held:
                 self.violations.append(
                     f"agent {agent}: {len(held)} messages in its mailbox at the end, {len(queue)} by the journal"

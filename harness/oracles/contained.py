@@ -15,6 +15,7 @@ from faults.effect import SHOWN
 from faults.plan import Fault
 from faults.wrappers.guests import STEP_KINDS, endings
 from harness.history import History, Injection
+from harness.oracles import dependence
 from harness.oracles.flows import place
 from harness.oracles.judged import CUT_SHORT, Judged, class_of
 from harness.oracles.pooled import leases
@@ -195,6 +196,7 @@ def reach(run: Judged, baseline: Judged, struck: dict[int, int]) -> dict[int, in
         ways += [(u.tick, 1, u.target, (u.sender,)) for u in flows.undelivered if u.op == "refused"]
         for (buffer, _), (tick, _, _) in published(judged)[0].items():
             ways.append((tick, 0, judged.config["buffers"][buffer]["writer"], readers.get(buffer, ())))
+        ways += dependence.ways(judged)
     reached = dict(struck)
     for tick, refused, source, targets in sorted(ways):
         if reached.get(source, _NEVER) <= tick + refused:

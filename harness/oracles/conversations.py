@@ -1,8 +1,8 @@
 """Inference followed per session: which tokens and which KV cache each request had, and what its agent must be told.
 
 Requests are those that the agents' modules passed (guest log), results those of the journal. What the runtime kept in
-its sessions is computed anew here, from the rules alone: a session ends with a failed step of its agent, and a request
-may begin it anew.
+its sessions is computed anew here, from the rules alone: a session ends with a life of its agent, and a request may
+begin it anew.
 """
 
 from __future__ import annotations
@@ -56,14 +56,22 @@ def follow(journal: Journal, flows: Flows, blobs: Mapping[str, bytes]) -> dict[i
             _answered(asked, sessions, flows, blobs, entry["request"])
         for step in block.steps:
             if step.status != "ok":
-                for key in [key for key in sessions if key[0] == step.agent]:
-                    del sessions[key]
+                _over(sessions, step.agent)
                 continue
             first = step.seq
             for number in requests.get((step.tick, step.agent), ()):
                 if first <= number < first + len(step.effects):
                     asked[number] = _ask(sessions, flows.sent[number], number, place(step.at))
+        for event in block.events:
+            if event[0] == "lifecycle" and event[3] in ("backoff", "quarantined"):
+                _over(sessions, event[1])
     return asked
+
+
+def _over(sessions: dict[tuple[int, int], _Session], agent: int) -> None:
+    """The agent's life has ended, by its own failure or with its group."""
+    for key in [key for key in sessions if key[0] == agent]:
+        del sessions[key]
 
 
 def _ask(sessions: dict[tuple[int, int], _Session], sent: Sent, number: int, where: str) -> Asked:

@@ -18,7 +18,21 @@ from harness.history import GuestEvent
 from harness.oracles.envelopes import Envelope, open_inbox
 from harness.oracles.members import Members
 from harness.oracles.reading import Block, Journal, JournalEffect, Step
-from runtime.state import INFERENCE, INPUT, MESSAGE, OUTSIDE, REFUSED, TOPIC, WAKE, Input, Publish, Schedule, Send
+from runtime.state import (
+    INFERENCE,
+    INPUT,
+    MESSAGE,
+    OUTSIDE,
+    REFUSED,
+    TASK,
+    TOPIC,
+    WAKE,
+    Input,
+    Publish,
+    Schedule,
+    Send,
+    Submit,
+)
 
 Key = tuple[int, int, str]  # tick, agent, kind of step
 
@@ -109,6 +123,7 @@ class Flows:
         self.outsiders: set[int] = set()  # numbers of posts in a channel by who was no member then
         self.barred: list[tuple[int, int]] = []  # (tick, number) of messages refused as a whole
         self.answers: dict[int, Answer] = {}  # inference results by their request's number
+        self.named: dict[int, str] = {}  # tasks that need each other: their number -> their name
 
 
 def place(at: tuple[int, int]) -> str:
@@ -143,6 +158,8 @@ class _Joiner:
                 self._lost(block, number, event)
             elif event[0] == "refused_message":
                 self._refused(block, number, event)
+            elif event[0] == "task_skipped":
+                self._lost(block, number, ("dropped", event[1], event[2]))
             elif event[0] in ("refused_request", "dropped_result"):
                 self._unanswered(block, number, event)
             elif event[0] in ("refused_task", "dropped_wake"):
@@ -184,6 +201,16 @@ class _Joiner:
             self._members.join(agent, action["topic"], by_operator=True)
         elif do == "leave":
             self._members.leave(agent, action["topic"])
+        elif do == "submit" and not any(e[0] == "refused_tasks" and e[1:3] == identity for e in block.events):
+            self._submit(ours, action, block, where)
+
+    def _submit(self, ours: Input | None, action: dict[str, Any], block: Block, where: str) -> None:
+        """Each task is a message, and takes a number whether it is ever delivered or not."""
+        handed = ours.action.tasks if ours is not None and isinstance(ours.action, Submit) else ()
+        for place, task in enumerate(action["tasks"]):
+            data = handed[place].payload if place < len(handed) else base64.b64decode(task["payload"])
+            self.flows.named[self._next(OUTSIDE)] = task["id"]
+            self._give(Sent(OUTSIDE, TASK, 0, (task["agent"],), data, block.tick, f"{where} task {task['id']}"))
 
     def _step(self, step: Step) -> None:
         flows = self.flows

@@ -16,7 +16,7 @@ from harness.oracles.flows import place
 from harness.oracles.judged import Judged
 from harness.oracles.reading import Step
 from harness.oracles.verdict import Unjudged
-from runtime.state import BUFFER, INFERENCE, REFUSED, WAKE
+from runtime.state import BUFFER, INFERENCE, REFUSED, TASK, WAKE
 
 # The capability that each effect needs: the oracle's own table, by docs/abi.md.
 NEEDS = {
@@ -168,7 +168,9 @@ def _counts(step: Step, event: GuestEvent, config: dict[str, Any], run: Judged) 
     refused = sum(kind == REFUSED for kind, _ in kinds)
     results = sum(kind == INFERENCE for kind, _ in kinds)
     wakes = sum(kind == WAKE and not payload for kind, payload in kinds)
-    yield "messages in its inbox", len(kinds) - refused - results - wakes, config["mailbox"]
+    tasks = sum(kind == TASK for kind, _ in kinds)
+    yield "messages in its inbox", len(kinds) - refused - results - wakes - tasks, config["mailbox"]
+    yield "tasks of a graph in its inbox", tasks, 1
     yield "refusals in its inbox", refused, config["send_limit"]
     yield "results in its inbox", results, len(config["models"])
 

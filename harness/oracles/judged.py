@@ -28,7 +28,7 @@ from harness.oracles.flows import Execution, Flows, Key, join
 from harness.oracles.verdict import Unjudged
 from runtime.errors import Refused
 from runtime.frames import InferenceItem, Output
-from runtime.state import Inference, Input, State, decode
+from runtime.state import Inference, Input, State, Submit, decode
 
 Part = Callable[["Judged"], list[str]]  # a part of an oracle: the violations that it finds in some of the records
 
@@ -291,6 +291,15 @@ class Judged:
         if self.history.inferences or not self.history.journal:
             return bool(self.history.inferences)
         return any(block.inferences for block in self.journal.blocks)
+
+    @property
+    def submits(self) -> bool:
+        """Whether tasks that need each other were submitted, by the client or by the journal."""
+        if any(isinstance(item.action, Submit) for item in self.history.sent):
+            return True
+        return bool(self.history.journal) and any(
+            item["action"]["do"] == "submit" for block in self.journal.blocks for item in block.inputs
+        )
 
     @property
     def shares(self) -> bool:

@@ -10,15 +10,38 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
+from msgspec import UNSET
+
 from harness.oracles.envelopes import Envelope
 from harness.oracles.flows import Execution, Flows, Taken, place
 from harness.oracles.judged import CUT_SHORT, Judged
 from harness.oracles.reading import Step
 from harness.oracles.verdict import Unjudged
-from runtime.state import BUFFER, INFERENCE, INPUT, MESSAGE, OUTSIDE, REFUSED, TOPIC, WAKE
+from runtime.state import (
+    BUFFER,
+    INFERENCE,
+    INPUT,
+    MESSAGE,
+    OUTSIDE,
+    READY,
+    REFUSED,
+    TASK,
+    TOPIC,
+    WAITING,
+    WAKE,
+    State,
+)
 
 GENESIS = "genesis"  # the source of the scenario's own inputs, which no client sends
-_NAMES = {MESSAGE: "direct", TOPIC: "topic", INPUT: "input", WAKE: "task", REFUSED: "refusal", INFERENCE: "result"}
+_NAMES = {
+    MESSAGE: "direct",
+    TOPIC: "topic",
+    INPUT: "input",
+    WAKE: "task",
+    REFUSED: "refusal",
+    INFERENCE: "result",
+    TASK: "task of a graph",
+}
 
 
 def _crossing(taken: Taken) -> str:
@@ -186,7 +209,7 @@ def _nothing_invented(run: Judged) -> list[str]:
 def _invented(flows: Flows, agent: int, envelope: Envelope, tasks: dict[int, Counter[bytes]]) -> str:
     """How this message differs from what was sent, "" when it does not; takes a task's payload out of `tasks`."""
     kind, sender, seq, channel, payload = envelope
-    if kind in (MESSAGE, TOPIC, INPUT, REFUSED):
+    if kind in (MESSAGE, TOPIC, INPUT, REFUSED, TASK):
         sent = flows.sent.get(seq)
         if sent is None:
             return f"number {seq}, {_show(payload)}, which nobody sent"
@@ -273,11 +296,12 @@ def _bounded(run: Judged) -> list[str]:
     for index, agent in enumerate(run.final.agents):
         kinds = Counter(message.kind for message in agent.mailbox)
         wake = any(message.kind == WAKE and not message.payload for message in agent.mailbox)
-        plain = len(agent.mailbox) - kinds[REFUSED] - kinds[INFERENCE] - wake
+        plain = len(agent.mailbox) - kinds[REFUSED] - kinds[INFERENCE] - kinds[TASK] - wake
         for what, number, most in (
             ("messages", plain, config["mailbox"]),
             ("refusals", kinds[REFUSED], config["send_limit"]),
             ("results", kinds[INFERENCE], len(config["models"])),
+            ("tasks of a graph", kinds[TASK], 1),
         ):
             if number > most:
                 found.append(f"agent {index}'s mailbox in the final state holds {number} {what}, {most} is the most")
@@ -296,6 +320,7 @@ def _accounted(run: Judged) -> list[str]:
                 flight[channel] = 0
     left = Counter[tuple[int, int]]()
     left[INFERENCE, 0] += len(run.final.requests)
+    left[TASK, 0] += _not_given(run.final)
     for agent in run.final.agents:
         left[WAKE, 0] += sum(bool(payload) for _, payload in agent.tasks)
         for message in agent.mailbox:
@@ -307,6 +332,11 @@ def _accounted(run: Judged) -> list[str]:
                 f"{left[channel]} lie in mailboxes of the final state"
             )
     return found
+
+
+def _not_given(final: State) -> int:
+    """Tasks that wait for others, or for their agent."""
+    return 0 if final.graph is UNSET else sum(t.phase in (WAITING, READY) for t in final.graph.tasks.values())
 
 
 def _key(kind: int, channel: int) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 
 from harness.history import History, Life
+from harness.oracles.grouped import Groups, within_budgets
 from harness.oracles.judged import Judged
 from harness.oracles.verdict import Unjudged
 from runtime.physical import RESPAWN_DOUBLINGS, Physical
@@ -141,10 +142,11 @@ def restart_budget(run: Judged) -> list[str]:
 
 
 def _in_windows(run: Judged) -> list[str]:
-    """Per agent: at most `max_restarts` in any `window_ticks`, each at least `backoff_ticks` after its failure."""
+    """Per agent, or group: at most `max_restarts` in any `window_ticks`, each `backoff_ticks` after its failure."""
     most, window = run.config["max_restarts"], run.config["window_ticks"]
     backoff = max(1, run.config["backoff_ticks"])
-    found: list[str] = []
+    groups = Groups(run.config)
+    found = within_budgets(run.config, run.journal.blocks)
     restarts: dict[int, list[int]] = {}
     failed: dict[int, int] = {}
     for block in run.journal.blocks:
@@ -155,7 +157,7 @@ def _in_windows(run: Judged) -> list[str]:
             agent = event[1] if len(event) > 1 else -1
             if event[0] == "failed":
                 failed[agent] = block.tick
-            elif event[0] == "restart":
+            elif event[0] == "restart" and not groups.has(agent):
                 # The budget is spent when the failure is met, not when the agent is back.
                 since = failed.get(agent, -1)
                 if since < 0 or block.tick - since < backoff:

@@ -12,6 +12,7 @@ from typing import Any
 from msgspec import Struct
 
 from harness.oracles.flows import place
+from harness.oracles.grouped import Groups
 from harness.oracles.judged import Judged
 from harness.oracles.reading import Block, Step
 from runtime.state import ACTIVE, BACKOFF, PAUSED, QUARANTINED, STARTING, TERMINATED
@@ -41,6 +42,7 @@ class _Supervisor:
         self._backoff = max(1, config["backoff_ticks"])
         self._tasks = config["max_tasks_per_tick"]
         self._lives: list[_Life] = []
+        self._groups = Groups(config)
         self.found: list[str] = []
 
     def block(self, block: Block) -> None:
@@ -67,6 +69,7 @@ class _Supervisor:
         for step in block.steps:
             if step.agent < len(self._lives):
                 self._settle(step, self._lives[step.agent])
+        self._settle_groups(block)
         self._compare(block)
 
     def _move(self, index: int, life: _Life, phase: str) -> None:
@@ -111,7 +114,7 @@ class _Supervisor:
                 self._move(step.agent, life, ACTIVE)
             return
         life.told.append(("failed", step.agent, step.status))
-        if life.phase == TERMINATED:
+        if life.phase == TERMINATED or self._groups.has(step.agent):
             return
         life.restarts = [tick for tick in life.restarts if tick > step.tick - self._window]
         if len(life.restarts) >= self._most:
@@ -121,6 +124,37 @@ class _Supervisor:
         life.restarts.append(step.tick)
         life.due = step.tick + self._backoff
         self._move(step.agent, life, BACKOFF)
+
+    def _settle_groups(self, block: Block) -> None:
+        """Once all steps are settled: what the failures of grouped agents mean for their groups, first step first."""
+        stopped: set[int] = set()
+        owed: list[tuple[Any, ...]] = []
+        for step in block.steps:
+            agent = step.agent
+            mine = step.status != "ok" and self._groups.has(agent) and agent not in stopped
+            if not mine or self._lives[agent].phase in (QUARANTINED, TERMINATED):
+                continue
+            order = self._groups.failed(agent, block.tick)
+            owed += order.events
+            stopped.update(order.agents)
+            for one in order.agents:
+                if one < len(self._lives):
+                    self._stop(one, self._lives[one], order.due)
+        told = [event for event in block.events if event[0] in ("group_restart", "escalated")]
+        if told != owed:
+            texts = ["; ".join(" ".join(map(str, event)) for event in events) or "nothing" for events in (owed, told)]
+            self.found.append(f"block {block.block}: of groups {texts[0]} is due; the journal has {texts[1]}")
+
+    def _stop(self, agent: int, life: _Life, due: int) -> None:
+        """A member's life ends, until tick `due` or (-1) until it is released; who is gone stays gone."""
+        if life.phase in (QUARANTINED, TERMINATED):
+            return
+        life.due = due
+        if due < 0:
+            self._move(agent, life, QUARANTINED)
+            life.told.append(("quarantined", agent))
+        elif life.phase != BACKOFF:
+            self._move(agent, life, BACKOFF)
 
     def _compare(self, block: Block) -> None:
         told: dict[int, list[tuple[Any, ...]]] = {}

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness.oracles.flows import place
+from harness.oracles.graphs import Tasks, journaled
 from harness.oracles.judged import Judged
 from harness.oracles.members import Members
 from harness.oracles.reading import Block, Step
@@ -84,6 +85,7 @@ class _Waits:
         self._config = config
         self._agents: list[_Agent] = []
         self._members = Members(config)
+        self._tasks = Tasks(config, journaled)
         self._told: set[tuple[int, int]] = set()  # (agent, since) that are in `found`
         self._tick = -1
 
@@ -100,6 +102,8 @@ class _Waits:
             self._input(item["action"], block.tick, lost, refused, illegal)
         for entry in block.inferences:
             self._got((entry["request"] >> 32) - 1, block.tick)
+        for agent in self._tasks.admit(block):
+            self._got(agent, block.tick)
         moves = [(e[1], e[2], e[3]) for e in block.events if e[0] == "lifecycle"]
         for agent, before, after in moves:
             if not _committed(before, after):
@@ -110,6 +114,8 @@ class _Waits:
             self._effects(step, lost, barred)
         for event in block.events:
             self._answered(event, block.tick + 1)
+        for agent in self._tasks.commit(block):
+            self._got(agent, block.tick + 1)
         for agent, before, after in moves:
             if _committed(before, after):
                 self._moved(agent, after, block.tick + 1)
