@@ -45,7 +45,8 @@ F04 | transparent | scheduler | tick.repeat | - | I13 I33 | available | the driv
 tick is repeated or skipped
 F05 | workload | scheduler | agent.flood | - | I12 I18 | comes with the workload scenarios | one agent makes ten \
 thousand ready tasks
-F06 | workload | scheduler | dag.edit | - | I22 I30 | comes with the workload kinds; the jobs of `pipeline` are late, wide, failing, cyclic | late, failing, cyclic or huge \
+F06 | workload | scheduler | dag.edit | - | I22 I30 | comes with the workload kinds; the jobs of `pipeline` are \
+late, wide, failing, cyclic | late, failing, cyclic or huge \
 nodes in a task graph
 F07 | transparent | scheduler | fault.pair | repair.kill | I19 I30 | available | a second fault while the \
 first is being repaired
