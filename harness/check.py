@@ -84,6 +84,7 @@ COMPONENTS = {
     "order": "channels",
     "replay": "snapshot",
     "ledger": "durability",
+    "order": "broker",
     "scenario": "agents",
 }
 
