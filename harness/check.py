@@ -84,7 +84,6 @@ COMPONENTS = {
     "order": "channels",
     "replay": "snapshot",
     "ledger": "durability",
-    "order": "broker",
     "scenario": "agents",
 }
 
