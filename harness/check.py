@@ -83,6 +83,7 @@ COMPONENTS = {
     "I35": "wasm",
     "order": "channels",
     "replay": "snapshot",
+    "order": "broker",
     "ledger": "durability",
     "scenario": "agents",
 }

@@ -133,7 +133,7 @@ LAYERS: dict[str, Shares] = {  # for kinds that have no row above
     "model": {"router": 0.5, "inference.device": 0.4},
     "orchestrator": {"recovery": 0.4, "boot": 0.3},
     "agent": {"worker": 0.4, "supervisor": 0.4},
-    "host": {"worker": 0.5, "wasm.guest": 0.3, "wasm.spares": 0.1},
+    "host": {"worker": 0.5, "wasm.guest": 0.2, "wasm.spares": 0.1, "wasm.capabilities": 0.1, "wasm.agent_wasi": 0.1},
 }
 
 # Which modules write what is different, by section of the block and by field of the record (for events, by its name).

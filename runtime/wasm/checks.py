@@ -14,7 +14,7 @@ from typing import NamedTuple
 import wasmtime
 
 from runtime.errors import ModuleRefused
-from runtime.state import AgentSpec
+from runtime.state import AgentSpec, Limits
 from runtime.wasm import agent_wasi, raw
 from runtime.wasm.abi import EXPORTS, GROUPS, HOST, PAGE, RESERVED, SECTION, Signature, incompatible
 from runtime.wasm.binary import CODE, Malformed, Parsed, bodies, parse, rewrite
@@ -41,7 +41,8 @@ LOOPS_MAX = 2_000  # within each other
 class Loaded(NamedTuple):
     """A module that passed: compiled, with its imports' names in order, its mutable globals, and spare instances.
 
-    `lent` are the functions of its user's host that it imports; their names have a dot.
+    `lent` are the functions of its user's host that it imports; their names have a dot. It is `plain` where it imports
+    from the shim alone.
     """
 
     module: wasmtime.Module
@@ -49,15 +50,14 @@ class Loaded(NamedTuple):
     mutable: tuple[tuple[int, int], ...]
     spares: Spares
     lent: tuple[Imported, ...] = ()
-
-    @property
-    def plain(self) -> bool:
-        """Whether it imports from the shim alone."""
-        return not any("." in name for name in self.imports)
+    plain: bool = True
 
 
 _parsed: Lru[Parsed] = Lru(64 << 20)  # bytes of wasm
 _PARSING = threading.Lock()
+_PASSED_MAX = 4096
+# Digest, capabilities and limits of what has passed: nothing else decides the checks after the signature's.
+_passed: set[tuple[str, tuple[str, ...], Limits]] = set()
 
 
 def check_module(spec: AgentSpec, wasm: bytes, max_bytes: int = MODULE_BYTES, demand: Demand | None = None) -> None:
@@ -91,16 +91,21 @@ def load_pinned(
         raise ModuleRefused("digest", what, where, "declare the digest of the module's own bytes")
     if demand is not None:
         demand.check(wasm, digest, where)
-    parsed = _parsed_once(digest, wasm, where)
-    _check_abi(parsed, where)
-    lent = _check_imports(parsed, spec, where, offered)
-    _check_limits(parsed, spec, where)
+    what_passed = (digest, spec.capabilities, spec.limits)
+    lent: tuple[Imported, ...] = ()
+    if offered or what_passed not in _passed:
+        parsed = _parsed_once(digest, wasm, where)
+        _check_abi(parsed, where)
+        lent = _check_imports(parsed, spec, where, offered)
+        _check_limits(parsed, spec, where)
+        if not offered:
+            _remember(what_passed)
     pages = spec.limits.memory // PAGE
     try:
         loaded, pin = cache.use(
             (digest, f"agent {pages}"),
-            lambda: _compilable(wasm, parsed, pages, where),
-            lambda module: _tried(Loaded(module, _names(parsed), parsed.mutable, Spares(), lent), where),
+            lambda: _compilable(wasm, _parsed_once(digest, wasm, where), pages, where),
+            lambda module: _tried(_loaded(module, _parsed_once(digest, wasm, where), lent), where),
         )
         return (loaded if loaded.plain else loaded._replace(lent=lent, spares=Spares())), pin  # it has more to be wiped
     except wasmtime.WasmtimeError as error:
@@ -108,8 +113,15 @@ def load_pinned(
         raise ModuleRefused("format", what, where, "build it with another compiler") from None
 
 
-def _names(parsed: Parsed) -> tuple[str, ...]:
-    return tuple(each.name if each.module == "engine" else f"{each.module}.{each.name}" for each in parsed.imports)
+def _remember(what_passed: tuple[str, tuple[str, ...], Limits]) -> None:
+    if len(_passed) >= _PASSED_MAX:
+        _passed.clear()
+    _passed.add(what_passed)
+
+
+def _loaded(module: wasmtime.Module, parsed: Parsed, lent: tuple[Imported, ...]) -> Loaded:
+    names = tuple(each.name if each.module == "engine" else f"{each.module}.{each.name}" for each in parsed.imports)
+    return Loaded(module, names, parsed.mutable, Spares(), lent, not any("." in name for name in names))
 
 
 def _parsed_once(digest: str, wasm: bytes, where: str) -> Parsed:
@@ -232,9 +244,10 @@ def link(loaded: Loaded) -> tuple[raw.Linked, raw.Linked]:
 class _Offered(NamedTuple):
     group: str
     signature: Signature
+    op: str = ""
 
 
-_OFFERED = {("engine", name): _Offered(each.group, each.signature) for name, each in HOST.items()} | {
+_OFFERED = {("engine", name): _Offered(each.group, each.signature, each.op) for name, each in HOST.items()} | {
     (agent_wasi.MODULE, name): _Offered(each.group, each.signature) for name, each in agent_wasi.FUNCTIONS.items()
 }
 
