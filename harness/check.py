@@ -83,7 +83,6 @@ COMPONENTS = {
     "I35": "wasm",
     "order": "channels",
     "replay": "snapshot",
-    "order": "broker",
     "ledger": "durability",
     "scenario": "agents",
 }
