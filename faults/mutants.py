@@ -15,6 +15,7 @@ from faults.mutants_models import MODELS
 from faults.mutants_modules import MODULES
 from faults.mutants_plugins import PLUGINS
 from faults.mutants_ports import PORTS
+from faults.mutants_shared_out import SHARED_OUT
 from faults.mutants_signed import SIGNED
 from faults.mutants_tasks import TASKS
 from faults.mutants_workers import WORKERS
@@ -359,4 +360,5 @@ MUTANTS: tuple[Mutant, ...] = (
     *TASKS,
     *WORKERS,
     *GUARDS,
+    *SHARED_OUT,
 )

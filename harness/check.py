@@ -82,6 +82,7 @@ COMPONENTS = {
     "I34": "broker",
     "I35": "wasm",
     "order": "channels",
+    "order": "broker",
     "replay": "snapshot",
     "ledger": "durability",
     "scenario": "agents",

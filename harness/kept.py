@@ -21,6 +21,7 @@ from runtime import journal
 from runtime.errors import Refused
 from scenarios import SCENARIOS, get
 from scenarios.base import Scenario
+from scenarios.built_in import built_in
 from scenarios.files import known
 from scenarios.files.reading import MAIN
 
@@ -56,7 +57,7 @@ def keep(history: History, scenario: Scenario, folder: Path) -> Path:
 def find(name: str, seed: int = 1, faults: tuple[str, ...] = (), workers: int | None = None) -> Kept:
     """The run that a user means; seed, faults and workers count for a scenario only. Raises Refused."""
     path = Path(name)
-    if name in SCENARIOS or _is_scenario(path):
+    if built_in(name) is not None or _is_scenario(path):
         scenario = get(name)
         typed = tuple(parse_fault(fault) for fault in faults or scenario.faults)
         inputs, physical = scenario.workload(seed), scenario.options(workers)

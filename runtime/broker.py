@@ -11,6 +11,9 @@ from __future__ import annotations
 
 import hashlib
 
+from msgspec import UNSET
+
+from runtime import tenants
 from runtime.guards import NONE, Guards
 from runtime.journal import Event
 from runtime.state import (
@@ -65,7 +68,8 @@ def deliver(
         events.append(("dropped", message.seq, target))
         return told
     assert state.config is not None
-    status = E_FULL if full(agent, state.config) else OK
+    crowded = state.config.tenants is not UNSET and tenants.crowded(state, sender, target)
+    status = E_FULL if crowded or full(agent, state.config) else OK
     if not status and agent.spec.guard:  # a full mailbox costs no validator's time
         reason = guards.refuses(state, agent.spec.guard, message.seq, message.payload)
         if reason:

@@ -31,6 +31,15 @@ def publish(state: State, sender: int, target: int, payload: bytes, events: list
         _post(state, sender, target, payload, events, guards)
 
 
+def receivers(state: State, sender: int, target: int) -> int:
+    """How many copies a publication on a topic or a post in a channel would have now."""
+    assert state.config is not None
+    members = state.subscribers[target]
+    if target < len(state.config.topics):
+        return len(members)
+    return len(members) - 1 if sender in members else 0
+
+
 def _post(state: State, sender: int, channel: int, payload: bytes, events: list[Event], guards: Guards) -> None:
     """One number, one copy for each other member in order of joining; one refusal at most comes back."""
     message = Message(broker.take_sequence(state, sender), TOPIC, sender, channel, payload)

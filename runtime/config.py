@@ -16,7 +16,7 @@ from runtime.errors import Refused
 from runtime.frames import MAX_FRAME
 from runtime.physical import Physical
 from runtime.scheduler import POLICIES
-from runtime.state import AgentSpec, BufferSpec, ChannelSpec, Config, Configure, Group, Input, ModelSpec
+from runtime.state import AgentSpec, BufferSpec, ChannelSpec, Config, Configure, Group, Input, ModelSpec, TenantSpec
 
 ID_MAX = 0xFFFFFFFE  # of an agent; the last number is the outside's
 TICK_MAX = (1 << 32) - 1
@@ -63,6 +63,10 @@ def problems(config: Config) -> list[str]:
     channels = config.channels or ()
     for index, channel in enumerate(channels):
         found += _channel(channel, f"channels[{index}].")
+    tenants = config.tenants or ()
+    for index, tenant in enumerate(tenants):
+        found += _tenant(tenant, f"tenants[{index}].")
+    found += _unique("tenants", [tenant.name for tenant in tenants])
     found += _unique("topics", config.topics)
     found += _unique("channels", [*dict.fromkeys(config.topics), *(channel.name for channel in channels)])
     found += _unique("buffers", [buffer.name for buffer in config.buffers])
@@ -120,6 +124,11 @@ def _numbers(options: object, prefix: str, **bounds: tuple[int, int]) -> list[st
 
 def _buffer(buffer: BufferSpec, prefix: str) -> list[str]:
     return _numbers(buffer, prefix, capacity=(1, PAYLOAD_MAX), writer=(0, ID_MAX))
+
+
+def _tenant(tenant: TenantSpec, prefix: str) -> list[str]:
+    counts, sizes = (0, COUNT_MAX), (0, FUEL_MAX)
+    return _numbers(tenant, prefix, fuel=sizes, memory=sizes, messages=counts, tasks=counts)
 
 
 def _channel(channel: ChannelSpec, prefix: str) -> list[str]:

@@ -17,11 +17,12 @@ import google_crc32c
 import msgspec
 from msgspec import UNSET, Struct
 
-from runtime import broker, channels, groups, journal, lifecycle, requests, scheduler, supervisor, tasks
+from runtime import broker, channels, groups, journal, lifecycle, requests, scheduler, supervisor, tasks, tenants
 from runtime.config import agent_problems, problems
 from runtime.errors import FailStop
 from runtime.guards import NONE, Guards
 from runtime.journal import Block, Event, InferenceEntry, StepEntry
+from runtime.meter import Meter
 from runtime.state import (
     ACTIVE,
     BACKOFF,
@@ -112,7 +113,7 @@ def begin(
             supervisor.restart_due(index, agent, tick, events)
         if agent.wakes or agent.tasks:
             _wake(state, index, tick, events, guards)
-    records = _closing(state, config, events) if tick >= config.last_tick else _stepping(state, config)
+    records = _closing(state, config, events) if tick >= config.last_tick else _stepping(state, config, events)
     stepping = {record.agent for record in records}
     ending = tuple(decree for decree in decrees if decree.agent in stepping)  # a decree ends a step, or nothing
     return Open(tick, tuple(admitted), inferences, ending, records, events, guards)
@@ -124,7 +125,7 @@ def _apply(state: State, item: Input, events: list[Event], guards: Guards) -> No
     match item.action:
         case Configure(config):
             _configure(state, item, config, events)
-        case Spawn(spec) if agent_problems(spec, len(state.buffers)):
+        case Spawn(spec) if agent_problems(spec, len(state.buffers)) or not tenants.fits(state, spec):
             events.append(("illegal", OUTSIDE, "spawn", spec.name))
         case Spawn(spec):
             state.agents.append(AgentState(spec=spec, seen=[0] * len(spec.reads)))
@@ -176,8 +177,8 @@ def _wake(state: State, index: int, tick: int, events: list[Event], guards: Guar
         broker.deliver_task(state, index, agent.tasks.pop(0)[1], events, guards)
 
 
-def _stepping(state: State, config: Config) -> list[StepRecord]:
-    chosen = scheduler.select(state)
+def _stepping(state: State, config: Config, events: list[Event]) -> list[StepRecord]:
+    chosen = scheduler.select(state, events)
     return _records(state, config, [(i, "init" if state.agents[i].phase == STARTING else "step") for i in chosen])
 
 
@@ -271,10 +272,11 @@ def commit(state: State, opened: Open, outcomes: Mapping[int, Outcome]) -> Commi
     steps: list[StepEntry] = []
     blobs: list[tuple[str, bytes]] = []
     messages = 0
+    meter = None if config.tenants is UNSET else Meter(state, config, opened.guards)
     for record in opened.records:
         outcome = outcomes[record.agent]
         sequence = broker.next_sequence(state, record.agent)
-        messages += _settle(state, config, record, outcome, opened.events, opened.guards)
+        messages += _settle(state, config, record, outcome, opened, meter)
         steps.append(_entry(record, outcome, sequence, blobs))
     if config.groups is not UNSET:
         failures = [r.agent for r in opened.records if outcomes[r.agent].status != "ok"]
@@ -305,10 +307,10 @@ def commit(state: State, opened: Open, outcomes: Mapping[int, Outcome]) -> Commi
 
 
 def _settle(
-    state: State, config: Config, record: StepRecord, outcome: Outcome, events: list[Event], guards: Guards
+    state: State, config: Config, record: StepRecord, outcome: Outcome, opened: Open, meter: Meter | None
 ) -> int:
     """Apply one step's outcome; the number of messages that it sent or published."""
-    index = record.agent
+    index, events, guards = record.agent, opened.events, opened.guards
     if outcome.status != "ok":
         agent = state.agents[index]
         requests.forget(state, index, events)
@@ -325,7 +327,7 @@ def _settle(
     if record.kind == "init":
         lifecycle.move(index, state.agents[index], ACTIVE, events)
     messages = 0
-    for effect in outcome.effects:
+    for effect in outcome.effects if meter is None else meter.passed(index, outcome.effects, events):
         if effect.op == "send":
             broker.send(state, index, effect.target, effect.payload, events, MESSAGE, guards)
             messages += 1

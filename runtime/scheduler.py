@@ -9,7 +9,10 @@ come after them. Whoever has been ready for a round comes before all others, whi
 
 from __future__ import annotations
 
-from runtime import tasks
+from msgspec import UNSET
+
+from runtime import tasks, tenants
+from runtime.journal import Event
 from runtime.state import ACTIVE, STARTING, AgentState, State
 
 AGING = 4
@@ -28,7 +31,7 @@ def wait_bound(agents: int, max_tasks: int, policy: str) -> int:
     return rounds if policy == "round_robin" else rounds * 2 + aging
 
 
-def select(state: State) -> list[int]:
+def select(state: State, events: list[Event]) -> list[int]:
     """The agents that run in this tick, in the order in which their steps are committed."""
     config = state.config
     assert config is not None
@@ -46,8 +49,11 @@ def select(state: State) -> list[int]:
         ordered = sorted(candidates, key=lambda i: _rank(state, i, round_))
     else:
         ordered = sorted(candidates, key=lambda i: (_deadline(state.agents[i]), i))
-    chosen = ordered[: config.max_tasks_per_tick]
-    if chosen and len(chosen) < len(ordered):
+    if config.tenants is not UNSET:
+        chosen = tenants.share(state, config, ordered, events)
+    else:
+        chosen = ordered[: config.max_tasks_per_tick]
+    if config.tenants is UNSET and chosen and len(chosen) < len(ordered):
         state.cursor = (chosen[-1] + 1) % len(state.agents)
     for index in chosen:
         state.agents[index].ready_since = -1

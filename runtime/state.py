@@ -68,6 +68,21 @@ class AgentSpec(Struct, frozen=True, kw_only=True, gc=False):
     name: str
     priority: int = 0
     reads: tuple[int, ...] = ()
+    tenant: int | UnsetType = UNSET  # an index of `Config.tenants`; unset: of no declared tenant
+
+
+class TenantSpec(Struct, frozen=True, kw_only=True, gc=False):
+    """What the agents of one tenant may take together (TEN-1); 0 is: no limit.
+
+    Per tick: `tasks` steps, `fuel` granted to them, `messages` sent, each copy counted; at any time: `memory`, the sum
+    of their declared maxima in bytes.
+    """
+
+    fuel: int = 0
+    memory: int = 0
+    messages: int = 0
+    name: str
+    tasks: int = 0
 
 
 class BufferSpec(Struct, frozen=True, kw_only=True, gc=False):
@@ -145,6 +160,7 @@ class Config(Struct, frozen=True, kw_only=True, gc=False):
     seed: int
     send_limit: int = 64
     snapshot_every: int = 64
+    tenants: tuple[TenantSpec, ...] | UnsetType = UNSET
     tick_ms: int = 10
     topics: tuple[str, ...] = ()
     window_ticks: int = 100
@@ -417,7 +433,7 @@ class State(Struct):
     tick: int = -1
     block: int = 0
     outside: int = 0  # numbers given to messages from outside
-    cursor: int = 0  # round robin: the agent whose turn is next
+    cursor: int = 0  # round robin: the agent whose turn is next; where there are tenants: the tenant
     root_due: int = 0
     agents: list[AgentState] = []
     admitted: dict[str, int] = {}

@@ -10,13 +10,14 @@ from scenarios.frames import FRAMES
 from scenarios.guarded import GUARDED
 from scenarios.hello import HELLO
 from scenarios.ledger import LEDGER
+from scenarios.noisy import NOISY
 from scenarios.pipeline import PIPELINE
 from scenarios.plugins import PLUGINS
 
 # The default list, in the order in which it is run and shown.
 SCENARIOS: dict[str, Scenario] = {scenario.name: scenario for scenario in (HELLO, LEDGER, FRAMES, ASSISTANTS)}
 
-_UNLISTED = {scenario.name: scenario for scenario in (EDGES, BENCH, GUARDED, PIPELINE, PLUGINS)}
+_UNLISTED = {scenario.name: scenario for scenario in (EDGES, BENCH, GUARDED, NOISY, PIPELINE, PLUGINS)}
 
 
 def built_in(name: str) -> Scenario | None:

@@ -20,6 +20,7 @@ from runtime.state import (
     E_FULL,
     E_INVALID,
     E_MEMBER,
+    E_QUOTA,
     INFERENCE,
     INPUT,
     MESSAGE,
@@ -223,7 +224,7 @@ class Deliveries:
         members = self._subscribers[topic] if topic < len(self._subscribers) else []
         channel = topic >= self._topics
         outsider = channel and sender not in members
-        if outsider and sender != OUTSIDE and self._barred.get(message.seq) != E_MEMBER:
+        if outsider and sender != OUTSIDE and self._barred.get(message.seq) not in (E_MEMBER, E_QUOTA):
             self.violations.append(f"tick {tick}: agent {sender}, no member of channel {topic}, posted {message.seq}")
         if self._is_barred(message) or outsider:
             return

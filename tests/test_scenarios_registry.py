@@ -12,7 +12,7 @@ from runtime.state import Configure, Send, Spawn
 from scenarios import SCENARIOS, get
 from scenarios.streams import Stream
 
-NAMES = [*SCENARIOS, "edges", "pipeline"]
+NAMES = [*SCENARIOS, "edges", "noisy", "pipeline"]
 
 
 def test_the_default_list_is_hello_ledger_frames_assistants() -> None:
@@ -29,7 +29,7 @@ def test_an_unknown_name_is_refused_with_what_there_is() -> None:
         get("legder")
     assert str(refused.value) == (
         "scenarios: unknown scenario 'legder'; use one of hello, ledger, frames, assistants, edges, bench, guarded, "
-        "pipeline, plugins, or a scenario's .toml file"
+        "noisy, pipeline, plugins, or a scenario's .toml file"
     )
 
 

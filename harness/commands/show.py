@@ -29,7 +29,7 @@ from harness.sdk.projects import LANGUAGES
 from scenarios import SCENARIOS, get
 
 
-def _table(*columns: str) -> Table:
+def table_of(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
@@ -50,7 +50,7 @@ def scenarios(as_json: bool) -> int:
     if as_json:
         print_json({"scenarios": rows})
         return 0
-    table = _table("scenario", "agents", "ticks", "what happens")
+    table = table_of("scenario", "agents", "ticks", "what happens")
     for row in rows:
         table.add_row(str(row["name"]), str(row["agents"]), str(row["ticks"]), str(row["title"]))
     Console().print(table)
@@ -103,7 +103,7 @@ def profiles(name: str, as_json: bool) -> int:
 
 
 def _print_profiles(told: list[dict[str, Any]]) -> None:
-    table = _table("profile", "faults in a plan", "what it is")
+    table = table_of("profile", "faults in a plan", "what it is")
     for one in told:
         low, high = one["faults"]
         table.add_row(one["name"], f"{low} to {high}" if high else "none", one["title"])
@@ -120,7 +120,7 @@ def _print_profile(one: dict[str, Any]) -> None:
             print(f"  {class_} kinds in {'every run' if runs == 1 else f'one run of {runs}'}")
     if one["hours_per_fault"]:
         print(f"a fault stands for {one['hours_per_fault']} hours of one machine")
-    table = _table("kind", "weight", "parameters", "source")
+    table = table_of("kind", "weight", "parameters", "source")
     for kind in one["kinds"]:
         narrowed = [f"{name}={'|'.join(values)}" if values else name for name, values in kind["ranges"].items()]
         table.add_row(kind["kind"], str(kind["weight"]), ", ".join(narrowed), kind.get("source", ""))
@@ -136,7 +136,7 @@ def oracles(as_json: bool) -> int:
     if as_json:
         print_json({"oracles": built, "not_available": missing})
         return 0
-    table = _table("oracle", "name", "compares")
+    table = table_of("oracle", "name", "compares")
     for oracle in ORACLES.values():
         table.add_row(oracle.id, oracle.name, oracle.records)
     Console().print(table)

@@ -82,5 +82,7 @@ SAID: tuple[Said, ...] = (
     _said("replay", r"did other in tick", worker=0.3, snapshot=0.3, residence=0.2),
     _said("ledger", r"was never received|follows block", releases=0.6, orchestrator=0.2),
     _said("ledger", r"is not what receipt|acknowledges|outputs", recovery=0.4, releases=0.2),
+    _said("I18", r"refused for a quota|messages, its quota", meter=0.9),
+    _said("I18", r"tenant \d+ (is deferred|has)|messages of tenant", tenants=0.9),
     _said("I19", r"may be ahead", orchestrator=0.7, durability=0.1),
 )

@@ -197,12 +197,32 @@ def reach(run: Judged, baseline: Judged, struck: dict[int, int]) -> dict[int, in
         for (buffer, _), (tick, _, _) in published(judged)[0].items():
             ways.append((tick, 0, judged.config["buffers"][buffer]["writer"], readers.get(buffer, ())))
         ways += dependence.ways(judged)
-    reached = dict(struck)
+    mates = _mates(baseline)
+    reached: dict[int, int] = {}
+    for agent, tick in sorted(struck.items()):
+        _touch(reached, mates.get(agent, (agent,)), tick)
     for tick, refused, source, targets in sorted(ways):
         if reached.get(source, _NEVER) <= tick + refused:
             for target in targets:
-                reached[target] = min(tick + 1, reached.get(target, tick + 1))
+                _touch(reached, mates.get(target, (target,)), tick + 1)
     return reached
+
+
+def _touch(reached: dict[int, int], agents: tuple[int, ...], tick: int) -> None:
+    for agent in agents:
+        reached[agent] = min(tick, reached.get(agent, tick))
+
+
+def _mates(judged: Judged) -> dict[int, tuple[int, ...]]:
+    """Per agent of a tenant with a quota all of that tenant: what one takes of it is not there for the others."""
+    tenants = judged.config.get("tenants", [])
+    agents = [(index, agent.spec.tenant) for index, agent in enumerate(judged.final.agents)]
+    found: dict[int, tuple[int, ...]] = {}
+    for number, tenant in enumerate(tenants):
+        mine = tuple([index for index, of in agents if of == number])
+        if tenant["tasks"] or tenant["fuel"] or tenant["messages"]:
+            found |= dict.fromkeys(mine, mine)
+    return found
 
 
 def _readers(judged: Judged) -> dict[int, tuple[int, ...]]:

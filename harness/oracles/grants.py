@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from harness.history import GuestEvent
-from harness.oracles import refusals
+from harness.oracles import refusals, tenancy
 from harness.oracles.flows import place
 from harness.oracles.judged import Judged
 from harness.oracles.reading import Step
@@ -113,11 +113,12 @@ def _none_after_the_end(run: Judged) -> list[str]:
 def quota(run: Judged) -> list[str]:
     """I18: no crossing was given, used or held more than the grant; no inbox, step or tick is beyond its bound.
 
-    Nor is a module loaded that would take more than its size lets expect.
+    Nor is a module loaded that would take more than its size lets expect, nor a tenant beyond its quotas.
     """
     if not run.crossings:
         raise Unjudged("there is no guest log")
-    return _metered(run) + run.settled(_bounded) + refusals.ended(run, refusals.HEAVY)
+    beyond = run.settled(_bounded) + run.settled(tenancy.within_quotas)
+    return _metered(run) + beyond + refusals.ended(run, refusals.HEAVY)
 
 
 def _metered(run: Judged) -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from harness.oracles.flows import Sent
 from harness.oracles.judged import Judged
 from harness.oracles.verdict import Unjudged
-from runtime.state import E_MEMBER, INPUT, MESSAGE, TOPIC
+from runtime.state import E_MEMBER, E_QUOTA, INPUT, MESSAGE, TOPIC
 
 
 def one_order(run: Judged) -> list[str]:
@@ -45,7 +45,7 @@ def _not_in(agent: int, sent: Sent) -> str:
 def _posted_by_members(run: Judged) -> list[str]:
     flows, found = run.flows, []
     for seq in sorted(flows.outsiders):
-        if flows.refusals.get(seq) != E_MEMBER:
+        if flows.refusals.get(seq) not in (E_MEMBER, E_QUOTA):
             found.append(
                 f"number {seq} ({flows.sent[seq].where}) is by no member of its channel, and was not refused so"
             )

@@ -40,7 +40,7 @@ class _Supervisor:
     def __init__(self, config: dict[str, Any]) -> None:
         self._most, self._window = config["max_restarts"], config["window_ticks"]
         self._backoff = max(1, config["backoff_ticks"])
-        self._tasks = config["max_tasks_per_tick"]
+        self._tasks = 0 if config.get("tenants") else config["max_tasks_per_tick"]  # how long a start may wait is I12's
         self._lives: list[_Life] = []
         self._groups = Groups(config)
         self.found: list[str] = []

@@ -17,6 +17,7 @@ from harness.oracles.graphs import Tasks, journaled
 from harness.oracles.judged import Judged
 from harness.oracles.members import Members
 from harness.oracles.reading import Block, Step
+from harness.oracles.tenancy import Member, Tenants
 from runtime.state import OUTSIDE
 
 _NUMBERED = ("send", "publish", "infer")  # the effects that take a number
@@ -53,8 +54,8 @@ def _waited(run: Judged) -> list[str]:
 class _Agent:
     """`mail` and `phased` are the ticks since which it has mail (None: none) and is in its phase."""
 
-    def __init__(self, tick: int) -> None:
-        self.phase, self.phased = "starting", tick
+    def __init__(self, tick: int, member: Member) -> None:
+        self.phase, self.phased, self.member = "starting", tick, member
         self.mail: int | None = None
         self.wakes: list[int] = []
         self.tasks: list[int] = []
@@ -84,7 +85,8 @@ class _Waits:
         self.found: list[str] = []
         self._config = config
         self._agents: list[_Agent] = []
-        self._members = Members(config)
+        self._members, self._tenants = Members(config), Tenants(config)
+        self._bounds: dict[int, int] = {}  # by tenant, for the agents that there are
         self._tasks = Tasks(config, journaled)
         self._told: set[tuple[int, int]] = set()  # (agent, since) that are in `found`
         self._tick = -1
@@ -133,7 +135,8 @@ class _Waits:
         if do == "spawn" and action["spec"]["name"] in illegal:
             illegal.remove(action["spec"]["name"])
         elif do == "spawn":
-            self._agents.append(_Agent(tick))
+            self._agents.append(_Agent(tick, self._tenants.member(action["spec"])))
+            self._bounds = {}
         elif do == "send" and (0, agent) not in lost:
             self._got(agent, tick)
         elif do == "publish":
@@ -156,10 +159,10 @@ class _Waits:
 
     def _judge(self, tick: int, where: str, steps: Sequence[Step]) -> None:
         """Who is ready in this tick, against who runs in it; a step empties its agent's mailbox."""
-        most = bound(len(self._agents), self._config["max_tasks_per_tick"], self._config["policy"])
         ran = {step.agent: step for step in steps}
         for agent, one in enumerate(self._agents):
             since, step = one.ready_since(), ran.get(agent)
+            most = self._bound(one.member.tenant)
             if (
                 since is not None
                 and tick - since + 1 > (most if step else most - 1)
@@ -170,6 +173,18 @@ class _Waits:
                 self.found.append(f"{at}: agent {agent}, ready since tick {since}, {runs} in tick {tick}, bound {most}")
             if step is not None and step.kind == "step":
                 one.mail = None
+
+    def _bound(self, tenant: int) -> int:
+        """By its own tenant's agents and quotas where there are tenants, else by all agents."""
+        if tenant not in self._bounds:
+            policy = self._config["policy"]
+            every = bound(len(self._agents), self._tenants.most, policy)
+            if self._config.get("tenants"):
+                rounds = self._tenants.rounds([one.member for one in self._agents], tenant)
+                self._bounds[tenant] = bound(rounds, 1, policy) + (every if policy == "dag" else 0)
+            else:
+                self._bounds[tenant] = every
+        return self._bounds[tenant]
 
     def _effects(self, step: Step, lost: set[tuple[int, int]], barred: set[int]) -> None:
         """What a step that ended well sent, asked for and joined, from the next tick on."""
