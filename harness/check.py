@@ -82,7 +82,6 @@ COMPONENTS = {
     "I34": "broker",
     "I35": "wasm",
     "order": "channels",
-    "order": "broker",
     "replay": "snapshot",
     "ledger": "durability",
     "scenario": "agents",
