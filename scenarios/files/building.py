@@ -10,9 +10,12 @@ from typing import NamedTuple
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from runtime import tenants
+from runtime.errors import Refused
 from runtime.state import (
     Action,
     AgentSpec,
+    AgentState,
     BufferSpec,
     ChannelSpec,
     Config,
@@ -24,8 +27,10 @@ from runtime.state import (
     Publish,
     Schedule,
     Send,
+    State,
     Submit,
     Task,
+    TenantSpec,
 )
 from scenarios.base import Scenario
 from scenarios.builder import Agent, composed
@@ -62,11 +67,13 @@ def built(described: Description, made: Sequence[Made], files: Files) -> Scenari
         topics=described.topics,
         buffers=tuple(BufferSpec(capacity=b.capacity, name=b.name, writer=ids[b.writer]) for b in described.buffers),
         channels=_channels(described, either) or UNSET,
+        tenants=_tenants(described) or UNSET,
         groups=tuple(_group(table, either) for table in described.groups) or UNSET,
         guard=guards[described.guard] if described.guard else UNSET,
         models=tuple(_model(table, data) for table, data in zip(described.models, files.models, strict=True)),
     )
     specs = _specs(described, agents, [len(each.agents) for each in made], guards)
+    _refuse_crowd(config, specs)
     fixed, actions = _actions(described, either)
     scenario = composed(
         described.name,
@@ -89,12 +96,14 @@ def _digest(data: bytes) -> str:
 def _specs(described: Description, agents: list[Agent], counts: list[int], guards: dict[str, str]) -> list[AgentSpec]:
     """The agents' specs with the numbers of the buffers that they read, and their guards' digests."""
     number = {buffer.name: index for index, buffer in enumerate(described.buffers)}
+    tenant = {one.name: index for index, one in enumerate(described.tenants)}
     tables = [table for table, count in zip(described.agents, counts, strict=True) for _ in range(count)]
     return [
         replace(
             one.spec,
             reads=tuple(number[name] for name in table.reads),
             guard=guards[table.guard] if table.guard else UNSET,
+            tenant=tenant[table.tenant] if table.tenant else UNSET,
         )
         for one, table in zip(agents, tables, strict=True)
     ]
@@ -117,6 +126,26 @@ def _group(table: GroupTable, either: dict[str, list[int]]) -> Group:
         window_ticks=table.window_ticks,
         within=table.within,
     )
+
+
+def _tenants(described: Description) -> tuple[TenantSpec, ...]:
+    return tuple(
+        TenantSpec(fuel=t.fuel, memory=t.memory, messages=t.messages, name=t.name, tasks=t.tasks)
+        for t in described.tenants
+    )
+
+
+def _refuse_crowd(config: Config, specs: Sequence[AgentSpec]) -> None:
+    """Raises Refused for agents whose tenant has no room for them: a run would begin without them."""
+    state, crowd = State(config=config), []
+    for spec in specs:
+        if tenants.fits(state, spec):
+            state.agents.append(AgentState(spec=spec))
+        else:
+            crowd.append(spec.name)
+    if crowd:
+        todo = "raise its memory or fuel, or lower the agents' limits"
+        raise Refused(f"no room in their tenant for {', '.join(crowd)}", "agents", todo)
 
 
 def _all(names: Sequence[str], either: dict[str, list[int]]) -> tuple[int, ...]:

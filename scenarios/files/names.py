@@ -35,6 +35,10 @@ def name_problems(tree: Tree, agents: list[str], groups: set[str], complete: boo
     topics = texts(tree, "topics")
     either = sorted({*agents, *groups})
     found = [*_twice("agents", agents), *_twice("buffers", buffers), *_twice("topics and channels", topics + channels)]
+    tenants = [one["name"] for one in tables(tree, "tenants") if isinstance(one.get("name"), str)]
+    found += _twice("tenants", tenants)
+    for index, entry in enumerate(tables(tree, "agents")):
+        found += _known(f"agents.{index}.tenant", [entry.get("tenant")], tenants, "tenant")
     if len(agents) > AGENTS_MAX:
         found.append(f"agents: {len(agents)} of them, at most {AGENTS_MAX}")
     for index, entry in enumerate(tables(tree, "agents")):

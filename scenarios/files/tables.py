@@ -93,6 +93,7 @@ class AgentTable(Table):
     priority: int = Field(default=0, ge=-COUNT_MAX, le=COUNT_MAX)
     reads: tuple[Name, ...] = Field(default=(), strict=False)
     guard: Inside | None = Field(default=None, description="A validator that each message to it must pass.")
+    tenant: Name | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> AgentTable:
@@ -151,6 +152,16 @@ class TaskTable(Table):
     needs: tuple[str, ...] = Field(default=(), strict=False)
     text: str = ""
     priority: int = Field(default=0, ge=-COUNT_MAX, le=COUNT_MAX)
+
+
+class TenantTable(Table):
+    """A tenant: what its agents may take together, of a tick, and of memory at any time; 0 is no limit."""
+
+    name: Name
+    tasks: int = Field(default=0, ge=0, le=COUNT_MAX)
+    fuel: int = Field(default=0, ge=0, le=FUEL_MAX)
+    messages: int = Field(default=0, ge=0, le=COUNT_MAX)
+    memory: Annotated[Size, Field(ge=0, le=FUEL_MAX)] = 0
 
 
 Do = Literal["submit", "send", "publish", "schedule", "join", "leave", "pause", "resume", "terminate", "release"]
@@ -218,6 +229,7 @@ class Description(Table):
     buffers: tuple[BufferTable, ...] = Field(default=(), strict=False)
     channels: tuple[ChannelTable, ...] = Field(default=(), strict=False)
     groups: tuple[GroupTable, ...] = Field(default=(), strict=False)
+    tenants: tuple[TenantTable, ...] = Field(default=(), strict=False)
     guard: Inside | None = Field(default=None, description="A validator that each input's payload must pass.")
     models: tuple[ModelTable, ...] = Field(default=(), strict=False)
     workload: Annotated[tuple[WorkTable, ...], AfterValidator(_some)] = Field(strict=False, json_schema_extra=SOME)
