@@ -260,12 +260,6 @@ def test_channels_validators_and_models_are_declared_by_names_and_files(tmp_path
         Task(agent=1, id="add", needs=("count",), payload=b'{"amount":7}', priority=2),
     )
     assert Submit(tasks) in [item.action for item in scenario.workload(1)]
-    text = (tmp_path / "rich" / "scenario.toml").read_text("utf-8")
-    alone = text.replace(text[text.index("[[groups]]") : text.index("[[models]]")], "").split(
-        '[[workload]]\ndo = "submit"'
-    )
-    (tmp_path / "rich" / "scenario.toml").write_text(alone[0], "utf-8")
-    scenario = read_scenario(tmp_path / "rich")
     run = simulate(scenario, faults=("worker.kill@tick:5,agent:0", "orchestrator.kill@tick:6,phase:sync"))
     run.assert_ok()
     events = [event for block in run.blocks for event in block.events]
