@@ -116,9 +116,11 @@ def _oracle(facts: Facts) -> Iterator[Vote]:
 
 
 def _sentence(facts: Facts) -> Iterator[Vote]:
-    """What the oracles say beyond their names; each pattern counts once."""
+    """What the oracles say beyond their names; each pattern counts once. A broad one speaks where it is the reason."""
     leading = _leading(facts)
     for said in SAID:
+        if said.oracle in BROAD and said.oracle != facts.oracle:
+            continue
         evidence = facts.checked.findings[said.oracle].evidence if said.oracle in facts.checked.failed else ()
         line = next((line for line in evidence if said.pattern.search(line)), "")
         if line:
@@ -127,8 +129,12 @@ def _sentence(facts: Facts) -> Iterator[Vote]:
 
 
 def _writer(facts: Facts) -> Iterator[Vote]:
-    """Who writes what differs from the twin. Only the journal's records name their writer."""
-    if facts.difference.where == "journal":
+    """Who writes what differs from the twin. Only the journal's records name their writer.
+
+    Where two runs of one plan differ, what differs from the twin need not come from the faults.
+    """
+    same_plan = any(name in SAME_PLAN for name in facts.checked.failed)
+    if facts.difference.where == "journal" and not same_plan:
         yield from _written(facts.difference, "")
 
 

@@ -143,6 +143,7 @@ WRITERS: dict[tuple[str, str], Shares] = {
     ("steps", "order"): {"orchestrator": 0.6, "scheduler": 0.3, "fold": 0.1},
     ("steps", "order as they arrived"): {"scheduler": 0.7, "fold": 0.2},
     ("steps", "effects as they arrived"): {"wasm.spares": 0.6, "worker": 0.2, "wasm.guest": 0.1},
+    ("steps", "image as they arrived"): {"wasm.spares": 0.6, "worker": 0.2, "snapshot": 0.1},
     ("steps", "missing"): {"scheduler": 0.3, "supervisor": 0.2, "broker": 0.2, "fold": 0.2},
     ("steps", "surplus"): {"scheduler": 0.3, "supervisor": 0.2, "broker": 0.2, "fold": 0.2},
     ("steps", "effects"): {"worker": 0.2, "pool": 0.1, "broker": 0.1, "wasm.plugins": 0.05},
