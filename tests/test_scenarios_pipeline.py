@@ -39,10 +39,11 @@ def test_each_run_has_jobs_that_are_published_fail_skip_and_are_refused(seed: in
     assert not get("pipeline").invariant(played(seed))
     published = [event for event in events(seed, "task_done") if str(event[3]).endswith("publish")]
     assert len(published) >= 4
-    assert [event[4] for event in events(seed, "task_failed")] == ["trap:unreachable"]
-    assert [str(event[3]).split(".")[1] for event in events(seed, "task_skipped")] == ["merge", "publish"]
+    assert [event[4] for event in events(seed, "task_failed")] == ["trap:unreachable"] * 2
+    assert [str(event[3]).split(".")[1] for event in events(seed, "task_skipped")] == ["merge", "publish"] * 2
     assert sorted(event[3] for event in events(seed, "refused_tasks")) == ["cycle", "itself", "unknown"]
-    assert events(seed, "group_restart")
+    assert [event[1] for event in events(seed, "group_restart")] == ["ends", "line"]
+    assert [event[1] for event in events(seed, "escalated")] == ["ends"]
     steps = [step for block in played(seed).blocks for step in block.steps]
     assert sum(effect.op == "infer" for step in steps for effect in step.effects) >= 20
 

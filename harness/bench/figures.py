@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from harness.bench import images, modules, targets
+from harness.bench import graphs, images, modules, targets
+from harness.bench.graphs import Graphs
 from harness.bench.images import Images
 from harness.bench.measure import Spread
 from harness.bench.modules import ModuleLoad
@@ -83,6 +84,7 @@ class Report(Struct, frozen=True, kw_only=True):
     memory: Memory
     modules: tuple[ModuleLoad, ...]
     snapshots: Images
+    graphs: Graphs
     targets: tuple[Target, ...]
     stages: dict[str, float]
     stages_missing: tuple[str, ...]
@@ -161,7 +163,8 @@ def table(report: Report) -> str:
         f"memory over {m.runs:,} runs of {m.agents} agents and {m.ticks} ticks: {m.first_mib:.1f} to "
         f"{m.last_mib:.1f} MiB, {m.bytes_per_run:+.1f} bytes per run"
     )
-    lines += modules.lines(report.modules) + images.lines(report.snapshots) + ["", *targets.lines(report.targets)]
+    lines += [*modules.lines(report.modules), graphs.line(report.graphs), *images.lines(report.snapshots)]
+    lines += ["", *targets.lines(report.targets)]
     lines += [f"void: {reason}" for reason in report.void]
     lines += [f"DIFFERS: {difference}" for difference in report.differences]
     lines += [f"not timed as a stage, as it is not there: {place}" for place in report.stages_missing]

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from harness.bench import figures, scale, stages
 from harness.bench.figures import Judged, Report, Requirement, Variant, requirement
 from harness.bench.floor import FLOOR_MAX, bare, cross
+from harness.bench.graphs import Graphs, graphs
 from harness.bench.images import Images, images
 from harness.bench.measure import in_turn, settle, spread
 from harness.bench.modules import ModuleLoad, module_loads
@@ -76,9 +77,11 @@ def measure(size: Size, quick: bool, news: Callable[[str], None]) -> Report:
     costs = {str(agents): scale.step_cost_us(agents, n) for agents, n in size.step_runs}
     news("modules")
     loads = module_loads(size.rounds)
+    news("graphs of tasks")
+    graph = graphs()
     news("snapshots")
     taken = images(IMAGE_MIB, size.rounds)
-    parts = Parts(times, pairs, judged, shares, missing, ticks, costs, memory, different, loads, taken)
+    parts = Parts(times, pairs, judged, shares, missing, ticks, costs, memory, different, loads, taken, graph)
     return _report(size, quick, work, parts)
 
 
@@ -96,10 +99,11 @@ class Parts(NamedTuple):
     different: list[str]
     loads: tuple[ModuleLoad, ...]
     taken: Images
+    graph: Graphs
 
 
 def _report(size: Size, quick: bool, work: Work, parts: Parts) -> Report:
-    times, pairs, judged, shares, missing, ticks, costs, memory, different, loads, taken = parts
+    times, pairs, judged, shares, missing, ticks, costs, memory, different, loads, taken, graph = parts
     ns = {name: median(values) for name, values in times.items()}
     messages = bench.messages(size.agents, size.ticks)
     bare_ns = median(b for _, b in pairs)
@@ -136,6 +140,7 @@ def _report(size: Size, quick: bool, work: Work, parts: Parts) -> Report:
         memory=memory,
         modules=loads,
         snapshots=taken,
+        graphs=graph,
         targets=(),
         stages=shares,
         stages_missing=tuple(missing),
