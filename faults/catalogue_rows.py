@@ -244,7 +244,7 @@ I32 | isolation | available | a fault in agent A changes no byte of B's state un
 I33 | time | available | no wall-clock value reaches the log; monotone tick
 I34 | conservation | available | sent = delivered + dropped(logged) + in flight, per topic, each tick
 I35 | ABI | available | plugin with other ABI version/hash never runs; refusal logged once
-I36 | hot reload atomicity | comes with hot reload | each call is served wholly by the old or the new version; \
+I36 | hot reload atomicity | available | each call is served wholly by the old or the new version; \
 rollback restores digest
 I37 | observer read-only | comes with the observer | no request by any method changes state, file or digest
 I38 | harness ledger | comes with campaigns | each started trial ends as pass/fail/lost in the ledger; kill -9 at \

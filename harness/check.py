@@ -81,6 +81,7 @@ COMPONENTS = {
     "I33": "orchestrator",
     "I34": "broker",
     "I35": "wasm",
+    "I36": "worker",
     "order": "channels",
     "replay": "snapshot",
     "ledger": "durability",

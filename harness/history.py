@@ -52,6 +52,8 @@ class GuestEvent(Struct, gc=False):
     granted: int = -1  # fuel; -1 in these three is: not on record
     used: int = -1
     memory: int = -1  # bytes of its linear memory afterwards
+    module: str = ""  # the digest under which the instance was made
+    state: str = ""  # sha256 of the state that a reload was given, and of the one that its agent's next crossing met
     opened: tuple[GuestCall, ...] | None = None
 
     @property

@@ -15,6 +15,7 @@ from runtime.errors import Refused
 from runtime.fold import TICKS_MAX
 from runtime.intake import Intake
 from runtime.ports import Ports
+from runtime.reloads import VERSION_MAX
 from runtime.state import (
     Action,
     AgentSpec,
@@ -23,6 +24,7 @@ from runtime.state import (
     Leave,
     Operate,
     Publish,
+    Reload,
     Schedule,
     Send,
     Spawn,
@@ -103,6 +105,11 @@ class Calls:
     def release(self, agent: int) -> tuple[str, int]:
         """Let a quarantined agent begin a new life."""
         return self._operate("release", agent)
+
+    def reload(self, agent: int, module: str, version: int) -> tuple[str, int]:
+        """Another module for the agent, by its sha256; it takes the state over, or nothing changes (docs/abi.md)."""
+        _within("version", version, VERSION_MAX)
+        return self.submit(Reload(_within("agent", agent), module, version))
 
     def snapshot_state(self) -> bytes:
         """All that is durable now, in one checked piece (`runtime.exports`); `Orchestrator.restore` goes on from it."""

@@ -17,7 +17,19 @@ import google_crc32c
 import msgspec
 from msgspec import UNSET, Struct
 
-from runtime import broker, channels, groups, journal, lifecycle, requests, scheduler, supervisor, tasks, tenants
+from runtime import (
+    broker,
+    channels,
+    groups,
+    journal,
+    lifecycle,
+    reloads,
+    requests,
+    scheduler,
+    supervisor,
+    tasks,
+    tenants,
+)
 from runtime.config import agent_problems, problems
 from runtime.errors import FailStop
 from runtime.guards import NONE, Guards
@@ -34,6 +46,7 @@ from runtime.state import (
     WAKE,
     AgentState,
     BufferState,
+    Change,
     Config,
     Configure,
     Decree,
@@ -47,6 +60,7 @@ from runtime.state import (
     Operate,
     Outcome,
     Publish,
+    Reload,
     Schedule,
     Send,
     Spawn,
@@ -93,6 +107,7 @@ def begin(
     """Admit and select: sort by (source, n), genesis first; apply what is new, wake who is due, fix the records."""
     state.tick = tick
     events: list[Event] = []
+    changes: dict[int, Change] = {}
     asked = requests.due(state, tick) if inferences else []
     admitted = []
     for item in sorted(inputs, key=lambda i: (i.source != GENESIS, i.source, i.n)):
@@ -100,7 +115,7 @@ def begin(
             continue  # delivered again: its effect is in the state already
         state.admitted[item.source] = item.n
         admitted.append(item)
-        _apply(state, item, events, guards)
+        _apply(state, item, events, guards, changes)
     config = state.config
     if config is None:
         raise FailStop("genesis", "the first input does not configure the run", "block 1")
@@ -113,13 +128,14 @@ def begin(
             supervisor.restart_due(index, agent, tick, events)
         if agent.wakes or agent.tasks:
             _wake(state, index, tick, events, guards)
-    records = _closing(state, config, events) if tick >= config.last_tick else _stepping(state, config, events)
+    closing = tick >= config.last_tick
+    records = _closing(state, config, events) if closing else _stepping(state, config, events, changes)
     stepping = {record.agent for record in records}
     ending = tuple(decree for decree in decrees if decree.agent in stepping)  # a decree ends a step, or nothing
     return Open(tick, tuple(admitted), inferences, ending, records, events, guards)
 
 
-def _apply(state: State, item: Input, events: list[Event], guards: Guards) -> None:
+def _apply(state: State, item: Input, events: list[Event], guards: Guards, changes: dict[int, Change]) -> None:
     if state.config is None and not isinstance(item.action, Configure):
         raise FailStop("genesis", "the first input does not configure the run", "block 1")
     match item.action:
@@ -137,8 +153,8 @@ def _apply(state: State, item: Input, events: list[Event], guards: Guards) -> No
             _schedule(state, agent, payload, ticks, events, guards)
         case Join() | Leave():
             channels.operate(state, item.action, events)
-        case Operate(action, agent):
-            lifecycle.operate(state, agent, action, events)
+        case Operate() | Reload():
+            _operate(state, item.action, changes, events)
         case Submit(batch):
             tasks.submit(state, item.source, item.n, batch, events)
 
@@ -152,6 +168,15 @@ def _configure(state: State, item: Input, config: Config, events: list[Event]) -
     state.config = config
     state.buffers = [BufferState() for _ in config.buffers]
     state.subscribers = channels.members_at_start(config)
+
+
+def _operate(state: State, action: Operate | Reload, changes: dict[int, Change], events: list[Event]) -> None:
+    if isinstance(action, Reload):
+        reloads.admit(state, action, changes, events)
+        return
+    lifecycle.operate(state, action.agent, action.action, events)
+    if action.agent in changes and state.agents[action.agent].phase == TERMINATED:
+        reloads.dropped(action.agent, changes, events)
 
 
 def _schedule(state: State, agent: int, payload: bytes, ticks: int, events: list[Event], guards: Guards) -> None:
@@ -177,9 +202,13 @@ def _wake(state: State, index: int, tick: int, events: list[Event], guards: Guar
         broker.deliver_task(state, index, agent.tasks.pop(0)[1], events, guards)
 
 
-def _stepping(state: State, config: Config, events: list[Event]) -> list[StepRecord]:
-    chosen = scheduler.select(state, events)
-    return _records(state, config, [(i, "init" if state.agents[i].phase == STARTING else "step") for i in chosen])
+def _stepping(state: State, config: Config, events: list[Event], changes: dict[int, Change]) -> list[StepRecord]:
+    """Reloads come first, each in its agent's turn; then who is selected among the others."""
+    chosen = scheduler.select(state, events, changes)
+    records = _records(state, config, [(i, "init" if state.agents[i].phase == STARTING else "step") for i in chosen])
+    if not changes:
+        return records
+    return reloads.changing(_records(state, config, [(i, "reload") for i in changes]), changes) + records
 
 
 def _closing(state: State, config: Config, events: list[Event]) -> list[StepRecord]:
@@ -279,7 +308,7 @@ def commit(state: State, opened: Open, outcomes: Mapping[int, Outcome]) -> Commi
         messages += _settle(state, config, record, outcome, opened, meter)
         steps.append(_entry(record, outcome, sequence, blobs))
     if config.groups is not UNSET:
-        failures = [r.agent for r in opened.records if outcomes[r.agent].status != "ok"]
+        failures = [r.agent for r in opened.records if outcomes[r.agent].status != "ok" and r.change is None]
         groups.settle(state, failures, opened.tick, opened.events)
     tasks.give(state)
     if opened.tick >= config.last_tick:
@@ -313,6 +342,9 @@ def _settle(
     index, events, guards = record.agent, opened.events, opened.guards
     if outcome.status != "ok":
         agent = state.agents[index]
+        if record.change is not None:
+            reloads.rolled_back(record, record.change, outcome.status, events)
+            return 0
         requests.forget(state, index, events)
         if agent.phase == TERMINATED or groups.of(config, index) is not None:
             events.append(("failed", index, outcome.status))  # a group's turn comes when all steps are settled
@@ -326,6 +358,8 @@ def _settle(
         return 0
     if record.kind == "init":
         lifecycle.move(index, state.agents[index], ACTIVE, events)
+    elif record.change is not None:
+        reloads.done(state, index, record.change, events)
     messages = 0
     for effect in outcome.effects if meter is None else meter.passed(index, outcome.effects, events):
         if effect.op == "send":

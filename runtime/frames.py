@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from runtime.errors import FrameRefused
-from runtime.state import AgentSpec, Effect, Grant, Inference, Input, Message, StepRecord, View
+from runtime.state import AgentSpec, Change, Effect, Grant, Inference, Input, Message, StepRecord, View
 
 _HEAD = struct.Struct("<II")
 T = TypeVar("T")
@@ -101,7 +101,8 @@ class StepArguments(Struct, array_like=True, gc=False):
 
     `inbox` stays the msgpack array of messages that it is in the frame: the driver makes envelopes of it (docs/abi.md).
     `stop_at` > 0 traps the step on entering its host call of that number (counted from 1); 0 never. `listed` asks for
-    the host calls as they were made, instead of for the effects that come of them.
+    the host calls as they were made, instead of for the effects that come of them. `carried` is the state that a new
+    module takes over (`runtime.carried`); None in every step but a reload.
     """
 
     agent: int
@@ -120,9 +121,11 @@ class StepArguments(Struct, array_like=True, gc=False):
     inbox: msgspec.Raw
     views: tuple[View, ...]
     grants: tuple[Grant, ...]
+    change: Change | None = None
     fuel: int = 0
     stop_at: int = 0
     listed: bool = False
+    carried: bytes | None = None
 
 
 class ReadReplay(Struct, frozen=True, array_like=True, gc=False):

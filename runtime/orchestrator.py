@@ -401,12 +401,14 @@ class Orchestrator(Calls):
         outcomes, images, residences = self._outcomes, self._images, self._residences
         for record in opened.records:
             outcome = outcomes[record.agent]
-            if outcome.status == "ok" and not (outcome.image or record.views or record.grants or record.kind == "init"):
+            if outcome.status == "ok" and not (record.snapshot or record.views or record.grants):
                 residences[record.agent].since += (record, outcome)  # the way of nearly every step
                 continue
             data = {v.buffer: self._versions[v.buffer, v.version] for v in record.views} if record.views else {}
             residences[record.agent].settle(record, outcome, images.get(record.agent), data)
-            if outcome.status != "ok":
+            if record.change is not None:
+                self.telemetry.emit("reload", agent=record.agent, version=record.change.version, status=outcome.status)
+            elif outcome.status != "ok":
                 self.telemetry.emit("failed", agent=record.agent, reason=outcome.status)
             for effect in outcome.effects if record.grants else ():
                 if effect.op == "buffer":

@@ -191,6 +191,10 @@ class Guest(Protocol):
         """The mutable globals as raw bits, in index order."""
         ...
 
+    def types(self) -> Sequence[int]:
+        """The value types of the mutable globals as the binary format has them, in index order."""
+        ...
+
     def restore(self, memory: bytes, globals: Sequence[int]) -> None:
         """Only on an instance that has not run."""
         ...

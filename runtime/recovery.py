@@ -158,7 +158,7 @@ def _images(storage: Storage, names: list[str], lines: list[Line], telemetry: Te
     vouched: dict[int, dict[int, str]] = {}
     for line in lines:
         for step in line.block.steps:
-            if step.status != "ok" or step.kind == "init":
+            if step.kind == "init" or (step.status != "ok" and step.kind != "reload"):
                 vouched[step.agent] = {}
             if step.status == "ok" and step.image:
                 vouched[step.agent][step.n] = step.image
@@ -192,7 +192,7 @@ def _start(
     last_init: dict[int, int] = {}
     for line in lines:
         for step in line.block.steps:
-            if step.kind == "init" or step.status != "ok":
+            if step.kind == "init" or (step.status != "ok" and step.kind != "reload"):
                 last_init[step.agent] = step.n
     for name in sorted((n for n in names if n.startswith("state-")), reverse=True):
         number = int(name[6:]) if name[6:].isdecimal() else 0
@@ -277,6 +277,9 @@ def _settle(
 ) -> None:
     """Keep the step for replay unless the agent's image is of this step or a later one."""
     held = images.get(record.agent)
-    if held is None or record.n > held.n:
+    if held is not None and record.n <= held.n:
+        if record.change is not None and outcome.status == "ok":
+            residences[record.agent].reload(record.change.spec)
+    else:
         data = {view.buffer: published[view.buffer, view.version] for view in record.views}
         residences[record.agent].settle(record, outcome, None, data)

@@ -10,14 +10,17 @@ from msgspec.structs import replace
 
 from runtime.frames import Base, ImageDelta, Replay
 from runtime.snapshot import HeldImage
-from runtime.state import AgentSpec, Outcome, StepRecord, outcome_sum
+from runtime.state import AgentSpec, Change, Outcome, StepRecord, outcome_sum
 
 
 class Residence:
-    """`image` is None before the first one of a life; `replay` are the committed steps after it."""
+    """`image` is None before the first one of a life; `replay` are the committed steps after it.
+
+    `spec` is the one that it starts from; `newest` is another where a reload is among the steps.
+    """
 
     def __init__(self, spec: AgentSpec) -> None:
-        self.spec = spec
+        self.spec = self.newest = spec
         self.image: HeldImage | None = None
         self.since: list[StepRecord | Outcome] = []  # a record, its outcome, the next record, …
 
@@ -39,14 +42,37 @@ class Residence:
 
     def settle(self, record: StepRecord, outcome: Outcome, image: HeldImage | None, data: dict[int, bytes]) -> None:
         """Take a committed step in; `data` are the bytes of the buffer versions that it read, by buffer."""
+        if record.change is not None:
+            self._change(record, record.change, outcome, image)
+            return
         if outcome.status != "ok":
-            self.image, self.since = None, []
+            self.begin(None)
             return
         if record.kind == "init":
-            self.image, self.since = None, []
+            self.begin(None)
         if image:
-            self.image, self.since = image, []
+            self.begin(image)
             return
         if record.views:
             record = replace(record, views=tuple(replace(view, data=data[view.buffer]) for view in record.views))
         self.since += (record, outcome)
+
+    def begin(self, image: HeldImage | None) -> None:
+        """Start from this image, or from nothing, from now on."""
+        self.image, self.since, self.spec = image, [], self.newest
+
+    def reload(self, spec: AgentSpec) -> None:
+        """The agent's module is this spec's, in the image that is held already."""
+        self.spec = self.newest = spec
+
+    def _change(self, record: StepRecord, change: Change, outcome: Outcome, image: HeldImage | None) -> None:
+        """A reload: it begins anew with its image; one that was rolled back is a step that does nothing."""
+        if outcome.status != "ok":
+            if change.carried:
+                self.since += (replace(record, change=None), Outcome("ok", ()))
+            return
+        self.newest = change.spec
+        if image or not change.carried:
+            self.begin(image)
+        else:  # recovered without its image: it is made again, of the one before
+            self.since += (record, outcome)

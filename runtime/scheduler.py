@@ -9,6 +9,8 @@ come after them. Whoever has been ready for a round comes before all others, whi
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from msgspec import UNSET
 
 from runtime import tasks, tenants
@@ -31,8 +33,8 @@ def wait_bound(agents: int, max_tasks: int, policy: str) -> int:
     return rounds if policy == "round_robin" else rounds * 2 + aging
 
 
-def select(state: State, events: list[Event]) -> list[int]:
-    """The agents that run in this tick, in the order in which their steps are committed."""
+def select(state: State, events: list[Event], busy: Collection[int] = ()) -> list[int]:
+    """The agents that run in this tick, in the order in which their steps are committed; `busy` ones have a turn."""
     config = state.config
     assert config is not None
     agents, candidates = state.agents, []
@@ -41,6 +43,8 @@ def select(state: State, events: list[Event]) -> list[int]:
             candidates.append(index)
             if agent.ready_since < 0:
                 agent.ready_since = state.tick
+    if busy:
+        candidates = [index for index in candidates if index not in busy]
     if config.policy == "round_robin":
         cursor = state.cursor
         ordered = [i for i in candidates if i >= cursor] + [i for i in candidates if i < cursor]

@@ -231,7 +231,15 @@ class Submit(Struct, frozen=True, tag_field="do", tag="submit", gc=False):
     tasks: tuple[Task, ...]
 
 
-Action = Configure | Spawn | Send | Publish | Schedule | Join | Leave | Operate | Submit
+class Reload(Struct, frozen=True, tag_field="do", tag="reload", gc=False):
+    """Another module (sha256, hex) for an agent, under the grants and limits that it has; `version` is its number."""
+
+    agent: int
+    module: str
+    version: int
+
+
+Action = Configure | Spawn | Send | Publish | Schedule | Join | Leave | Operate | Submit | Reload
 
 
 class Input(Struct, frozen=True, gc=False):
@@ -291,8 +299,23 @@ class Grant(Struct, frozen=True, array_like=True, gc=False):
     capacity: int
 
 
+class Change(Struct, frozen=True, array_like=True, gc=False):
+    """What a step of kind reload is to change: the spec after it, its version and the one before.
+
+    `carried` says whether the agent has a state, which the new module takes over; without one it is only loaded.
+    """
+
+    spec: AgentSpec
+    version: int
+    before: int
+    carried: bool
+
+
 class StepRecord(Struct, frozen=True, array_like=True, gc=False):
-    """All that a step may observe beside its own state, fixed at select. `kind` is init, step or shutdown."""
+    """All that a step may observe beside its own state, fixed at select. `kind` is init, step, shutdown or reload.
+
+    A reload without a `change` is one that was rolled back: run again, it does nothing.
+    """
 
     agent: int
     n: int
@@ -310,6 +333,7 @@ class StepRecord(Struct, frozen=True, array_like=True, gc=False):
     inbox: tuple[Message, ...]
     views: tuple[View, ...]
     grants: tuple[Grant, ...]
+    change: Change | None = None
 
 
 class Effect(Struct, frozen=True, array_like=True, gc=False):
@@ -384,6 +408,7 @@ class AgentState(Struct):
     seen: list[int] = []  # newest version read, in the order of spec.reads
     tasks: list[tuple[int, bytes]] = []  # scheduled from outside: (tick, payload), in order of tick
     wakes: list[int] = []  # ticks the agent asked to be woken at; a new life starts without them
+    version: int | UnsetType = UNSET  # of its module, by the reload that brought it; before the first one it is 1
 
 
 class TaskState(Struct):

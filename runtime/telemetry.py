@@ -11,7 +11,7 @@ disagreed {worker, agent} · restored {worker, agent, replayed} · repaired {buf
 rewritten {buffer, version} · stepped {agent, n, status, fuel, replayed} ·
 committed {block, steps, messages} · durable {block} · released {block} ·
 snapshot {agent, n} · usage {cpu_ns, rss_bytes} · discarded {file, reason} ·
-decreed {agent, reason} · failed {agent, reason} · failstop {check, block} ·
+decreed {agent, reason} · failed {agent, reason} · reload {agent, version, status} · failstop {check, block} ·
 full {file} · room {} · unsynced {file} · unreadable {file, at} ·
 clock {ns}: it went back by so much, or leapt so far beyond what was waited for
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import google_crc32c
 import msgspec
 
-from runtime import buffers
+from runtime import buffers, carried
 from runtime.errors import FrameRefused, ModuleRefused
 from runtime.frames import (
     APART,
@@ -35,6 +35,7 @@ from runtime.snapshot import HeldImage, memory_of
 from runtime.state import BUFFER, AgentSpec, Effect, Message, outcome_sum
 
 BUFFER_SUMMARY = struct.Struct("<II")  # crc, length
+_UNPREPARED = ("init", "reload")  # steps that make an instance
 _NOTHING: dict[int, bytes] = {}  # what a step without views reads
 
 
@@ -93,17 +94,31 @@ class WorkerCore:
     def _serve(self, order: ReadOrder) -> Answer:
         record = order.record
         hosted = self._hosted.get(record.agent)
-        if hosted is not None and hosted.n == record.n - 1 and hosted.guest is not None and record.kind != "init":
+        if (
+            hosted is not None
+            and hosted.n == record.n - 1
+            and hosted.guest is not None
+            and record.kind not in _UNPREPARED
+        ):
             return self._step(hosted, order, self.fuel_spent, 0)
         return self._unprepared(hosted, order)
 
     def _unprepared(self, hosted: Hosted | None, order: ReadOrder) -> Answer:
-        """A step of an agent that is not here as the step before left it: repeated, first, restored, or impossible."""
+        """A step of an agent that is not here as the step before left it: repeated, first, restored, or impossible.
+
+        A reload as well, wherever its agent is.
+        """
         record = order.record
         if hosted is not None and hosted.n == record.n and hosted.answer is not None:
             self._store(hosted)
             return hosted.answer
         before = self.fuel_spent
+        if record.kind == "reload":
+            if record.change is not None and not record.change.carried:
+                self._discard(record.agent)
+                hosted = self._hosted[record.agent] = Hosted(record.change.spec, None, record.n - 1)
+            if hosted is not None and hosted.n == record.n - 1:
+                return self._reload(hosted, order, before, 0)
         if order.base is None or (hosted and hosted.n >= record.n):
             return _unserved(record, "behind", hosted.n if hosted else 0)
         if record.kind == "init":
@@ -120,6 +135,8 @@ class WorkerCore:
             return _unserved(record, "diverged", restored)
         if restored.n != record.n - 1:
             return _unserved(record, "behind", restored.n)
+        if record.kind == "reload":
+            return self._reload(restored, order, before, len(order.base.replay))
         return self._step(restored, order, before, len(order.base.replay))
 
     def _step(self, hosted: Hosted, order: ReadOrder, before: int, replayed: int) -> Answer:
@@ -144,6 +161,44 @@ class WorkerCore:
         hosted.answer = answer
         return answer
 
+    def _reload(self, hosted: Hosted, order: ReadOrder, before: int, replayed: int) -> Answer:
+        """The agent goes on in its new module, and an image of it is taken; or in the old one, as it was."""
+        record = order.record
+        image = None
+        try:
+            status, effects = self._change(hosted, record, order.fuel)
+        except ModuleRefused as refused:
+            status, effects = f"refused:{refused.check}", NO_EFFECTS
+        if record.change is not None and status == "ok" and hosted.guest:
+            image = hosted.image.take(record.n, hosted.guest.memory(), hosted.guest.globals())
+        state = _digest_now(hosted.guest) if order.check and hosted.guest else ""
+        hosted.n = record.n
+        hosted.answer = Answer(
+            record.agent, record.n, status, effects, image, self.fuel_spent - before, replayed, state=state
+        )
+        return hosted.answer
+
+    def _change(self, hosted: Hosted, record: StepArguments, fuel: int) -> tuple[str, msgspec.Raw]:
+        """Put a new instance in the old one's place once it has taken the state over; raises ModuleRefused.
+
+        Nothing of the old one is touched before that, so a failure leaves it as it was.
+        """
+        change = record.change
+        if change is None:
+            return "ok", NO_EFFECTS
+        fresh = Hosted(change.spec, self._instance(record.agent, change.spec), hosted.n)
+        old = hosted.guest
+        if old is None or fresh.guest is None:
+            if fresh.guest:
+                fresh.guest.close()
+            return "ok", NO_EFFECTS
+        record.carried = carried.pack(old.types(), old.globals(), old.memory())
+        status, effects = self._run(fresh, record, fuel, _NOTHING)
+        if status == "ok":
+            old.close()
+            hosted.spec, hosted.guest, hosted.image = change.spec, fresh.guest, HeldImage()
+        return status, effects
+
     def _discard(self, agent: int) -> None:
         old = self._hosted.pop(agent, None)
         if old and old.guest:
@@ -151,13 +206,15 @@ class WorkerCore:
 
     def _fresh(self, agent: int, spec: AgentSpec, n: int) -> Hosted:
         self._discard(agent)
+        hosted = self._hosted[agent] = Hosted(spec, self._instance(agent, spec), n)
+        return hosted
+
+    def _instance(self, agent: int, spec: AgentSpec) -> Guest:
         try:
             wasm = self._artifacts.get(spec.module)
         except KeyError:
             raise ModuleRefused("digest", f"no artefact {spec.module[:12]}", spec.name) from None
-        guest = self._guests.instantiate(agent, spec, wasm)
-        hosted = self._hosted[agent] = Hosted(spec, guest, n)
-        return hosted
+        return self._guests.instantiate(agent, spec, wasm)
 
     def _refused(self, record: StepArguments, spec: AgentSpec, check: str) -> Answer:
         """A module that fails a load check: its init fails by that check's name, and nothing of it ran."""
@@ -179,9 +236,13 @@ class WorkerCore:
         for replay in base.replay:
             record = replay.record
             payloads = {view.buffer: view.data or b"" for view in record.views}
-            status, effects = self._run(hosted, record, fuel, payloads)
+            if record.kind == "reload":
+                status, effects = self._change(hosted, record, fuel)
+                guest = hosted.guest
+            else:
+                status, effects = self._run(hosted, record, fuel, payloads)
             same = outcome_sum(status, effects) == replay.sum
-            if same and replay.image and guest is hosted.guest:
+            if same and replay.image and guest is not None and guest is hosted.guest:
                 same = _digest_now(guest) == replay.image
             if not same or hosted.guest is None:
                 self._discard(agent)

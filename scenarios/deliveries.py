@@ -129,7 +129,7 @@ class Deliveries:
             if entry.status != "ok" and effects:
                 self.violations.append(f"tick {block.tick}, agent {entry.agent}: a failed step has effects")
             self.steps.append(Step(block.tick, entry.agent, entry.kind, entry.status, inbox, effects, entry.views))
-            if entry.status != "ok":
+            if entry.status != "ok" and entry.kind != "reload":  # which is rolled back, and ends no life
                 self.inference.forget(block.tick, entry.agent, dropped)
             for effect in effects:
                 if effect.op == "infer":

@@ -155,6 +155,9 @@ class ToyGuest:
     def globals(self) -> list[int]:
         return [7]
 
+    def types(self) -> list[int]:
+        return [0x7F] * len(self.globals())
+
     def restore(self, memory: bytes, globals: object) -> None:
         pass
 

@@ -182,6 +182,9 @@ class ScriptedGuest:
     def globals(self) -> list[int]:
         return list(self.bits)
 
+    def types(self) -> list[int]:
+        return [0x7F] * len(self.globals())
+
     def restore(self, memory: bytes, globals: Sequence[int]) -> None:
         assert not self.ran
         self.bytes, self.bits = bytearray(memory), list(globals)

@@ -13,7 +13,7 @@ from runtime import buffers, requests
 from runtime.fold import begin, commit, next_tick
 from runtime.frames import Base, Done, Infer, InferenceItem, Inferred, Order, Output, Work, pack, unpack
 from runtime.inference import DeviceCore, OrtModels
-from runtime.state import Effect, Inference, Input, Outcome, Request, State, StepRecord, View
+from runtime.state import AgentSpec, Effect, Inference, Input, Outcome, Request, State, StepRecord, View
 from runtime.wasm import WasmGuests
 from runtime.worker import BUFFER_SUMMARY, WorkerCore
 from scenarios import Outcome as Judged
@@ -49,7 +49,7 @@ class Modules:
 def run(
     scenario: Scenario, seed: int = 1, inputs: Iterable[Input] | None = None, failing: Collection[tuple[int, int]] = ()
 ) -> Judged:
-    """The scenario to its last tick; `failing` are (tick, agent) whose steps fail."""
+    """The scenario to its last tick; `failing` are (tick, agent) whose steps fail, reloads apart."""
     memory = Segments()
     for index, spec in enumerate(scenario.config(seed).buffers):
         memory.reserve(index, buffers.segment_size(spec.capacity))
@@ -64,8 +64,9 @@ def run(
         pending = [item for item in pending if item.tick > tick]
         outcomes = {}
         for record in opened.records:
-            outcome = _step(worker, memory, scenario, seed, record)
-            outcomes[record.agent] = Outcome("planned", ()) if (tick, record.agent) in failing else outcome
+            outcome = _step(worker, memory, scenario, seed, record, state.agents[record.agent].spec)
+            struck = (tick, record.agent) in failing and record.kind != "reload"
+            outcomes[record.agent] = Outcome("planned", ()) if struck else outcome
         for task, record in enumerate(opened.records):
             sent = [e for e in outcomes[record.agent].effects if e.op == "output"]
             outputs += [Output(tick, task, i, record.agent, e.payload) for i, e in enumerate(sent)]
@@ -97,8 +98,9 @@ def infer(device: DeviceCore, state: State, due: Sequence[Request]) -> tuple[Inf
     return tuple(results[request.id] for request in due)
 
 
-def _step(worker: WorkerCore, memory: Segments, scenario: Scenario, seed: int, record: StepRecord) -> Outcome:
-    spec = scenario.agents[record.agent]
+def _step(
+    worker: WorkerCore, memory: Segments, scenario: Scenario, seed: int, record: StepRecord, spec: AgentSpec
+) -> Outcome:
     base = Base(spec, None, ()) if record.kind == "init" else None
     (answer,) = worker.handle(pack(Work(1, 1, 1, (Order(record, spec.limits.fuel, base),))))
     done = unpack(answer)

@@ -36,6 +36,9 @@ class ToyGuest:
     def globals(self) -> list[int]:
         return []
 
+    def types(self) -> list[int]:
+        return [0x7F] * len(self.globals())
+
     def restore(self, memory: bytes, globals: object) -> None:
         self.bytes[:] = memory
 
@@ -50,7 +53,7 @@ class ToyGuests:
 
 def step(tick: int = 3, agent: int = 1, kind: str = "step", stop_at: int = 0) -> StepArguments:
     inbox = packed_inbox([])
-    return StepArguments(agent, 1, kind, tick, 0, 0, 2, 0, 0, 0, 9, 99, False, inbox, (), (), 100, stop_at)
+    return StepArguments(agent, 1, kind, tick, 0, 0, 2, 0, 0, 0, 9, 99, False, inbox, (), (), None, 100, stop_at)
 
 
 class World:

@@ -73,6 +73,9 @@ class StruckGuest:
     def globals(self) -> list[int]:
         return self._inner.globals()
 
+    def types(self) -> Sequence[int]:
+        return self._inner.types()
+
     def restore(self, memory: bytes, globals: Sequence[int]) -> None:
         self._inner.restore(memory, globals)
 

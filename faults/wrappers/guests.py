@@ -174,6 +174,9 @@ class FaultyGuest:
     def globals(self) -> list[int]:
         return self._inner.globals()
 
+    def types(self) -> Sequence[int]:
+        return self._inner.types()
+
     def restore(self, memory: bytes, globals: Sequence[int]) -> None:
         self._inner.restore(memory, globals)
 

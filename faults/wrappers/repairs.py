@@ -114,6 +114,9 @@ class _Repaired:
     def globals(self) -> list[int]:
         return self._inner.globals()
 
+    def types(self) -> Sequence[int]:
+        return self._inner.types()
+
     def restore(self, memory: bytes, globals: Sequence[int]) -> None:
         self._inner.restore(memory, globals)
 

@@ -5,6 +5,7 @@ It stands outside of fault wrappers, so it sees what the worker sees; it changes
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 
@@ -13,6 +14,7 @@ import msgspec
 from faults.deaths import WorkerDied
 from harness.adapters.artifacts import load_event
 from harness.history import GuestCall, GuestEvent, LoadEvent
+from runtime.carried import pack
 from runtime.errors import ModuleRefused
 from runtime.frames import StepArguments
 from runtime.ports import Guest, Guests, GuestStep
@@ -30,13 +32,19 @@ class ObservedGuest:
         now: Callable[[], int],
         log: list[GuestEvent],
         ended: Callable[[], None] = lambda: None,
+        module: str = "",
+        reloaded: set[int] | None = None,
     ) -> None:
         self._inner, self._worker, self._incarnation = inner, worker, incarnation
         self._now, self._log, self._ended = now, log, ended
         self._run, self._memory = inner.run, inner.memory
+        self._module, self._reloaded = module, set() if reloaded is None else reloaded
         self._fresh = True
+        self._state = ""
 
     def run(self, arguments: StepArguments) -> GuestStep:
+        if self._reloaded or arguments.carried is not None:
+            self._look(arguments)
         try:
             step = self._run(arguments)
         except WorkerDied:
@@ -60,6 +68,8 @@ class ObservedGuest:
                     arguments.fuel,
                     step.fuel,
                     size,
+                    self._module,
+                    self._state,
                 )
             )
             self._fresh = False
@@ -97,15 +107,31 @@ class ObservedGuest:
                 arguments.fuel,
                 used,
                 memory,
+                self._module,
+                self._state,
             )
         )
         self._fresh = False
+
+    def _look(self, arguments: StepArguments) -> None:
+        """The state that a reload is given, and the one that the next crossing of its agent meets."""
+        agent, self._state = arguments.agent, ""
+        if arguments.carried is not None:
+            self._state = hashlib.sha256(arguments.carried).hexdigest()
+            self._reloaded.add(agent)
+        elif agent in self._reloaded:
+            inner = self._inner
+            self._state = hashlib.sha256(pack(inner.types(), inner.globals(), inner.memory())).hexdigest()
+            self._reloaded.discard(agent)
 
     def memory(self) -> memoryview:
         return self._inner.memory()
 
     def globals(self) -> list[int]:
         return self._inner.globals()
+
+    def types(self) -> Sequence[int]:
+        return self._inner.types()
 
     def restore(self, memory: bytes, globals: Sequence[int]) -> None:
         self._inner.restore(memory, globals)
@@ -136,6 +162,7 @@ class ObservedGuests:
         self._now, self._log = now, log
         self._instances = Counter() if instances is None else instances
         self._loads: list[LoadEvent] = [] if loads is None else loads
+        self._reloaded: set[int] = set()  # agents; membership only, never iterated
 
     def instantiate(self, agent: int, spec: AgentSpec, wasm: bytes) -> Guest:
         try:
@@ -150,7 +177,9 @@ class ObservedGuests:
         def ended() -> None:
             self._instances[key] -= 1
 
-        return ObservedGuest(inner, self._worker, self._incarnation, self._now, self._log, ended)
+        return ObservedGuest(
+            inner, self._worker, self._incarnation, self._now, self._log, ended, spec.module, self._reloaded
+        )
 
     def _loaded(self, agent: int, spec: AgentSpec, wasm: bytes, refused: str) -> None:
         self._loads.append(load_event(self._now(), "made", "worker", self._worker, agent, spec.module, wasm, refused))

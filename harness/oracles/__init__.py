@@ -26,6 +26,7 @@ from harness.oracles import (
     ordering,
     pooled,
     refusals,
+    reloaded,
     sameness,
     shared,
     stopping,
@@ -86,6 +87,7 @@ ORACLES: dict[str, Oracle] = {
         Oracle("I33", "time", "journal and trace, those under other clocks", varied.time),
         Oracle("I34", "conservation", "guest log and client, journal and final state", messages.conservation),
         Oracle("I35", "ABI", "loads and guest log, journal", loaded.abi),
+        Oracle("I36", "hot reload atomicity", "guest log and its modules, journal", reloaded.atomic),
         Oracle("order", "one order", "receivers' guest log, senders' guest log and journal", ordering.one_order),
         Oracle("replay", "replay comparison", "guest log, itself on repeated steps; checks", contained.replays),
         Oracle("ledger", "client's ledger", "client's ledger, journal", durable.ledger),
@@ -123,6 +125,7 @@ def judgeable(run: Judged) -> tuple[str, ...]:
         "I26": not refusals.tried(run, SIGNED),
         "I30": not run.damaged and not refusals.tried(run, refusals.UNUSABLE),
         "I29": all(sync.good for sync in run.history.syncs),
+        "I36": not reloaded.tried(run),
         "scenario": run.invariant is None,
     }
     return tuple(id_ for id_ in ORACLES if not missing.get(id_, False))

@@ -223,6 +223,8 @@ class _Joiner:
             if step.effects:
                 flows.unjoined.append(f"{place(step.at)}: failed as {step.status}, yet has {len(step.effects)} effects")
             return
+        if execution is None and step.kind == "reload" and not step.effects:
+            return  # an agent without a state is given its module, and nothing runs
         if execution is None:
             flows.unjoined.append(f"{place(step.at)}: no crossing of agent {step.agent} in tick {step.tick}")
             return

@@ -154,8 +154,9 @@ def _bounded(run: Judged) -> list[str]:
             if number > bound:
                 found.append(f"{where}: agent {step.agent} has {number} {what}, the bound is {bound}")
     for block in run.journal.blocks:
-        if len(block.steps) > config["max_tasks_per_tick"] and block.tick < last:
-            found.append(f"block {block.block}: {len(block.steps)} steps, the bound is {config['max_tasks_per_tick']}")
+        tasks = sum(step.kind != "reload" for step in block.steps)
+        if tasks > config["max_tasks_per_tick"] and block.tick < last:
+            found.append(f"block {block.block}: {tasks} steps, the bound is {config['max_tasks_per_tick']}")
     return found
 
 

@@ -28,8 +28,8 @@ from runtime.state import AgentSpec, StepRecord
 from runtime.wasm import WasmGuests
 from runtime.worker import WorkerCore
 
-MINOR = 0  # the newest minor version of the ABI: the oracle's own, by docs/abi.md
-FOREIGN = ("2", "0.9", "1.1", "1.1.0", "one", "")  # versions that no module may have which runs
+MINOR = 1  # the newest minor version of the ABI: the oracle's own, by docs/abi.md
+FOREIGN = ("2", "0.9", "1.2", "1.2.0", "one", "")  # versions that no module may have which runs
 _ALTERED = 24  # bytes from the end, one of which is another
 
 
@@ -102,7 +102,7 @@ def _used(run: Judged) -> list[str]:
             found.append(f"{where} uses model {event.name[:12]}, which the run does not declare")
         elif event.place == "worker":
             made.add((event.number, event.agent))
-            if modules.get(event.agent) != event.name:
+            if event.name not in modules.get(event.agent, ()):
                 found.append(f"{where} uses module {event.name[:12]} for agent {event.agent}, which declares another")
     crossed = {(event.worker, event.agent) for event in run.history.guests}
     return found + [
@@ -110,9 +110,9 @@ def _used(run: Judged) -> list[str]:
     ]
 
 
-def _specs(run: Judged) -> dict[int, str]:
-    """Agent -> digest of its module, as the journal admitted it."""
-    found: dict[int, str] = {}
+def _specs(run: Judged) -> dict[int, tuple[str, ...]]:
+    """Agent -> digests of its modules, as the journal admitted them: the one that it began with, those of reloads."""
+    found: dict[int, tuple[str, ...]] = {}
     for block in run.journal.blocks:
         illegal = [event[3] for event in block.events if event[0] == "illegal" and event[2] == "spawn"]
         for item in block.inputs:
@@ -120,7 +120,9 @@ def _specs(run: Judged) -> dict[int, str]:
             if spec is not None and spec["name"] in illegal:
                 illegal.remove(spec["name"])
             elif spec is not None:
-                found[len(found)] = spec["module"]
+                found[len(found)] = (spec["module"],)
+            elif item["action"]["do"] == "reload" and item["action"]["agent"] in found:
+                found[item["action"]["agent"]] += (item["action"]["module"],)
     return found
 
 
@@ -141,7 +143,7 @@ def _foreign(run: Judged) -> list[str]:
     found = _instances(run.history.loads, major)
     if not foreign:
         return found
-    agents = {agent for agent, module in _specs(run).items() if module in foreign}
+    agents = {agent for agent, modules in _specs(run).items() if set(modules) <= set(foreign)}
     found += [f"guest event {n}: agent {e.agent} ran" for n, e in enumerate(run.history.guests) if e.agent in agents]
     starts = dict.fromkeys(agents, 1)
     for block in run.journal.blocks:
@@ -149,7 +151,7 @@ def _foreign(run: Judged) -> list[str]:
             if event[0] == "lifecycle" and event[1] in agents and event[3] == "starting":
                 starts[event[1]] += 1
         for step in block.steps:
-            if step.agent not in agents:
+            if step.agent not in agents or step.kind == "reload":
                 continue
             told = sum(event == ("failed", step.agent, "refused:abi") for event in map(tuple, block.events))
             starts[step.agent] -= 1

@@ -95,8 +95,11 @@ class _Supervisor:
         life.told.append(("restart", index, life.life))
 
     def _turns(self, block: Block, starting: set[int], active: set[int]) -> None:
-        """Whoever starts takes its init step, and no other agent takes one; other steps are those of active agents."""
-        inits = {step.agent for step in block.steps if step.kind == "init"}
+        """Whoever starts takes its init step, and no other agent takes one; other steps are those of active agents.
+
+        A reload takes its agent's turn, whatever it is in.
+        """
+        inits = {step.agent for step in block.steps if step.kind in ("init", "reload")}
         if len(self._lives) <= self._tasks:
             for agent in sorted(starting - inits):
                 self.found.append(
@@ -105,10 +108,12 @@ class _Supervisor:
         for step in block.steps:
             if (step.kind == "init") > (step.agent in starting):
                 self.found.append(f"{place(step.at)}: agent {step.agent} has an init step, and was not to start")
-            elif step.kind != "init" and step.agent not in active:
+            elif step.kind not in ("init", "reload") and step.agent not in active:
                 self.found.append(f"{place(step.at)}: agent {step.agent} takes a step, and is not active")
 
     def _settle(self, step: Step, life: _Life) -> None:
+        if step.kind == "reload":  # one that fails is rolled back, and nothing of it counts
+            return
         if step.status == "ok":
             if step.kind == "init" and life.phase == STARTING:
                 self._move(step.agent, life, ACTIVE)

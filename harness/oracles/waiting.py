@@ -173,6 +173,8 @@ class _Waits:
                 self.found.append(f"{at}: agent {agent}, ready since tick {since}, {runs} in tick {tick}, bound {most}")
             if step is not None and step.kind == "step":
                 one.mail = None
+            elif step is not None and step.kind == "reload":  # it has taken the turn
+                one.phased = tick + 1
 
     def _bound(self, tenant: int) -> int:
         """By its own tenant's agents and quotas where there are tenants, else by all agents."""

@@ -65,6 +65,9 @@ EXPORTS: dict[str, Signature] = {
     "agent_shutdown": _signature(0, I32),
 }
 
+# What it may export as well: it takes over the state of another version (from 1.1 on).
+OPTIONAL: dict[str, Signature] = {"agent_migrate": _signature(3, I32)}
+
 
 class HostFunction(NamedTuple):
     """One import of module `engine`.

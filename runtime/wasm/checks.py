@@ -16,7 +16,7 @@ import wasmtime
 from runtime.errors import ModuleRefused
 from runtime.state import AgentSpec, Limits
 from runtime.wasm import agent_wasi, raw
-from runtime.wasm.abi import EXPORTS, GROUPS, HOST, PAGE, RESERVED, SECTION, Signature, incompatible
+from runtime.wasm.abi import EXPORTS, GROUPS, HOST, OPTIONAL, PAGE, RESERVED, SECTION, Signature, incompatible
 from runtime.wasm.binary import CODE, Malformed, Parsed, bodies, parse, rewrite
 from runtime.wasm.capabilities import Capability, matched_to
 from runtime.wasm.compiled import DEFAULT, ModuleCache
@@ -32,6 +32,7 @@ MODULE_BYTES = 16 << 20
 FUEL_MAX = 1 << 62
 # Elements, whatever the limits say: they are allocated at once, and wasmtime ends the process where that fails.
 TABLE_MAX = 10_000_000
+PAGES_MAX = 1 << 16
 # What makes a module slow to compile out of proportion to its size: 100,000 functions in 0.4 MB took 5.6 s, 5,000
 # loops within each other 0.6 s, and twice as many four times as long. No compiler that we know of comes near either.
 FUNCTIONS_MAX = 50_000
@@ -51,6 +52,13 @@ class Loaded(NamedTuple):
     spares: Spares
     lent: tuple[Imported, ...] = ()
     plain: bool = True
+
+    @property
+    def most(self) -> int:
+        """Bytes that its memory can have."""
+        kind = next(export.type for export in self.module.exports if export.name == "memory")
+        assert isinstance(kind, wasmtime.MemoryType)
+        return (kind.limits.max or PAGES_MAX) * PAGE
 
 
 _parsed: Lru[Parsed] = Lru(64 << 20)  # bytes of wasm
@@ -160,7 +168,7 @@ def _check_abi(parsed: Parsed, where: str) -> None:
     memory = exports.get("memory")
     if memory is None or memory.kind != 2:
         raise refused("it exports no memory under the name 'memory'", "export it")
-    for name, signature in EXPORTS.items():
+    for name, signature in (EXPORTS | {name: OPTIONAL[name] for name in OPTIONAL if name in exports}).items():
         export = exports.get(name)
         if export is None or export.kind != 0:
             raise refused(f"it exports no function {name}", f"export {name}: {signature}")

@@ -18,6 +18,7 @@ from importlib.metadata import version
 import wasmtime
 
 from runtime.wasm import raw
+from runtime.wasm.migration import MIGRATOR
 from runtime.wasm.modules import DRIVER, SHIM
 
 STACK = 512 << 10  # bytes; how deep an agent may recurse depends on the build, so depth is never compared
@@ -84,3 +85,8 @@ def shim() -> wasmtime.Module:
 @functools.cache
 def driver() -> wasmtime.Module:
     return wasmtime.Module(engine(), DRIVER)
+
+
+@functools.cache
+def migrator() -> wasmtime.Module:
+    return wasmtime.Module(engine(), MIGRATOR)

@@ -13,6 +13,7 @@ import struct
 import weakref
 from collections.abc import Sequence
 
+from runtime.carried import Carried, unpack
 from runtime.errors import Refused
 from runtime.frames import StepArguments
 from runtime.ports import Call, GuestStep
@@ -63,7 +64,7 @@ class WasmGuest:
 
     def __init__(self, loaded: Loaded) -> None:
         instance = loaded.spares.take(lambda: _instance(loaded))
-        self._spares, self._instance = loaded.spares, instance
+        self._loaded, self._spares, self._instance = loaded, loaded.spares, instance
         self._host, self._agent, self._entry = instance.host, instance.agent, instance.entry
         self._globals = instance.globals
         self._keeper = self._agent.keeper = _Keeper(instance)
@@ -118,11 +119,47 @@ class WasmGuest:
                     at = self._list = self._host.view()
                 return _new_step(GuestStep, ("ok", (), used, bytes(at[inbox_at : inbox_at + low])))
             return self._unusual(how, low, used)
-        except (struct.error, KeyError) as error:
+        except KeyError:  # what the driver does not do: no step is looked at for it
+            return self._other(arguments)
+        except struct.error as error:
             what = f"no step has these arguments ({error})"
             raise Refused(what, f"agent {arguments.agent}", "give unsigned values") from None
         finally:
             self._state = _IDLE
+
+    def _other(self, arguments: StepArguments) -> GuestStep:
+        """A reload: take over the state of another version's instance, by `agent_migrate` or as it is."""
+        state, change, limit = arguments.carried, arguments.change, arguments.send_limit
+        if state is None or change is None:
+            what = f"a step of kind {arguments.kind!r}"
+            raise Refused(what, f"agent {arguments.agent}", f"give one of {', '.join(KINDS)}")
+        entry = self._instance.migration()
+        if entry is None:
+            return self._adopt(unpack(state))
+        state_at = LIST_AT + limit * _RECORD
+        at = self._reserve(state_at + len(state) + _SLACK)
+        at[state_at : state_at + len(state)] = state
+        HEADER.pack_into(
+            at, 0, arguments.now_ms, arguments.random_key & _MASK64, arguments.tick, 0, arguments.stop_at,
+            change.before, len(state), state_at, arguments.agent, arguments.agents, arguments.topics,
+            arguments.buffers, limit, arguments.max_payload, 0, 0, 0, arguments.models,
+        )  # fmt: skip
+        self._fresh = False
+        result = entry.call(arguments.fuel + len(state))
+        if result < 0:
+            return self._trapped(arguments.fuel, entry)
+        self._size = (result >> 40) * PAGE
+        return self._unusual(result >> 32 & 0xFF, result & _MASK32, max(0, arguments.fuel - entry.fuel_left()))
+
+    def _adopt(self, state: Carried) -> GuestStep:
+        """The state as it is, where the module has the same mutable globals and begins with no larger a memory."""
+        fits = self._size <= len(state.memory) <= self._loaded.most
+        if state.types != tuple(self.types()) or not fits:
+            return GuestStep("layout", (), 0)
+        self._state = _IDLE
+        self.restore(state.memory, state.globals)
+        self._fresh = False
+        return GuestStep("ok", (), 0, _NONE)
 
     def _unusual(self, how: int, low: int, used: int) -> GuestStep:
         """A step that returned, and whose effects the driver did not make."""
@@ -146,6 +183,10 @@ class WasmGuest:
         if self._state:
             raise self._unusable()
         return [cell.get() for cell in self._globals]
+
+    def types(self) -> list[int]:
+        """The value types of the mutable globals, in index order."""
+        return [kind for _, kind in self._loaded.mutable]
 
     def restore(self, memory: bytes, globals: Sequence[int]) -> None:
         """Raises Refused for an image that is not of this module, MemoryError if the host cannot give its size."""
@@ -202,10 +243,10 @@ class WasmGuest:
         recorded, _ = RECORDED.unpack_from(self._list, RECORDED_AT)
         return GuestStep(status, self._calls(recorded), max(0, fuel))
 
-    def _trapped(self, granted: int) -> GuestStep:
+    def _trapped(self, granted: int, entry: raw.Entry | None = None) -> GuestStep:
         self._size, self._whole = self._agent.size(), False
         _, stopped = RECORDED.unpack_from(self._list, RECORDED_AT)
-        name = self._entry.trap_name
+        name = (entry or self._entry).trap_name
         status = "stopped" if stopped else "fuel" if name == "out_of_fuel" else f"trap:{name}"
         served = self._instance.served
         if served is not None and served.raised:

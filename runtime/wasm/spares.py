@@ -15,8 +15,9 @@ import wasmtime
 
 from runtime.wasm import raw
 from runtime.wasm.abi import GLOBAL_NAME
-from runtime.wasm.engine import driver
+from runtime.wasm.engine import driver, migrator
 from runtime.wasm.imports import Served
+from runtime.wasm.migration import MIGRATOR_CALLS
 from runtime.wasm.modules import DRIVER_CALLS
 
 SPARES_MAX = 64
@@ -41,7 +42,21 @@ class Instance:
         self.agent = agent.memory("memory")
         imports = [agent.export("memory"), host.export("memory"), *(agent.export(name) for name in DRIVER_CALLS)]
         self.entry = raw.Linked(host.store, driver(), imports).entry("run")
+        self._linked = agent, host
+        self._migration: raw.Entry | None = None
         self.globals = [agent.global_cell(f"{GLOBAL_NAME}{index}", kind) for index, kind in mutable]
+
+    def migration(self) -> raw.Entry | None:
+        """What gives the module another version's state; None where it exports no `agent_migrate`."""
+        if self._migration is None:
+            agent, host = self._linked
+            try:
+                imports = [agent.export(name) for name in ("memory", *MIGRATOR_CALLS)]
+            except KeyError:
+                return None
+            imports.insert(1, host.export("memory"))
+            self._migration = raw.Linked(host.store, migrator(), imports).entry("run")
+        return self._migration
 
 
 class Spares:
