@@ -300,10 +300,7 @@ class Grant(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Change(Struct, frozen=True, array_like=True, gc=False):
-    """What a step of kind reload is to change: the spec after it, its version and the one before.
-
-    `carried` says whether the agent has a state, which the new module takes over; without one it is only loaded.
-    """
+    """What a reload changes: the spec after it, its version, the one before; whether there is a state to take over."""
 
     spec: AgentSpec
     version: int
@@ -312,10 +309,7 @@ class Change(Struct, frozen=True, array_like=True, gc=False):
 
 
 class StepRecord(Struct, frozen=True, array_like=True, gc=False):
-    """All that a step may observe beside its own state, fixed at select. `kind` is init, step, shutdown or reload.
-
-    A reload without a `change` is one that was rolled back: run again, it does nothing.
-    """
+    """All that a step may observe beside its own state, fixed at select. `kind` is init, step, shutdown or reload."""
 
     agent: int
     n: int
@@ -333,7 +327,7 @@ class StepRecord(Struct, frozen=True, array_like=True, gc=False):
     inbox: tuple[Message, ...]
     views: tuple[View, ...]
     grants: tuple[Grant, ...]
-    change: Change | None = None
+    change: Change | None = None  # a reload without one was rolled back: run again, it does nothing
 
 
 class Effect(Struct, frozen=True, array_like=True, gc=False):
