@@ -171,8 +171,8 @@ F75 | refused | plugins | module.abi | - | I35 | available | another ABI version
 exports than it asks for
 F76 | refused | plugins | key.trust | - | I26 | available | keys revoked, expired, unknown, weak, or \
 rotated in mid-run
-F77 | visible | plugins | agent.reload | - | I36 I20 | comes with hot reload | a reload in mid-call, a crash in a \
-migration, a downgrade
+F77 | visible | plugins | agent.reload | - | I36 I20 | comes with a kind of its own; until then deaths, poison and \
+hangs strike migrations in scenario upgrade | a reload in mid-call, a crash in a migration, a downgrade
 F78 | transparent | observer | observer.stall | - | I6 I18 | comes with the observer | observers that are slow, \
 stalled, many, or gone
 F79 | refused | observer | observer.request | - | I37 | comes with the observer | requests that an observer must \

@@ -15,6 +15,7 @@ from faults.mutants_models import MODELS
 from faults.mutants_modules import MODULES
 from faults.mutants_plugins import PLUGINS
 from faults.mutants_ports import PORTS
+from faults.mutants_reloads import RELOADS
 from faults.mutants_shared_out import SHARED_OUT
 from faults.mutants_signed import SIGNED
 from faults.mutants_tasks import TASKS
@@ -24,6 +25,7 @@ __all__ = ["MARK", "MUTANTS", "RARE", "Edit", "Mutant", "plant"]
 
 MUTANTS: tuple[Mutant, ...] = (
     *PORTS,
+    *RELOADS,
     *MODULES,
     Mutant(
         name="frame_checksum_skipped",

@@ -49,6 +49,7 @@ class Setting(NamedTuple):
     """What is around a simulated run and must not matter: the queue of events, the disk, rare legal choices.
 
     `counted` counts the orchestrator's port calls even where the plan kills it at none. `hook` is told of every step.
+    `resizes` are (tick, workers): once it has come so far, the pool gets another size.
     """
 
     loop: Callable[[], Loop] = Loop
@@ -56,6 +57,7 @@ class Setting(NamedTuple):
     hazards: bool = True
     counted: bool = False
     hook: Hook | None = None
+    resizes: tuple[tuple[int, int], ...] = ()
 
 
 class Simulation:
@@ -76,6 +78,7 @@ class Simulation:
         self.scenario, self.plan = scenario, plan
         self._horizon_ns = horizon_ns
         self._hook = setting.hook
+        self._resizes = list(setting.resizes)
         self.timing = timing or Timing()
         self.history = History(plan=plan)
         self.loop = setting.loop()
@@ -189,6 +192,8 @@ class Simulation:
             self.history.failure_detail = str(stop)
             self.loop.stop()
             return
+        if self._resizes:
+            self._resize(self.orchestrator)
         if self.loop.lag_ns:
             self._after_stall(self._wake)
             return
@@ -199,6 +204,10 @@ class Simulation:
             self.loop.stop()
         elif wait.deadline is not None:
             self._arm(wait.deadline if self.world.clock is None else self._true_time(wait.deadline))
+
+    def _resize(self, orchestrator: Orchestrator) -> None:
+        while self._resizes and orchestrator.phase != "boot" and orchestrator.tick >= self._resizes[0][0]:
+            orchestrator.resize_pool(self._resizes.pop(0)[1])
 
     def _after_stall(self, then: Callable[[], None]) -> None:
         """Go on at once, or when the stall that began in this call is over."""

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from runtime import exports, tasks
+from runtime.config import WORKERS_MAX
 from runtime.durability import Durability
 from runtime.errors import Refused
 from runtime.fold import TICKS_MAX
 from runtime.intake import Intake
+from runtime.pool import Pool
 from runtime.ports import Ports
 from runtime.reloads import VERSION_MAX
 from runtime.state import (
@@ -47,6 +49,7 @@ class Calls:
     telemetry: Telemetry
     _intake: Intake
     _durability: Durability
+    _pool: Pool
     _decree_tickets: dict[int, Decree]
 
     def register_telemetry_hook(self, hook: Hook, steps: bool = False) -> None:
@@ -111,6 +114,13 @@ class Calls:
         _within("version", version, VERSION_MAX)
         return self.submit(Reload(_within("agent", agent), module, version))
 
+    def resize_pool(self, workers: int) -> None:
+        """Other workers, so many, from the next tick on; the next incarnation begins with `Physical.workers` again."""
+        _within("workers", workers, WORKERS_MAX, 1)
+        if self.phase == "boot":
+            raise Refused("there is no pool yet", "resize_pool", "wait for the record `started`")
+        self._pool.resize(workers)
+
     def snapshot_state(self) -> bytes:
         """All that is durable now, in one checked piece (`runtime.exports`); `Orchestrator.restore` goes on from it."""
         if self.phase == "boot":
@@ -128,7 +138,7 @@ class Calls:
         return payload
 
 
-def _within(name: str, value: int, high: int = ID_MAX) -> int:
-    if not 0 <= value <= high:
-        raise Refused(f"{name} is {value}", "call", f"give a number from 0 to {high}")
+def _within(name: str, value: int, high: int = ID_MAX, low: int = 0) -> int:
+    if not low <= value <= high:
+        raise Refused(f"{name} is {value}", "call", f"give a number from {low} to {high}")
     return value

@@ -25,6 +25,7 @@ TIME_MAX = (1 << 63) - 1  # ms
 PAYLOAD_MAX = MAX_FRAME // 4
 MEMORY_MAX = MAX_FRAME // 2
 COUNT_MAX = (1 << 31) - 1
+WORKERS_MAX = 4096
 TIERS = ("exact",)
 _DIGEST = re.compile("[0-9a-f]{64}")
 
@@ -96,7 +97,12 @@ def agent_problems(spec: AgentSpec, buffers: int) -> list[str]:
 def physical_problems(physical: Physical) -> list[str]:
     """Everything wrong with the physical options; times in ns."""
     times = ("lease_ns", "step_ns", "worst_ns_per_fuel", "resend_ns", "respawn_ns", "inference_lease_ns", "probe_ns")
-    counts = {"workers": 4096, "lost_workers_max": COUNT_MAX, "sync_ahead": COUNT_MAX, "keep_snapshots": COUNT_MAX}
+    counts = {
+        "workers": WORKERS_MAX,
+        "lost_workers_max": COUNT_MAX,
+        "sync_ahead": COUNT_MAX,
+        "keep_snapshots": COUNT_MAX,
+    }
     bounds = {name: (1, high) for name, high in (counts | {"batch_max": COUNT_MAX}).items()}
     bounds["check_ppm"] = (0, 1_000_000)
     lowest = {"step_ns": 0, "worst_ns_per_fuel": 0, "respawn_ns": 0}

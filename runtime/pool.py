@@ -66,6 +66,8 @@ class Pool:
         self._incarnation = incarnation
         self._order_of = order_of
         self._slots = [Slot(index) for index in range(physical.workers)]
+        self._wanted = physical.workers
+        self._leaving: dict[int, Slot] = {}  # workers of a pool of another size that are not reaped yet
         self._by_worker: dict[int, Slot] = {}
         self._pending: dict[int, StepRecord] = {}
         self._expiries: dict[int, int] = {}
@@ -81,6 +83,8 @@ class Pool:
 
     def open(self, records: list[StepRecord]) -> None:
         """Take a tick's steps and send each worker its batch."""
+        if self._wanted != len(self._slots):
+            self._begin_anew()
         self._pending = {record.agent: record for record in records}
         self._expiries, self._losses, self._causes = {}, {}, {}
         if self._checks.ppm:
@@ -94,6 +98,21 @@ class Pool:
         backwards = self._ports.hazard("pool.backwards", records[0].tick)
         for slot in reversed(self._slots) if backwards else self._slots:
             self._next(slot)
+
+    def resize(self, workers: int) -> None:
+        """Have this many places from the next tick on, with the same journal: where a step runs is in none (WAS-8)."""
+        self._wanted = workers
+
+    def _begin_anew(self) -> None:
+        """Other places, and other agents for each: nobody starts before all who had them are reaped."""
+        for slot in self._slots:
+            if slot.worker >= 0:
+                if not slot.dying:
+                    self._telemetry.emit("retired", worker=slot.worker)
+                    self.retire(slot)
+                self._leaving[slot.worker] = slot
+        self._slots = [Slot(index) for index in range(self._wanted)]
+        self._telemetry.emit("resized", workers=self._wanted)
 
     def done(self, agent: int) -> None:
         """The step's outcome is settled (by its result or by decree)."""
@@ -212,7 +231,7 @@ class Pool:
         for slot in self._slots:
             if slot.sent and not slot.dying:
                 times.append(min(slot.deadline, slot.resend_at))
-            elif slot.queue and slot.worker < 0:
+            elif slot.queue and slot.worker < 0 and not self._leaving:
                 times.append(slot.respawn_at)
         return min(times, default=None)
 
@@ -230,7 +249,7 @@ class Pool:
                 slot.queue.pop(0)
                 continue
             now = self._ports.clock.now()
-            if slot.worker < 0 and (now < slot.respawn_at or not self._spawn(slot)):
+            if slot.worker < 0 and (self._leaving or now < slot.respawn_at or not self._spawn(slot)):
                 return
             apart = slot.queue.pop(0)[0] < 0
             self._send(slot, records, now, apart)
@@ -299,6 +318,7 @@ class Pool:
     def _ended(self, slot: Slot | None, worker: int) -> None:
         if slot is None or slot.worker != worker:
             return
+        self._leaving.pop(worker, None)
         if not slot.dying:
             self._lost(slot, "exit")
         self._by_worker.pop(worker, None)

@@ -6,7 +6,8 @@ hook wrote down. Kinds and their fields (all integers or short strings):
 started {block} · recovered {block, cut, folded} · opened {} · sent {worker, lease, orders} · resent {worker, lease} ·
 received {worker, lease, orders} · stale {worker, lease, reason} · garbled {worker} · lost {worker, lease, cause} ·
 unanswered {worker, lease, agent} · unable {worker, agent} ·
-spawned {worker, slot} · spawn_failed {worker, slot} · checked {worker, agent, replayed} ·
+spawned {worker, slot} · retired {worker} · resized {workers} ·
+spawn_failed {worker, slot} · checked {worker, agent, replayed} ·
 disagreed {worker, agent} · restored {worker, agent, replayed} · repaired {buffer, version} ·
 rewritten {buffer, version} · stepped {agent, n, status, fuel, replayed} ·
 committed {block, steps, messages} · durable {block} · released {block} ·

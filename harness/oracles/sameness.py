@@ -14,6 +14,7 @@ from typing import Any
 from harness.history import History
 from harness.oracles.judged import Judged
 from harness.oracles.reading import chain
+from harness.oracles.shared import held_once
 from harness.oracles.verdict import Unjudged
 
 _SECTIONS = ("inputs", "inferences", "decrees", "steps", "events")
@@ -47,10 +48,13 @@ def traces(history: History, other: History, whose: str) -> list[str]:
 
 
 def worker_counts(run: Judged) -> list[str]:
-    """I3: other numbers of workers give the same journal."""
+    """I3: other numbers of workers give the same journal; a resized pool as well, and no agent is in it twice."""
     if not run.others:
         raise Unjudged("there is no run with another number of workers")
-    return [line for n in sorted(run.others) for line in compare(run.history, run.others[n], f"run with {n} workers")]
+    found = [line for n in sorted(run.others) for line in compare(run.history, run.others[n], f"run with {n} workers")]
+    for name, resized in run.varied.get("I3", {}).items():
+        found += compare(run.history, resized, name) + [f"{name}: {line}" for line in held_once(resized)]
+    return found
 
 
 def devices(run: Judged) -> list[str]:

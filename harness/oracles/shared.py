@@ -33,7 +33,7 @@ def single_writer(run: Judged) -> list[str]:
     history = run.history
     if not history.trace or not history.lives:
         raise Unjudged("there is no trace" if not history.trace else "there is no record of the workers' lives")
-    found = _fenced(history) + _held_once(history) + late_answers(history)
+    found = _fenced(history) + held_once(history) + late_answers(history)
     if not history.stores:
         return found + ([] if not run.config["buffers"] else _no_stores(run))
     ranked = [(i, r, _RANKS[r.kind]) for i, r in enumerate(history.trace) if r.kind in _RANKS]
@@ -65,7 +65,7 @@ def _fenced(history: History) -> list[str]:
     ]
 
 
-def _held_once(history: History) -> list[str]:
+def held_once(history: History) -> list[str]:
     """A worker that takes over an agent, or a segment, from one that is not dead yet.
 
     A second execution of a step, which the trace announces, takes nothing over.

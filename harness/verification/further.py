@@ -1,4 +1,4 @@
-"""The further runs that the oracles I2, I4, I6, I7 and I33 compare a run with, made while a campaign goes on.
+"""The further runs that the oracles I2, I3, I4, I6, I7 and I33 compare a run with, made while a campaign goes on.
 
 Those that need nothing but this process (speeds, idle faults, clocks) and those that need others (hash seeds,
 observers) are made apart, as the second sort costs interpreters: two per campaign process, started when first needed
@@ -30,14 +30,18 @@ Varied = dict[str, dict[str, History]]
 
 HASH_SEEDS = ("0", "1")
 SPEEDS = (7, 1)
+RESIZED = (5, 1)  # workers after a third and after two thirds of the ticks
 _RECORDS = msgspec.json.Decoder(Record)
 
 
 def here(scenario: Scenario, plan: Plan, bare: Plan, timing: Timing) -> Varied:
-    """Of I4, I7 and I33: `bare` is the plan without its transparent faults."""
+    """Of I3, I4, I7 and I33: `bare` is the plan without its transparent faults."""
     varied: Varied = {}
     label = f"run with workers {' and '.join(map(str, SPEEDS))} times as slow"
     varied["I4"] = {label: carry_out(scenario, bare, Variation(slowness=SPEEDS), timing=timing)}
+    last = plan.last_tick or scenario.config(plan.seed).last_tick
+    resizes = ((last // 3, RESIZED[0]), (2 * last // 3, RESIZED[1]))
+    varied["I3"] = {"run whose pool is resized": carry_out(scenario, bare, Variation(resizes=resizes), timing=timing)}
     idle = idle_plan(bare, scenario)
     if len(idle.faults) > len(bare.faults):
         history = carry_out(scenario, idle, Variation(hazards=False), timing=timing)

@@ -25,7 +25,10 @@ from scenarios.base import Scenario
 
 
 class Variation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`slowness` per worker; `order` and `stalls` are seeds, 0 is: none; `observers` is how many tail the files."""
+    """`slowness` per worker; `order` and `stalls` are seeds, 0 is: none; `observers` is how many tail the files.
+
+    `resizes` are (tick, workers) at which the pool gets another size.
+    """
 
     slowness: tuple[int, ...] = (1,)
     accelerator: bool = True
@@ -34,6 +37,7 @@ class Variation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     hazards: bool = True
     observers: int = 0
     eager: bool = False
+    resizes: tuple[tuple[int, int], ...] = ()
 
 
 def carry_out(
@@ -58,7 +62,7 @@ def carry_out(
         return StalledLoop(variation.stalls) if variation.stalls else Loop()
 
     with contextlib.ExitStack() as stack:
-        setting = Setting(loop, hazards=variation.hazards)
+        setting = Setting(loop, hazards=variation.hazards, resizes=variation.resizes)
         if variation.observers:
             assert folder is not None
             observers = stack.enter_context(Observers(folder, variation.observers))
