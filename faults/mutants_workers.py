@@ -84,9 +84,11 @@ WORKERS: tuple[Mutant, ...] = (
         edits=(
             Edit(
                 "pool.py",
-                "            if slot.worker < 0 and (now < slot.respawn_at or not self._spawn(slot)):\n"
+                "            if slot.worker < 0 and "
+                "(self._leaving or now < slot.respawn_at or not self._spawn(slot)):\n"
                 "                return\n",
-                "            if slot.worker < 0 and now < slot.respawn_at:\n                return\n"
+                "            if slot.worker < 0 and (self._leaving or now < slot.respawn_at):\n"
+                "                return\n"
                 "            if slot.worker < 0 and not self._spawn(slot):\n"
                 "                slot.queue.pop(0)\n                return\n",
             ),

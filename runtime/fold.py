@@ -107,8 +107,8 @@ def begin(
     """Admit and select: sort by (source, n), genesis first; apply what is new, wake who is due, fix the records."""
     state.tick = tick
     events: list[Event] = []
-    changes: dict[int, Change] = {}
     asked = requests.due(state, tick) if inferences else []
+    changes: dict[int, Change] = {}
     admitted = []
     for item in sorted(inputs, key=lambda i: (i.source != GENESIS, i.source, i.n)):
         if item.n <= state.admitted.get(item.source, 0):

@@ -163,15 +163,15 @@ class WorkerCore:
 
     def _reload(self, hosted: Hosted, order: ReadOrder, before: int, replayed: int) -> Answer:
         """The agent goes on in its new module, and an image of it is taken; or in the old one, as it was."""
-        record = order.record
-        image = None
+        record, image = order.record, None
         try:
             status, effects = self._change(hosted, record, order.fuel)
         except ModuleRefused as refused:
             status, effects = f"refused:{refused.check}", NO_EFFECTS
-        if record.change is not None and status == "ok" and hosted.guest:
-            image = hosted.image.take(record.n, hosted.guest.memory(), hosted.guest.globals())
-        state = _digest_now(hosted.guest) if order.check and hosted.guest else ""
+        guest = hosted.guest
+        if record.change is not None and status == "ok" and guest:
+            image = hosted.image.take(record.n, guest.memory(), guest.globals())
+        state = _digest_now(guest) if order.check and guest else ""
         hosted.n = record.n
         hosted.answer = Answer(
             record.agent, record.n, status, effects, image, self.fuel_spent - before, replayed, state=state
