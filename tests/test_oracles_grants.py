@@ -111,6 +111,15 @@ def test_a_step_after_an_agents_end_is_named_and_one_after_its_release_is_not(ph
     assert finding("I17", made).verdict is Verdict.PASS
 
 
+def test_one_in_quarantine_may_be_given_another_module_and_one_that_was_terminated_may_not() -> None:
+    made = world()
+    made.bodies[1]["events"].append(["lifecycle", 1, "active", "quarantined"])
+    made.step(3, 1)["kind"] = "reload"
+    assert not [line for line in finding("I17", made).evidence if "which ended" in line]
+    made.bodies[1]["events"][-1][-1] = "terminated"
+    refuses("I17", made, "block 3 step 1: a step of agent 1, which ended in block 2")
+
+
 # --- quota ------------------------------------------------------------------------------------------------------------
 
 

@@ -91,8 +91,12 @@ def _within_grants(run: Judged) -> list[str]:
 
 
 def _none_after_the_end(run: Judged) -> list[str]:
-    """Steps of agents that had been terminated, or quarantined and not released."""
+    """Steps of agents that had been terminated, or quarantined and not released.
+
+    One in quarantine may be given another module, which is a step of its own, and the reason to release it.
+    """
     ended: dict[int, int] = {}  # agent -> block of its end
+    quarantined: dict[int, bool] = {}
     found = []
     for block in run.journal.blocks:
         phases = [(event[1], event[2], event[3]) for event in block.events if event[0] == "lifecycle"]
@@ -102,11 +106,11 @@ def _none_after_the_end(run: Judged) -> list[str]:
         found += [
             f"{place(step.at)}: a step of agent {step.agent}, which ended in block {ended[step.agent]}"
             for step in block.steps
-            if step.agent in ended
+            if step.agent in ended and not (step.kind == "reload" and quarantined[step.agent])
         ]
         for agent, _, after in phases:
             if after in _ENDED:
-                ended[agent] = block.block
+                ended[agent], quarantined[agent] = block.block, after == "quarantined"
     return found
 
 
