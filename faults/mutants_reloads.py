@@ -38,21 +38,6 @@ RELOADS: tuple[Mutant, ...] = (
         ),
     ),
     Mutant(
-        name="old_steps_replayed_by_the_new",
-        title="an agent that was reloaded is restored from the image before, all its steps by the new module",
-        scenario="upgrade",
-        oracle="I36",
-        edits=(
-            Edit(
-                "residence.py",
-                "        if image or not change.carried:\n            self.begin(image)\n",
-                "        if not change.carried:\n            self.begin(image)\n"
-                "        elif image:\n            self.spec = change.spec\n"
-                "            self.since += (record, outcome)\n",
-            ),
-        ),
-    ),
-    Mutant(
         name="recovered_with_the_old_module",
         title="recovery has the image that a reload left, and restores it into the module before",
         scenario="upgrade",
