@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from harness.adapters.folder import CompilerEvent, FolderEvent, ObservedCompiler, Seen, SimFolder, digest
 from harness.oracles.judged import Judged
+from harness.oracles.verdict import Unjudged
 from runtime.wasm.artefacts import Artefacts
 from runtime.wasm.compiled import ModuleCache
 from runtime.wasm.lru import CacheEvent, Key, Pin
@@ -53,7 +54,9 @@ class Ended(NamedTuple):
 
 
 def lru(run: Judged) -> list[str]:
-    """I23, on a trial by the run's seed."""
+    """I23, on a trial by the run's seed; a run that loaded no module says nothing of caches."""
+    if not run.journal.blocks or not run.crossings:
+        raise Unjudged("no module was loaded, or the journal does not say what for")
     return list(_tried(run.history.plan.seed % TRIALS))
 
 
