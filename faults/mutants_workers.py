@@ -231,4 +231,18 @@ WORKERS: tuple[Mutant, ...] = (
             ),
         ),
     ),
+    Mutant(
+        name="decrees_in_order_of_sync",
+        title="two decrees of one tick stand in the block in the order in which they were synced",
+        scenario="hello",
+        oracle="I3",
+        one_in=400,
+        edits=(
+            Edit(
+                "fold.py",
+                "        decrees=tuple(sorted(opened.decrees, key=lambda decree: decree.agent)),",
+                "        decrees=opened.decrees,",
+            ),
+        ),
+    ),
 )

@@ -322,7 +322,7 @@ def commit(state: State, opened: Open, outcomes: Mapping[int, Outcome]) -> Commi
         snapshot = encode(state)
         digest = hashlib.sha256(snapshot).hexdigest()
     block = Block(
-        decrees=opened.decrees,
+        decrees=tuple(sorted(opened.decrees, key=lambda decree: decree.agent)),  # not as they were synced
         events=tuple(opened.events),
         inferences=tuple(
             InferenceEntry(journal.stored(i.kv, blobs), i.logits, i.request, i.token) for i in opened.inferences

@@ -69,8 +69,8 @@ def test_a_folder_needs_a_runtime_with_our_ports_version(tmp_path: Path) -> None
     folder = build(tmp_path / "build")
     assert folder_of(str(folder)) == folder.resolve()
     versions = folder / "runtime" / "versions.py"
-    versions.write_text(versions.read_text("utf-8").replace("PORTS = 4", "PORTS = 9"), "utf-8")
-    with pytest.raises(BuildRefused, match="version is 9, this harness drives version 5"):
+    versions.write_text(versions.read_text("utf-8").replace(f"PORTS = {builds.PORTS}", "PORTS = 99"), "utf-8")
+    with pytest.raises(BuildRefused, match=f"version is 99, this harness drives version {builds.PORTS}"):
         folder_of(str(folder))
     versions.unlink()
     with pytest.raises(BuildRefused, match="version is none"):

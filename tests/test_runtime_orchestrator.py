@@ -460,3 +460,11 @@ def test_a_run_whose_modules_are_gone_ends_their_steps_by_decree(monkeypatch: py
     statuses = [s.status for line in journal.read(history.journal).lines for s in line.block.steps if s.status != "ok"]
     assert history.finished and told(history, "unable")
     assert statuses[0] == "decree:lost_workers" and set(statuses[1:]) <= {"decree:lost_workers", "refused:digest"}
+
+
+def test_two_steps_that_end_by_decree_in_one_tick_are_in_one_order_for_any_number_of_workers() -> None:
+    hangs = ("task.hang@tick:7,agent:2,hostcall:1", "task.hang@tick:7,agent:1,hostcall:1")
+    runs = [play("hello", *hangs, workers=workers) for workers in (1, 2, 7)]
+    assert not any(run.failure for run in runs) and len({journal_digest(run) for run in runs}) == 1
+    decrees = [line.block.decrees for line in journal.read(runs[0].journal).lines if line.block.decrees]
+    assert [[decree.agent for decree in one] for one in decrees] == [[1, 2]]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from faults.plan import Plan
 from runtime.errors import Refused
-from runtime.state import Reload, Send
+from runtime.state import Operate, Reload, Send
 from scenarios import SCENARIOS, get
 from scenarios.strategies import ADD, DROP, REPLACE, RETIME, Draft, draft_from_seed, edited, plans
 
@@ -38,7 +38,9 @@ def test_drafts_stay_within_the_scenarios_bounds(draft: Draft) -> None:
     ticks = [item.tick for item in draft.inputs]
     assert ticks == sorted(ticks)
     assert all(0 < tick < scenario.config(draft.seed).last_tick for tick in ticks)
-    assert all(isinstance(i.action, Send | Reload) and i.action.agent < len(scenario.agents) for i in draft.inputs)
+    assert all(
+        isinstance(i.action, Send | Reload | Operate) and i.action.agent < len(scenario.agents) for i in draft.inputs
+    )
     assert 3 <= len(draft.picks) <= 12
     assert {len(pick) for pick in draft.picks} == {7}
     assert all(value >= 0 for pick in draft.picks for value in pick)
