@@ -14,6 +14,7 @@ import psutil
 import pytest
 from cli_kit import build, child, here, spoiled
 
+from harness.campaign import Campaign
 from harness.check import Checker
 from harness.runner import campaign_run
 from reports import Results, load
@@ -186,10 +187,46 @@ def test_an_interrupt_ends_with_2_leaves_no_process_and_no_broken_latest(on_buil
     os.kill(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert process.returncode == 2, err
-    assert out == "" and "interrupted" in err and "Traceback" not in err
+    assert "interrupted" in err and "Traceback" not in err
     _, alive = psutil.wait_procs(family, timeout=10)
     assert alive == []
-    assert list((tmp_path / "out").iterdir()) == []
+    if "interrupted after" not in err:  # it came before the first run had ended
+        assert out == "" and list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("after", [0, 2])
+def test_what_was_run_before_an_interrupt_is_in_the_report(
+    after: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = Campaign._line
+    told: list[object] = []
+
+    def interrupted(campaign: Campaign, child: Any, said: dict[str, Any]) -> None:
+        if "row" in said and len(told) == after:
+            raise KeyboardInterrupt
+        line(campaign, child, said)
+        if "row" in said:
+            told.append(said)
+
+    monkeypatch.setattr(Campaign, "_line", interrupted)
+    ended = here(capsys, "stress", "hello", "--runs", "5", "--jobs", "1", "--store", str(tmp_path))
+    assert ended.code == 2 and "interrupted" in ended.err
+    if not after:
+        assert list(tmp_path.iterdir()) == []
+        return
+    assert "interrupted after 2 of 5 runs; the report has them" in ended.err
+    assert load(str(tmp_path / "latest")).runs.shape[0] == 2 and "2 runs" in ended.out
+
+
+def test_a_request_to_end_is_an_interrupt(tmp_path: Path) -> None:
+    arguments = ["stress", "ledger", "--runs", "4000", "--jobs", "1", "--store", str(tmp_path / "out")]
+    command = [sys.executable, "-P", "-m", "harness.bootstrap", "-", "harness.cli", *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    family = children_once_there(process.pid, 1)
+    process.terminate()
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 2 and "interrupted" in err and "Traceback" not in err
+    assert psutil.wait_procs(family, timeout=10)[1] == []
 
 
 def children_once_there(pid: int, number: int) -> list[psutil.Process]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,6 +40,8 @@ from reports import Meta, RunRow, count, summary, verdict, write
 from reports.tables import show
 from runtime.errors import Refused
 from scenarios import SCENARIOS, get
+
+INTERRUPTED = 2
 
 RUNS = 800
 UNTIL_RUNS = 5000  # of a campaign that ends when all states were reached, or all pairs met
@@ -156,13 +159,19 @@ def stress(build: str, **options: Any) -> int:
     pairs = tuple(sorted({pair for mine in kinds.values() for pair in pairing.pairs_of(mine)}))
     meta = meta_of(asked.names, asked.profile, wanted, pairs)
     with fresh(Path(asked.store), "stress") as folder:
-        ended = _pairs(asked, kinds, pairs) if asked.pairs and asked.only is None else _run(asked, wanted)
+        stopped: list[int] = []  # how many runs were asked for, once an interrupt has ended the campaign early
+        pairwise = asked.pairs and asked.only is None
+        ended = _pairs(asked, kinds, pairs, stopped) if pairwise else _run(asked, wanted, stopped)
         if any(one.plan for one in ended):  # shrinking runs the build here, which may be the end of this interpreter
             write([one.row for one in ended], meta, folder)
-        shrinking = Shrinking(asked.shrink_runs, asked.prefer)
+        # Who interrupts wants an end: what was run is kept as it is, and nothing is shrunk.
+        shrinking = Shrinking(0 if stopped else asked.shrink_runs, asked.prefer)
         rows = with_cases(ended, folder, shrinking, Repeat(asked.seed, asked.profile_name, asked.pairs))
         write(rows, meta, folder)
-    return _told(asked, rows, meta, folder / "report.html")
+    code = _told(asked, rows, meta, folder / "report.html")
+    if stopped:
+        print(f"wasm-engine: interrupted after {len(rows)} of {stopped[0]} runs; the report has them", file=sys.stderr)
+    return INTERRUPTED if stopped else code
 
 
 def _asked(options: dict[str, Any]) -> Asked:
@@ -194,7 +203,7 @@ def _own_profile(names: list[str]) -> str:
     return own[0] if own else DEFAULT_PROFILE
 
 
-def _run(asked: Asked, wanted: tuple[str, ...]) -> list[Ended]:
+def _run(asked: Asked, wanted: tuple[str, ...], stopped: list[int]) -> list[Ended]:
     """All runs, or as many as it takes until each of the wanted properties has held."""
     tasks = tasks_of(asked.names, asked.runs, asked.seed, asked.workers, asked.task("", ()).profile)
     if asked.only is not None:
@@ -207,7 +216,7 @@ def _run(asked: Asked, wanted: tuple[str, ...]) -> list[Ended]:
             missing.pop(name, None)
         return f", {len(missing)} states to reach" if until else "", until and not missing
 
-    return _campaign(asked, tasks, news)
+    return _campaign(asked, tasks, news, stopped)
 
 
 def _kinds(asked: Asked) -> dict[str, tuple[str, ...]]:
@@ -215,7 +224,7 @@ def _kinds(asked: Asked) -> dict[str, tuple[str, ...]]:
     return {name: pairing.possible_kinds(Checker(get(name)), asked.profile, asked.seed) for name in asked.names}
 
 
-def _pairs(asked: Asked, kinds: dict[str, tuple[str, ...]], pairs: tuple[Pair, ...]) -> list[Ended]:
+def _pairs(asked: Asked, kinds: dict[str, tuple[str, ...]], pairs: tuple[Pair, ...], stopped: list[int]) -> list[Ended]:
     """A cover of all pairs in each scenario, then what has not met yet, a pair at a time, as long as runs are left."""
     missing = dict.fromkeys(pairs)
     ended: list[Ended] = []
@@ -232,8 +241,8 @@ def _pairs(asked: Asked, kinds: dict[str, tuple[str, ...]], pairs: tuple[Pair, .
             if attempt:
                 runs = [pairing.run_of(mine, pair, attempt) for pair in missing if set(pair) <= set(mine)]
             tasks += [asked.task(name, runs[first : first + RANGE]) for first in range(0, len(runs), RANGE)]
-        ended += _campaign(asked, _first(tasks, asked.runs - len(ended)), news)
-        if not missing:
+        ended += _campaign(asked, _first(tasks, asked.runs - len(ended)), news, stopped)
+        if stopped or not missing:
             break
     return sorted(ended, key=lambda one: (one.row.scenario, one.row.run))
 
@@ -249,8 +258,13 @@ def _first(tasks: list[Task], runs: int) -> list[Task]:
     return kept
 
 
-def _campaign(asked: Asked, tasks: list[Task], news: Callable[[Ended], tuple[str, bool]]) -> list[Ended]:
-    """Carries out the tasks; `news` says of each run what to show, and whether that is enough."""
+def _campaign(
+    asked: Asked, tasks: list[Task], news: Callable[[Ended], tuple[str, bool]], stopped: list[int]
+) -> list[Ended]:
+    """Carries out the tasks; `news` says of each run what to show, and whether that is enough.
+
+    An interrupt ends them, and `stopped` gets their number; one before the first run has ended is passed on.
+    """
     ended: list[Ended] = []
     with progress("runs", sum(len(task.runs) for task in tasks)) as step:
 
@@ -261,7 +275,12 @@ def _campaign(asked: Asked, tasks: list[Task], news: Callable[[Ended], tuple[str
             step(f"{failed} failed{more}")
             return stop
 
-        Campaign(asked.jobs, on_end).run(tasks)
+        try:
+            Campaign(asked.jobs, on_end).run(tasks)
+        except KeyboardInterrupt:
+            if not ended:
+                raise
+            stopped.append(sum(len(task.runs) for task in tasks))
     return sorted(ended, key=lambda e: (e.row.scenario, e.row.run))
 
 
