@@ -156,7 +156,10 @@ def incarnate(world: World, disk: SimDisk, client: SimClient) -> Incarnation:
             world.pools[-1].stray(arrivals)
 
     links = Links(injector, later)
-    tick_of = lambda: max(incarnation.where()[0], 0)  # noqa: E731
+
+    def tick_of() -> int:
+        return max(incarnation.where()[0], 0)
+
     if world.clock is not None:
         world.clock.tick_of = tick_of
     linked = LinkedGateway(client, links, tick_of)

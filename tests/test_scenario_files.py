@@ -166,15 +166,7 @@ def test_buffers_are_declared_by_names(folder: Path) -> None:
     assert "buffers.0.writer: there is no agent 'relay', use one of relay-0" in why(path)
 
 
-def _rich(folder: Path) -> Path:
-    """A scenario with what the example has not: channels, validators, a model; its modules are the harness's own."""
-    folder.mkdir()
-    for name in ("guarded_teller", "guarded_clerk", "guard_object", "guard_amount", "assistant"):
-        shutil.copy(AGENTS / f"{name}.wasm", folder)
-    spec = get("assistants").config(1).models[0]
-    (folder / "decoder.onnx").write_bytes(get("assistants").models()[spec.digest])
-    (folder / "scenario.toml").write_text(
-        f"""
+_RICH = """
 name = "rich"
 last_tick = 30
 guard = "guard_object.wasm"
@@ -211,16 +203,16 @@ max_restarts = 1
 [[models]]
 name = "decoder"
 file = "decoder.onnx"
-context = {spec.context}
-vocabulary = {spec.vocabulary}
-kv_bytes = {spec.kv_bytes}
+context = CONTEXT
+vocabulary = VOCABULARY
+kv_bytes = KV_BYTES
 
 [[workload]]
 tick = 2
 every = 3
 times = 6
 to = "teller"
-text = '{{"amount":12}}'
+text = '{"amount":12}'
 
 [[workload]]
 tick = 3
@@ -237,12 +229,21 @@ topic = "staff"
 do = "submit"
 tick = 5
 tasks = [
-    {{ id = "count", to = "teller" }},
-    {{ id = "add", to = "clerk", needs = ["count"], text = '{{"amount":7}}', priority = 2 }},
+    { id = "count", to = "teller" },
+    { id = "add", to = "clerk", needs = ["count"], text = '{"amount":7}', priority = 2 },
 ]
-""",
-        "utf-8",
-    )
+"""
+
+
+def _rich(folder: Path) -> Path:
+    """A scenario with what the example has not: channels, validators, a model; its modules are the harness's own."""
+    folder.mkdir()
+    for name in ("guarded_teller", "guarded_clerk", "guard_object", "guard_amount", "assistant"):
+        shutil.copy(AGENTS / f"{name}.wasm", folder)
+    spec = get("assistants").config(1).models[0]
+    (folder / "decoder.onnx").write_bytes(get("assistants").models()[spec.digest])
+    text = _RICH.replace("CONTEXT", str(spec.context)).replace("VOCABULARY", str(spec.vocabulary))
+    (folder / "scenario.toml").write_text(text.replace("KV_BYTES", str(spec.kv_bytes)), "utf-8")
     return folder
 
 

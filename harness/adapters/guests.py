@@ -52,27 +52,8 @@ class ObservedGuest:
             raise
         memory = self._memory()
         size = len(memory)
-        if step.effects is not None:  # the way of nearly every step, without a call of its own
-            self._log.append(
-                GuestEvent(
-                    self._now(),
-                    self._worker,
-                    self._incarnation,
-                    arguments.agent,
-                    arguments.kind,
-                    arguments.tick,
-                    bytes(arguments.inbox),
-                    step.status,
-                    step.effects,
-                    self._fresh,
-                    arguments.fuel,
-                    step.fuel,
-                    size,
-                    self._module,
-                    self._state,
-                )
-            )
-            self._fresh = False
+        if step.effects is not None:
+            self._note(arguments, step.status, step.effects, step.fuel, size)
             return step
         if not step.calls:
             self._note(arguments, step.status, (), step.fuel, size)

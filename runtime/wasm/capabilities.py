@@ -142,9 +142,9 @@ class _Recorded:
                 memory.write(offset, data)
         return _given(answer.value)
 
-    def _read(self, arguments: tuple[object, ...], ask: object) -> _Answer:
+    def _read(self, arguments: tuple[object, ...], ask: Callable[[], _Answer]) -> _Answer:
         def outside() -> bytes:
-            return msgspec.msgpack.encode(ask())  # type: ignore[operator]
+            return msgspec.msgpack.encode(ask())
 
         return msgspec.msgpack.decode(self._readings.read(self._name, arguments, outside), type=_Answer)
 

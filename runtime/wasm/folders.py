@@ -11,7 +11,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -202,7 +202,7 @@ class Folders:
             raise Refusal(ROFS)
 
     @contextlib.contextmanager
-    def _parent(self, root: int, path: str):  # type: ignore[no-untyped-def]
+    def _parent(self, root: int, path: str) -> Iterator[tuple[int, str]]:
         """(descriptor of the folder that holds it, its name); the name is "" for the lent folder itself."""
         names = _names(path)
         if not 0 <= root < len(self._roots):
