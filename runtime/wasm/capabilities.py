@@ -11,7 +11,7 @@ Agents may import pure ones alone: a step that is run again must see what it saw
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
