@@ -22,6 +22,7 @@ from types import ModuleType
 PORTS = 5  # the version of `runtime.ports` that this harness drives
 ENVIRONMENT = "WASM_ENGINE_BUILD"
 DONE = "WASM_ENGINE_DONE"  # the descriptor on which a child says that its command came to its end
+OWN = "-"  # in the place of a folder: the harness's own runtime
 OURS = ("harness", "faults", "scenarios", "reports")
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -90,7 +91,7 @@ def current() -> str:
 def command(module: str, arguments: Sequence[str], build: str | None = None) -> list[str]:
     """The command line that runs `module.main(arguments)` on a build (the present one when None)."""
     folder = current() if build is None else build
-    return [sys.executable, "-P", "-m", "harness.bootstrap", folder or "-", module, *arguments]
+    return [sys.executable, "-P", "-m", "harness.bootstrap", folder or OWN, module, *arguments]
 
 
 def run_on(build: str, module: str, arguments: Sequence[str]) -> int:

@@ -26,7 +26,6 @@ from reports.frames import RunRow
 from reports.pairs import Difference, Pair, Side
 
 FILE = "pairs.jsonl"
-OWN = "-"
 SIDES: tuple[Side, Side] = ("base", "head")
 
 
@@ -72,7 +71,7 @@ class _Lane:
 
     def __init__(self, both: Builds, wanted: Wanted, scratch: Path) -> None:
         self._wanted, self._scratch = wanted, scratch
-        self._drawer = Seat(OWN)
+        self._drawer = Seat(builds.OWN)
         self._seats = {side: Seat(str(both.folder(side))) for side in SIDES}
 
     def pair(self, scenario: str, n: int) -> Pair:

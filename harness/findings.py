@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from faults.plan import plan_from_json
-from harness import fingerprint
-from harness.comparing import OWN, SIDES, Builds
+from harness import builds, fingerprint
+from harness.comparing import SIDES, Builds
 from harness.fingerprint import Fingerprint
 from harness.seats import Seat
 from reports.frames import RunRow
@@ -102,7 +102,7 @@ class _Reducer:
 
     def _command(self, pair: Pair, side: Side, case: str) -> str:
         """The case, or where none could be made (the build ends its interpreter) the plan as it was drawn."""
-        build = f" --build {self._names[side]}" if self._names[side] != OWN else ""
+        build = f" --build {self._names[side]}" if self._names[side] != builds.OWN else ""
         if case:
             return f"wasm-engine replay {case}{build}"
         place = self._folder / "plans" / f"{pair.scenario}-{pair.n}.json"

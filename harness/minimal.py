@@ -1,8 +1,10 @@
 """A case made minimal: shrunk in child interpreters, each smaller case on disk before the next is tried (HAR-3, I40).
 
-A case counts as minimal only when what is left fails again each time it is asked, by the same oracle: ten runs in two
-further interpreters, with other seeds of hash() and nothing kept from earlier runs. A case that does not fail at all is
-FIXED, one that fails now and then FLAKY, one whose run now ends or blocks its interpreter ENDED: none is shrunk.
+Where a build is given that is known to be good, a smaller plan counts only if it passes there: then what is left fails
+by the runtime's doing. A case counts as minimal only when what is left fails again each time it is asked, by the same
+oracle: ten runs in two further interpreters, with other seeds of hash() and nothing kept from earlier runs. A case that
+does not fail at all is FIXED, one that fails now and then FLAKY, one whose run now ends or blocks its interpreter
+ENDED: none is shrunk.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from faults.plan import Plan
 from harness import builds, cases, fingerprint
 from harness.oracles import ORACLES
 from harness.shrinking import Shrinker
-from harness.trials import Trials
+from harness.trials import Good, Trials
 from runtime.errors import Refused
 
 AGAIN = 10
@@ -58,16 +60,21 @@ class Minimal(Struct, frozen=True, kw_only=True):
 class Best:
     """The smallest case so far, on disk; the one before it goes once the new one is whole."""
 
-    def __init__(self, trials: Trials, first: Plan, folder: Path, news: Callable[[Size], None]) -> None:
-        self._trials, self._first, self._folder, self._news = trials, first, folder, news
+    def __init__(
+        self, trials: Trials, first: Plan, folder: Path, news: Callable[[Size], None], good: Good | None = None
+    ) -> None:
+        self._trials, self._first, self._folder, self._news, self._good = trials, first, folder, news, good
         self.case = ""
         self.size = Size(len(first.faults), len(first.inputs), 0)
 
     def fails(self, plan: Plan) -> bool:
         """Run a candidate; one that fails is kept, as it is smaller than the one before."""
         found = (plan.inputs, plan.last_tick) == (self._first.inputs, self._first.last_tick)
-        answer = self._trials.run(plan, found=found, write=str(self._folder))
+        answer = self._trials.run(plan, found=found or self._good is not None, write=str(self._folder))
         if not answer.fails:
+            return False
+        if self._good is not None and not self._good.passes(plan):
+            shutil.rmtree(answer.case, ignore_errors=True)
             return False
         old, self.case = self.case, answer.case
         if old and old != self.case:
@@ -77,11 +84,11 @@ class Best:
         return True
 
 
-def minimal(path: Path, oracle: str, limits: Limits, news: Callable[[Size], None]) -> Minimal:
+def minimal(path: Path, oracle: str, limits: Limits, news: Callable[[Size], None], good: Good | None = None) -> Minimal:
     """Shrink the case at `path`, into a case beside it; raises Refused for what is no case that an oracle failed.
 
-    `oracle` is the one to keep, "" for the most telling of the case's. A limit or an interruption leaves the best case
-    so far in the folder of the given one.
+    `oracle` is the one to keep, "" for the most telling of the case's; `good` is a build that passes the case. A limit
+    or an interruption leaves the best case so far in the folder of the given one.
     """
     case = cases.read(path)
     plan = cases.plan_of(case, str(path))
@@ -90,10 +97,12 @@ def minimal(path: Path, oracle: str, limits: Limits, news: Callable[[Size], None
     with Trials(oracle) as trials:
         first = trials.run(plan, found=True)
         before = Size(len(plan.faults), len(plan.inputs), first.ticks)
-        best = Best(trials, plan, home.parent, news)
+        if good is not None and first.fails and not good.passes(plan):
+            raise Refused("the build that is given as good fails the case as well", str(path), "give one that passes")
+        best = Best(trials, plan, home.parent, news, good)
         shrinker = Shrinker(best.fails, limits.runs, limits.seconds)
         small = shrinker.shrink(plan) if first.fails else plan
-        again = times(trials, small, found=small == plan)
+        again = times(trials, small, found=small == plan or good is not None)
     outcome = FAILED if again == AGAIN else FLAKY if again or first.fails else FIXED
     if outcome == FIXED and "process" in first.failed:
         outcome = ENDED

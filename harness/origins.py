@@ -11,9 +11,8 @@ import subprocess
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from harness.builds import ROOT, BuildRefused, folder_of
+from harness.builds import OWN, ROOT, BuildRefused, folder_of
 
-OWN = "-"
 WHEEL_BYTES_MAX = 1 << 26  # of `runtime` alone; ours has 400 KB
 FILES_MAX = 5000
 PATIENCE_S = 20

@@ -180,7 +180,7 @@ def case_of(mutant: Mutant, run: int, seed: int, folder: Path, store: Path) -> t
     arguments = ["stress", mutant.scenario, "--seed", str(seed), "--only", str(run), "--json"]
     arguments += ["--shrink-runs", str(SHRINK_RUNS), "--store", str(store / mutant.name)]
     arguments += ["--profile", mutant.profile] if mutant.profile else []
-    answer = told([*arguments, "--prefer", mutant.oracle], str(folder))
+    answer = told([*arguments, "--prefer", mutant.oracle, "--good", builds.OWN], str(folder))
     paths = answer.get("cases", [])
     if not isinstance(paths, list) or not paths:
         return "", "", ""

@@ -12,6 +12,7 @@ import select
 import subprocess
 import time
 from types import TracebackType
+from typing import Self
 
 import msgspec
 
@@ -24,14 +25,17 @@ ENDED = Answer(fails=False, failed=("process",))
 
 
 class Trials:
-    """Asks whether plans fail by `oracle`, of one child at a time; a context manager that leaves none behind."""
+    """Asks whether plans fail by `oracle`, of one child at a time; a context manager that leaves none behind.
 
-    def __init__(self, oracle: str, seconds_max: float = TRIAL_SECONDS_MAX) -> None:
-        self._oracle, self._seconds_max = oracle, seconds_max
+    `build` is the folder of another build than the present one, "-" for the harness's own.
+    """
+
+    def __init__(self, oracle: str, seconds_max: float = TRIAL_SECONDS_MAX, build: str | None = None) -> None:
+        self._oracle, self._seconds_max, self._build = oracle, seconds_max, build
         self._child: subprocess.Popen[bytes] | None = None
         self._buffer = b""
 
-    def __enter__(self) -> Trials:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -51,7 +55,7 @@ class Trials:
     def run(self, plan: Plan, *, found: bool = False, fresh: bool = False, write: str = "") -> Answer:
         """One run, judged; `ENDED` when it took its interpreter with it or never answered."""
         request = Request(plan=plan_to_json(plan), oracle=self._oracle, fresh=fresh, found=found, write=write)
-        child = self._child = self._child or _started()
+        child = self._child = self._child or _started(self._build)
         assert child.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it is dead already, which its end of the other pipe will say
             child.stdin.write(msgspec.json.encode(request) + b"\n")
@@ -75,9 +79,20 @@ class Trials:
         return line
 
 
-def _started() -> subprocess.Popen[bytes]:
+class Good(Trials):
+    """A build that is known to be good: it says what a correct runtime can do, so what a plan may ask for."""
+
+    def __init__(self, build: str) -> None:
+        super().__init__("", build=builds.OWN if build == builds.OWN else str(builds.folder_of(build)))
+
+    def passes(self, plan: Plan) -> bool:
+        """Whether no oracle fails a run of the plan there."""
+        return not self.run(plan).failed
+
+
+def _started(build: str | None) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        builds.command("harness.trial", []),
+        builds.command("harness.trial", [], build),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

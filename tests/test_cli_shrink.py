@@ -16,8 +16,9 @@ import pytest
 from cli_kit import Ended, build, child, here, refused, spoiled
 from msgspec.structs import replace
 
+from faults.mutants import MUTANTS, plant
 from faults.plan import parse_fault, plan_from_json
-from harness import cases, golden
+from harness import builds, cases, golden
 from harness.check import Checker
 from scenarios import get
 
@@ -161,3 +162,39 @@ def test_a_build_that_ends_its_interpreter_does_not_end_ours(tmp_path: Path) -> 
     ended: Ended = child("shrink", str(recorded(tmp_path / "cases", "I8")), "--build", str(bad), "--json")
     told: dict[str, Any] = ended.json
     assert (ended.code, told["outcome"], told["again"]) == (1, "ENDED", "0 of 10"), "it is anything but fixed"
+
+
+def unguarded(folder: Path) -> Path:
+    """A build that fails `edges` without any fault, by I18 and by the scenario's own rule."""
+    bug = next(mutant for mutant in MUTANTS if mutant.name == "mailbox_one_too_many")
+    return plant(bug, builds.ROOT / "runtime", folder)
+
+
+def broken(folder: Path, bad: Path) -> Path:
+    """What `stress` finds of it, not shrunk."""
+    made = child(
+        "stress", "edges", "--only", "0", "--shrink-runs", "0", "--store", str(folder), "--build", str(bad), "--json"
+    )
+    [case] = made.json["cases"]
+    return Path(case)
+
+
+def test_a_good_build_says_what_a_smaller_workload_may_ask_for(tmp_path: Path) -> None:
+    bad = unguarded(tmp_path / "bad")
+    case = broken(tmp_path / "out", bad)
+    alone = child("shrink", str(case), "--oracle", "I18", "--build", str(bad), "--json").json
+    told = child("shrink", str(case), "--oracle", "I18", "--build", str(bad), "--good", "-", "--json").json
+    assert told["outcome"] == "FAILED" and told["again"] == "10 of 10"
+    assert told["after"]["inputs"] < alone["after"]["inputs"], "no faults needed: without it only what was found counts"
+    assert child("replay", told["case"], "--build", str(bad)).out.startswith("FAILED")
+    assert child("replay", told["case"]).out.startswith("FIXED")
+    assert whole_cases(case.parent) == sorted({case, Path(alone["case"]), Path(told["case"])}), "no refused one is left"
+
+
+def test_a_build_that_fails_the_case_as_well_is_not_a_good_one(tmp_path: Path) -> None:
+    bad = build(tmp_path / "bad", TWICE)
+    case = recorded(tmp_path / "cases", "I8")
+    ended = child("shrink", str(case), "--build", str(bad), "--good", str(bad))
+    assert ended.code == 4 and "the build that is given as good fails the case as well" in ended.err
+    nowhere = child("shrink", str(case), "--good", str(tmp_path / "nowhere"))
+    assert nowhere.code == 4 and "there is no package 'runtime' in it" in nowhere.err

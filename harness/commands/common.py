@@ -37,6 +37,12 @@ def given(context: click.Context, parameter: click.Parameter, value: str | None)
 build_option = click.option(
     "--build", metavar="PATH", callback=given, help="A folder with another `runtime` package to put under test."
 )
+good_option = click.option(
+    "--good",
+    metavar="PATH",
+    callback=given,
+    help="A build that is right, - for this harness's own: what is left of a case must pass there.",
+)
 seed_option = click.option(
     "--seed",
     type=click.IntRange(0, SEED_MAX),

@@ -25,7 +25,7 @@ from harness.commands.common import (
     workers_option,
 )
 from harness.commands.folders import commit_of, fresh
-from harness.comparing import OWN, Builds, Comparison, Wanted
+from harness.comparing import Builds, Comparison, Wanted
 from harness.findings import fingerprinted
 from harness.oracles import ORACLES
 from harness.runner import DEFAULT_PROFILE
@@ -136,7 +136,7 @@ def _build(text: str, folder: Path, side: Side) -> Path:
 
 def _named(text: str, place: Path) -> str:
     """What a replay command calls the build: nothing for our own runtime."""
-    return OWN if place == builds.ROOT else str(place) if Path(text).is_file() else text
+    return builds.OWN if place == builds.ROOT else str(place) if Path(text).is_file() else text
 
 
 def _pairs(both: Builds, wanted: Wanted, folder: Path, scratch: Path, jobs: int) -> list[Pair]:

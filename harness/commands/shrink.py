@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable
@@ -10,8 +11,18 @@ from pathlib import Path
 import click
 import msgspec
 
-from harness.commands.common import build_option, duration, elsewhere, examples, given, json_option, print_json
+from harness.commands.common import (
+    build_option,
+    duration,
+    elsewhere,
+    examples,
+    given,
+    good_option,
+    json_option,
+    print_json,
+)
 from harness.minimal import AGAIN, ENDED, FAILED, FIXED, FLAKY, Limits, Minimal, Size, minimal, replay_command
+from harness.trials import Good
 
 RUNS = 400
 EXIT = {FIXED: 0, FAILED: 1, ENDED: 1, FLAKY: 11}
@@ -23,7 +34,7 @@ NEWS_EVERY_S = 1.0
     epilog=examples(
         "wasm-engine shrink out/latest/cases/ledger-twin-0123456789",
         "wasm-engine shrink CASE --runs 1000 --time 10m --oracle I8",
-        "wasm-engine shrink CASE --build ../other-checkout --json",
+        "wasm-engine shrink CASE --build ../other-checkout --good - --json",
     ),
 )
 @click.argument("case", type=click.Path(path_type=Path))
@@ -33,8 +44,9 @@ NEWS_EVERY_S = 1.0
 )
 @click.option("--time", "seconds", callback=duration, metavar="T", default="5m", show_default=True, help="At most.")
 @build_option
+@good_option
 @json_option
-def shrink(case: Path, oracle: str, runs: int, seconds: float, build: str, as_json: bool) -> int:
+def shrink(case: Path, oracle: str, runs: int, seconds: float, build: str, good: str, as_json: bool) -> int:
     """Shrink CASE to the fewest faults, inputs and ticks with which the same oracle fails it, then to small values.
 
     What is left is run 10 more times, in other interpreters. The new case stands beside the old one. Exit 1 when it
@@ -45,7 +57,8 @@ def shrink(case: Path, oracle: str, runs: int, seconds: float, build: str, as_js
         return code
     latest: list[Size] = []
     try:
-        found = minimal(case, oracle, Limits(runs, seconds), _news(latest))
+        with Good(good) if good else contextlib.nullcontext() as known:
+            found = minimal(case, oracle, Limits(runs, seconds), _news(latest), known)
     except KeyboardInterrupt:
         if latest:
             print(f"interrupted; the best so far ({_text(latest[-1])}) is a case beside {case}", file=sys.stderr)

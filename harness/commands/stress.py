@@ -21,6 +21,7 @@ from harness.commands.common import (
     elsewhere,
     examples,
     given,
+    good_option,
     json_option,
     own_workers,
     print_json,
@@ -62,6 +63,7 @@ class Asked(NamedTuple):
     jobs: int
     shrink_runs: int
     prefer: str
+    good: str
     store: str
     as_json: bool
 
@@ -143,6 +145,7 @@ class Asked(NamedTuple):
 )
 @config_option
 @build_option
+@good_option
 @json_option
 def stress(build: str, **options: Any) -> int:
     """Run random inputs and fault schedules over each SCENARIO (all built-in ones by default); judge every run.
@@ -165,7 +168,7 @@ def stress(build: str, **options: Any) -> int:
         if any(one.plan for one in ended):  # shrinking runs the build here, which may be the end of this interpreter
             write([one.row for one in ended], meta, folder)
         # Who interrupts wants an end: what was run is kept as it is, and nothing is shrunk.
-        shrinking = Shrinking(0 if stopped else asked.shrink_runs, asked.prefer)
+        shrinking = Shrinking(0 if stopped else asked.shrink_runs, asked.prefer, asked.good)
         rows = with_cases(ended, folder, shrinking, Repeat(asked.seed, asked.profile_name, asked.pairs))
         write(rows, meta, folder)
     code = _told(asked, rows, meta, folder / "report.html")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from harness.fingerprint import primary
 from harness.runner import DEFAULT_PROFILE
 from harness.shrinking import Shrinker
 from harness.trial import soundly
+from harness.trials import Good
 from reports import RunRow
 from scenarios import get
 from scenarios.files import known
@@ -25,10 +27,11 @@ CASES_MAX = 5
 
 
 class Shrinking(NamedTuple):
-    """How many runs a shrink may take, and the oracle that it should keep failing."""
+    """How many runs a shrink may take, the oracle that it should keep failing, and a build that is right, if known."""
 
     runs_max: int
     prefer: str
+    good: str
 
 
 class Repeat(NamedTuple):
@@ -79,12 +82,17 @@ def _case(plan: Plan, row: RunRow, folder: Path, shrinking: Shrinking) -> Path:
     def check(candidate: Plan) -> Checked:
         return checker.check(candidate, row.run, deep=deep)
 
-    def fails(candidate: Plan) -> bool:
-        found = (candidate.inputs, candidate.last_tick) == (plan.inputs, plan.last_tick)
-        return soundly(checker, check(candidate), oracle, found)
-
     small = plan
     if oracle:
         print(f"shrinking run {row.run} of {row.scenario} ({', '.join(row.failed_oracles)})", file=sys.stderr)
-        small = Shrinker(fails, shrinking.runs_max).shrink(plan)
+        with Good(shrinking.good) if shrinking.good else contextlib.nullcontext() as good:
+            known = good if good is not None and good.passes(plan) else None
+
+            def fails(candidate: Plan) -> bool:
+                if known is not None:
+                    return oracle in check(candidate).failed and known.passes(candidate)
+                found = (candidate.inputs, candidate.last_tick) == (plan.inputs, plan.last_tick)
+                return soundly(checker, check(candidate), oracle, found)
+
+            small = Shrinker(fails, shrinking.runs_max).shrink(plan)
     return cases.write(check(small), scenario, folder / "cases")
