@@ -47,6 +47,7 @@ class Injector:
         self.room = 0
         self._record = record
         self._faults = tuple(faults)
+        self._of_kinds: dict[tuple[str, ...], tuple[tuple[int, Fault], ...]] = {}  # what `faults` was asked for
         self._armed: dict[int, Fault] = dict(enumerate(faults))
         self._kinds: dict[str, dict[int, Fault]] = {}  # the armed ones of each kind, in plan order
         self._counts: dict[tuple[int | str, ...], int] = {}
@@ -75,9 +76,13 @@ class Injector:
             return list(here[0].items())
         return sorted([item for one in here for item in one.items()], key=lambda item: item[0])
 
-    def faults(self, *kinds: str) -> list[tuple[int, Fault]]:
+    def faults(self, *kinds: str) -> tuple[tuple[int, Fault], ...]:
         """Faults of these kinds, in plan order, whether they have fired or not: for what lasts."""
-        return [(index, fault) for index, fault in enumerate(self._faults) if fault.kind in kinds]
+        found = self._of_kinds.get(kinds)
+        if found is None:
+            found = tuple([(index, fault) for index, fault in enumerate(self._faults) if fault.kind in kinds])
+            self._of_kinds[kinds] = found
+        return found
 
     def armed_at(self, kind: str, tick: int, agent: int) -> list[tuple[int, Fault]]:
         """Faults of this kind at that step that have not fired, in plan order."""

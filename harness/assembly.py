@@ -40,7 +40,7 @@ from harness.adapters.workers import SimWorkers, Timing
 from harness.history import LINES_MAX, Census, History, Life
 from runtime.inference import DeviceCore, OrtModels
 from runtime.orchestrator import Orchestrator
-from runtime.ports import Accelerators, Arrival, Guests, Hazard, Ports, Storage, Workers, never
+from runtime.ports import Accelerators, Arrival, Gateway, Guests, Hazard, Ports, Storage, Workers, never
 from runtime.telemetry import Record
 from runtime.wasm import WasmGuests
 from runtime.wasm.agent_wasi import AgentLine
@@ -162,27 +162,29 @@ def incarnate(world: World, disk: SimDisk, client: SimClient) -> Incarnation:
 
     if world.clock is not None:
         world.clock.tick_of = tick_of
-    linked = LinkedGateway(client, links, tick_of)
-    faulty_workers = FaultyWorkers(LinkedWorkers(repaired, links), injector, later, memory, tick_of)
-    faulty_gateway = FaultyGateway(linked, injector, later)
+    # What no fault of the plan can strike has nothing around it: these are calls of every tick.
+    answering: Workers = LinkedWorkers(repaired, links) if links.active else repaired
+    gateway: Gateway = LinkedGateway(client, links, tick_of) if links.active else client
+    if world.plan.faults:
+        answering = faulty_workers = FaultyWorkers(answering, injector, later, memory, tick_of)
+        gateway = faulty_gateway = FaultyGateway(gateway, injector, later)
+        incarnation.on_close(faulty_workers.close, faulty_gateway.close)
     permutation = Permutation(injector, later, tick_of)
     incarnation.fuse = Fuse(injector, incarnation.where, len(history.crashes), lambda ns: _stall(loop, ns))
     inner = Ports(
         world.clock or loop,
-        faulty_workers,
+        answering,
         memory,
         _storage(world, incarnation, disk),
-        faulty_gateway,
+        gateway,
         _hazard(world) if world.hazards else never,
         _devices(world, incarnation, later, note) if world.scenario.config(world.plan.seed).models else None,
         artifacts=ModuleArtifacts(world.scenario),
     )
-    # Where nothing can kill the orchestrator, nothing stands between it and its ports: a dozen calls in every tick.
     mortals = world.counted or injector.faults("orchestrator.kill", "orchestrator.stall")
     inner = permuted(inner, permutation) if Permutation.strikes(injector) else inner
     incarnation.ports = mortal(inner, incarnation.fuse) if mortals else inner
-    incarnation.on_close(lambda: workers.orphan(strays), links.close, faulty_workers.close, faulty_gateway.close)
-    incarnation.on_close(permutation.close)
+    incarnation.on_close(lambda: workers.orphan(strays), links.close, permutation.close)
     return incarnation
 
 

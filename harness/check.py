@@ -25,7 +25,7 @@ from harness.bounds import horizon_ns, liveness_bound
 from harness.history import History
 from harness.oracles import Finding, Judged, Verdict, judge, judgeable
 from harness.oracles.contained import longest_wait
-from harness.simulation import simulate, trace_digest
+from harness.simulation import collector_resting, simulate, trace_digest
 from harness.verification import further
 from reports import RunRow
 from reports.frames import Verdict as RowVerdict
@@ -205,6 +205,10 @@ class Checker:
         """Run and judge. `deep` adds the oracles that need further runs, `apart` (as `deep` unless said) those of them
         that need further processes. `hook` is told what happens in the run itself.
         """
+        with collector_resting():
+            return self._check(plan, run, deep, deep if apart is None else apart, hook)
+
+    def _check(self, plan: Plan, run: int, deep: bool, apart: bool, hook: Hook | None) -> Checked:
         history = self.simulate(plan, hook)
         read = self._reading(history.journal)
         bare = twin_plan(plan, read.decrees)
@@ -227,7 +231,7 @@ class Checker:
             judged.devices = self._devices(plan, bare, history)
             judged.replays = tuple(restarts.from_snapshots(self.scenario, plan, bare, self.timing))
             judged.varied |= further.here(self.scenario, plan, bare, self.timing)
-        if deep if apart is None else apart:
+        if apart:
             judged.varied |= further.apart(self.scenario, plan, self.timing)
         findings = judge(judged, judgeable(judged))
         known.forget()

@@ -10,7 +10,8 @@ import gc
 import hashlib
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import msgspec
@@ -331,10 +332,17 @@ def simulate(
     The cycle collector rests meanwhile: all that a run makes is its evidence, alive to the end, and walking it again
     and again costs more with every agent.
     """
+    with collector_resting():
+        return Simulation(scenario, plan, timing, horizon_ns=horizon_ns, setting=Setting(hook=hook)).run()
+
+
+@contextmanager
+def collector_resting() -> Iterator[None]:
+    """No collection of cycles meanwhile; for one run, or for one run and its judgement."""
     collecting = gc.isenabled()
     gc.disable()
     try:
-        return Simulation(scenario, plan, timing, horizon_ns=horizon_ns, setting=Setting(hook=hook)).run()
+        yield
     finally:
         if collecting:
             gc.enable()

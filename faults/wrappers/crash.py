@@ -9,7 +9,7 @@ cannot make them either.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from faults.deaths import Killed
 from faults.injector import Fields, Injector
@@ -18,6 +18,22 @@ from faults.streams import draw
 from runtime.ports import Accelerators, Arrival, Clock, Gateway, Hazard, Memory, Ports, Storage, Workers
 
 T = TypeVar("T")
+
+
+class _Address(NamedTuple):
+    """Which call a death is at: the one of this number in this incarnation, or by tick and phase (`call` is -1)."""
+
+    call: int
+    successor: int
+    tick: int
+    phase: str
+    occurrence: int
+
+
+def _address_of(fault: Fault) -> _Address:
+    call = fault.number("call") if "call" in fault.at else -1
+    phase, occurrence = str(fault.get("phase")), fault.number("occurrence")
+    return _Address(call, max(fault.number("after"), 0), fault.number("tick"), phase, occurrence)
 
 
 class Fuse:
@@ -31,6 +47,7 @@ class Fuse:
         stall: Callable[[int], None] | None = None,
     ) -> None:
         self._injector, self._where, self.successor, self._stall = injector, where, successor, stall
+        self._kills = {index: _address_of(fault) for index, fault in injector.faults("orchestrator.kill")}
         self.calls = 0
         self.dead = False
 
@@ -74,19 +91,20 @@ class Fuse:
     def _due(self) -> tuple[int, Fault | None]:
         """The first armed fault that addresses this call. All others that do are counted here too."""
         found: tuple[int, Fault | None] = (-1, None)
+        tick, phase = self._where()
         for index, fault in self._injector.armed("orchestrator.kill"):
-            if self._addresses(index, fault) and found[1] is None:
+            if self._is_at(index, tick, phase) and found[1] is None:
                 found = index, fault
         return found
 
-    def _addresses(self, index: int, fault: Fault) -> bool:
-        if "call" in fault.at:
-            return max(fault.number("after"), 0) == self.successor and fault.number("call") == self.calls
-        tick, phase = self._where()
+    def _is_at(self, index: int, tick: int, phase: str) -> bool:
+        address = self._kills[index]
+        if address.call >= 0:
+            return address.call == self.calls and address.successor == self.successor
         # The first boot is before any tick; it counts as tick 0.
-        if phase != fault.get("phase") or max(tick, 0) < fault.number("tick"):
+        if max(tick, 0) < address.tick or phase != address.phase:
             return False
-        return self._injector.count("orchestrator.kill", index) >= fault.number("occurrence")
+        return self._injector.count("orchestrator.kill", index) >= address.occurrence
 
 
 def mortal(ports: Ports, fuse: Fuse) -> Ports:

@@ -30,6 +30,8 @@ class StruckGuests:
 
     def __init__(self, inner: Guests, injector: Injector, worker: int) -> None:
         self._inner, self._injector, self._worker = inner, injector, worker
+        self._all = bool(injector.faults("worker.wrong"))  # a share of all steps may be struck
+        self._agents = {fault.number("agent") for _, fault in injector.faults("worker.oom", *_ENDLESS)}
 
     @staticmethod
     def strikes(faults: Sequence[Fault]) -> bool:
@@ -42,7 +44,10 @@ class StruckGuests:
             if here and fault.number("occurrence") == occurrence:
                 self._injector.fire(index, {"worker": self._worker, "agent": agent, "occurrence": occurrence})
                 raise WorkerDied(self._worker)
-        return StruckGuest(self._inner.instantiate(agent, spec, wasm), self._injector, self._worker)
+        guest = self._inner.instantiate(agent, spec, wasm)
+        if not self._all and agent not in self._agents:
+            return guest  # nothing of the plan can strike within a step of this agent
+        return StruckGuest(guest, self._injector, self._worker)
 
 
 class StruckGuest:

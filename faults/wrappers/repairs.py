@@ -37,6 +37,11 @@ class Repairs:
     def mark(self, worker: int, agent: int, index: int, fields: Fields) -> None:
         self._marked[worker, agent] = (index, fields)
 
+    @property
+    def pending(self) -> bool:
+        """Whether anybody is to die in a replay."""
+        return bool(self._marked)
+
     def take(self, worker: int, agent: int) -> tuple[int, Fields] | None:
         return self._marked.pop((worker, agent), None)
 
@@ -98,8 +103,10 @@ class _Repaired:
         self._inner, self._injector, self._repairs, self._who = inner, injector, repairs, who
 
     def run(self, arguments: StepArguments) -> GuestStep:
-        worker, agent = self._who
         step = self._inner.run(arguments)
+        if not self._repairs.pending:
+            return step
+        worker, agent = self._who
         marked = self._repairs.take(worker, agent)
         if marked is not None and self._injector.is_armed(marked[0]):
             index, fields = marked

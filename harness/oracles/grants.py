@@ -137,6 +137,8 @@ def _metered(run: Judged) -> list[str]:
             found.append(f"guest event {index}: agent {event.agent} was never spawned")
             continue
         grant = grants[event.agent]
+        if event.used <= event.granted <= grant.fuel and event.memory <= grant.memory:
+            continue
         where = f"guest event {index}: agent {event.agent}"
         if event.granted > grant.fuel:
             found.append(f"{where} was given {event.granted} fuel, its limit is {grant.fuel}")

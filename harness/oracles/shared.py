@@ -73,21 +73,27 @@ def held_once(history: History) -> list[str]:
     apart = {(r.fields["worker"], r.fields["agent"]) for r in history.trace if r.kind == "checked"}
     died = {life.worker: life.at for life in history.lives if not life.alive}
     found: list[str] = []
-    places = [
-        (e.at, e.worker, ("agent", e.agent), f"guest event {i}")
-        for i, e in enumerate(history.guests)
-        if not apart or (e.worker, e.agent) not in apart
-    ]
-    places += [
-        (s.at, s.worker, ("segment", s.segment), f"store {i}") for i, s in enumerate(history.stores) if s.worker >= 0
-    ]
-    last: dict[tuple[str, int], int] = {}
-    for at, worker, what, where in places:
-        before = last.get(what, worker)
-        last[what] = worker
-        if before != worker and died.get(before, at + 1) > at:
-            found.append(f"{where}: {what[0]} {what[1]} at worker {worker}, while worker {before} that had it lives")
+    hosts: dict[int, int] = {}  # agent -> the worker that had it last
+    for index, event in enumerate(history.guests):
+        worker, agent = event.worker, event.agent
+        before = hosts.get(agent, worker)
+        if apart and (worker, agent) in apart:
+            continue
+        hosts[agent] = worker
+        if before != worker and died.get(before, event.at + 1) > event.at:
+            found.append(_both(f"guest event {index}", f"agent {agent}", worker, before))
+    owners: dict[int, int] = {}
+    for index, store in enumerate(history.stores):
+        if store.worker >= 0:
+            before = owners.get(store.segment, store.worker)
+            owners[store.segment] = store.worker
+            if before != store.worker and died.get(before, store.at + 1) > store.at:
+                found.append(_both(f"store {index}", f"segment {store.segment}", store.worker, before))
     return found
+
+
+def _both(where: str, what: str, worker: int, before: int) -> str:
+    return f"{where}: {what} at worker {worker}, while worker {before} that had it lives"
 
 
 class _Pool:
