@@ -1,4 +1,4 @@
-# make run | test | check | soak | setup | lock | clean. Each sets up what it needs; setup is quiet unless it fails.
+# make run | test | check | gpu | soak | setup | lock | clean. Each sets up what it needs; setup is quiet unless it fails.
 
 SHELL := bash
 VENV := .venv
@@ -10,7 +10,7 @@ PYTEST_ARGS ?=
 STRESS_ARGS ?=
 SOAK_RUNS ?= 2000
 
-.PHONY: run test check soak setup lock clean
+.PHONY: run test check gpu soak setup lock clean
 
 run: setup
 	@$(BIN)/wasm-engine stress $(STRESS_ARGS)
@@ -23,6 +23,11 @@ check: setup
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+# What runs on a GPU, where one is: admission, the journal's digest, a loss in mid-run. Skips with the reason elsewhere.
+gpu: setup
+	@$(BIN)/wasm-engine devices
+	@$(BIN)/python -m pytest -n 0 -rs tests/test_gpu.py
 
 soak: setup
 	@$(BIN)/wasm-engine stress --runs $(SOAK_RUNS) $(STRESS_ARGS)

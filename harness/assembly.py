@@ -28,7 +28,7 @@ from faults.wrappers.permuted import Permutation, permuted
 from faults.wrappers.repairs import RepairDevices, RepairGuests, Repairs, RepairWorkers
 from faults.wrappers.slots import FaultySlots
 from faults.wrappers.workers import FaultyWorkers
-from harness.adapters.accelerators import Made, Meter, MeteredModels, SimAccelerators
+from harness.adapters.accelerators import CPU, Made, Meter, MeteredModels, SimAccelerators
 from harness.adapters.artifacts import ObservedArtifacts
 from harness.adapters.disk import SimDisk
 from harness.adapters.gateway import SimClient
@@ -36,6 +36,7 @@ from harness.adapters.guests import ObservedGuests
 from harness.adapters.loop import Loop
 from harness.adapters.memory import SimMemory, WorkerMemory
 from harness.adapters.models import ObservedModels
+from harness.adapters.real_devices import real_device
 from harness.adapters.workers import SimWorkers, Timing
 from harness.history import LINES_MAX, Census, History, Life
 from runtime.inference import DeviceCore, OrtModels
@@ -94,7 +95,7 @@ class ModelArtifacts:
 @cache
 def _engine() -> OrtModels:
     """One for all simulated devices: a decoder keeps nothing between runs, and loading costs real time."""
-    return OrtModels()
+    return OrtModels(keep=True)
 
 
 class Incarnation:
@@ -237,7 +238,9 @@ def _devices(world: World, incarnation: Incarnation, later: Later, note: Callabl
         meter, loads = Meter(), world.history.loads
         files = FaultyModelFiles(artifacts, injector, sites[process]) if spoiling else artifacts
         seen = ObservedArtifacts(files, "device", process, loop.now, loads)
-        metered = MeteredModels(_engine(), timings[device].memory, meter)
+        real = device != CPU and devices.provider is not None
+        models = real_device(devices).models() if real else _engine()
+        metered = MeteredModels(models, timings[device].memory, meter)
         faulty = FaultyModels(metered, injector, sites[process], clock)
         observed = ObservedModels(faulty, process, device, process // 1_000_000, loop.now, log, loads)
         return Made(DeviceCore(process, observed, seen), meter)

@@ -21,6 +21,7 @@ from harness.commands import (
     bench,
     compare,
     demo,
+    devices,
     enumerate,
     explore,
     gate,
@@ -79,6 +80,7 @@ for _command in (
     show.faults,
     show.profiles,
     show.oracles,
+    devices.devices,
     show.doctor,
 ):
     group.add_command(_command)

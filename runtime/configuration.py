@@ -18,6 +18,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from runtime.buffers import SLOTS, segment_size
 from runtime.config import COUNT_MAX, FUEL_MAX, MEMORY_MAX, PAYLOAD_MAX, TICK_MAX, TIME_MAX, problems
 from runtime.errors import Refused
+from runtime.inference.admission import DeviceSettings
+from runtime.inference.admission import Limits as DeviceLimits
+from runtime.inference.process import Patience
+from runtime.inference.providers import CPU, OPTIMISATIONS, ORDER, Provider
 from runtime.manifest import Size
 from runtime.physical import Physical
 from runtime.scheduler import POLICIES
@@ -52,6 +56,12 @@ def _only(fixed: object, why: str) -> AfterValidator:
         return value
 
     return AfterValidator(refuse)
+
+
+def _level(value: str) -> str:
+    if value not in OPTIMISATIONS:
+        raise ValueError(f"use one of {', '.join(OPTIMISATIONS)}")
+    return value
 
 
 def _policy(value: str) -> str:
@@ -179,6 +189,60 @@ class Checking(_Table):
     steps_ppm: Annotated[int, _At(Physical, "check_ppm"), Field(ge=0, le=1_000_000)] = _PHYSICAL.check_ppm
 
 
+class Device(_Table):
+    """A further device: an execution provider that this installation of ONNX Runtime has, and its sessions' settings.
+
+    What it is told beyond that is its own default: options of providers can name libraries, and a file loads none.
+    """
+
+    name: Annotated[str, Field(pattern="^[a-z][a-z0-9-]{0,30}$")]
+    execution: Annotated[str, Field(pattern="^[A-Za-z]{1,60}ExecutionProvider$")]
+    threads: Annotated[int, Field(ge=1, le=64)] = 1
+    optimisation: Annotated[str, AfterValidator(_level)] = "basic"
+    prepacking: bool = True
+
+    @model_validator(mode="after")
+    def _own(self) -> Device:
+        if self.name in ("auto", CPU.name):
+            raise ValueError(f"{self.name} is a word of its own; give another name")
+        return self
+
+    def provider(self) -> Provider:
+        return Provider(**self.model_dump())
+
+
+class Devices(_Table):
+    """Where inference runs: `use` a device, or "auto" for the first of `order` that is admitted; the CPU otherwise.
+
+    Without `use` it is the driver's choice. Times are wall time, in which a device's process must load a model, or
+    answer; `slower_percent` is by how much its tokens may be slower than the CPU's, -1 for any.
+    """
+
+    use: Annotated[str, Field(pattern="^[a-z0-9-]{0,31}$")] = ""
+    order: Annotated[tuple[str, ...], Field(strict=False, max_length=16)] = ORDER
+    load: Annotated[Time, Field(ge=1, le=_HOUR)] = Patience().load_ns
+    answer: Annotated[Time, Field(ge=1, le=_HOUR)] = Patience().answer_ns
+    slower_percent: Annotated[int, Field(ge=-1, le=1_000_000)] = -1
+    provider: Annotated[tuple[Device, ...], Field(strict=False, max_length=16)] = ()
+
+    @model_validator(mode="after")
+    def _known(self) -> Devices:
+        names = [one.name for one in self.provider]
+        if len(set(names)) < len(names):
+            raise ValueError("two providers have one name")
+        try:
+            for name in dict.fromkeys([*self.order, *filter(None, [self.use])]):
+                self.settings().asked(name)
+        except Refused as refused:
+            raise ValueError(str(refused)) from None
+        return self
+
+    def settings(self) -> DeviceSettings:
+        patience = Patience(begin_ns=self.load, load_ns=self.load, answer_ns=self.answer)
+        more = tuple(one.provider() for one in self.provider)
+        return DeviceSettings(self.use, self.order, DeviceLimits(patience, self.slower_percent), more)
+
+
 class Signatures(_Table):
     """Whether agents' modules must be signed, and whose signatures count: `required` of the keys (docs/signing.md)."""
 
@@ -215,6 +279,7 @@ class Configuration(_Table):
     snapshots: Snapshots = Snapshots()
     waiting: Waiting = Waiting()
     checking: Checking = Checking()
+    devices: Devices = Devices()
     signatures: Signatures = Signatures()
 
     def config(self, given: Config, where: str = "configuration") -> Config:

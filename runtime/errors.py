@@ -69,10 +69,10 @@ class NoRoom(EngineError):
 
 
 class ModelFailed(EngineError):
-    """A model or its device could not do what was asked. `failure` is "load", "memory" or "device"."""
+    """A model or its device could not do what was asked. `failure` is "load", "memory" or "device", `reason` why."""
 
     def __init__(self, failure: str, what: str, where: str = "") -> None:
-        self.failure = failure
+        self.failure, self.reason = failure, what
         super().__init__(f"inference failed [{failure}]: {what}", where, "the request runs on another device")
 
 

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from runtime.errors import Refused
 from runtime.frames import Output
+from runtime.inference.admission import DeviceSettings
 from runtime.journal import Block
 from runtime.physical import Physical
 from runtime.state import Action, AgentSpec, Config, Configure, Input, Message, Spawn
@@ -48,9 +49,9 @@ class Scenario:
     `invariant` returns the violations, each one a line that names what and where. One that was read from files has them
     in `files` (by path in its folder), the faults that its runs have by default, and its campaigns' profile, "" for the
     usual one; `physical` gives a run's physical options what the files say of them. `cache_bytes` bounds the compiled
-    modules in memory, where it is not None. With `trust` every module must be signed, by keys that count at the run's
-    `epoch_ms`. `capabilities` gives what agents are offered beside the ABI's host functions; those are pure, made when
-    they are first asked for.
+    modules in memory, where it is not None; `devices` says which device of the machine may serve inference. With
+    `trust` every module must be signed, by keys that count at the run's `epoch_ms`. `capabilities` gives what agents
+    are offered beside the ABI's host functions; those are pure, made when they are first asked for.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Scenario:
     profile: str = ""
     physical: Callable[[Physical], Physical] = lambda options: options
     cache_bytes: int | None = None
+    devices: DeviceSettings = DeviceSettings()  # noqa: RUF009  # immutable
     capabilities: Callable[[], tuple[Capability, ...]] = tuple
     trust: TrustStore | None = None
 

@@ -61,6 +61,11 @@ BUGS = {
         'ConfigDict(extra="forbid", frozen=True, strict=True)',
         "ConfigDict(frozen=True, strict=True)",
     ),
+    "slower_device_admitted": Bug(
+        "runtime/inference/admission.py",
+        "if 0 <= limits.slower_percent < slower:",
+        "if 100 <= limits.slower_percent < slower:",
+    ),
     "failing_hook_kept": Bug("runtime/telemetry.py", "self._hooks.remove(hook)", "pass"),
     "export_digest_unread": Bug(
         "runtime/exports.py",

@@ -112,7 +112,7 @@ def test_doctor_says_for_each_missing_thing_why(capsys: pytest.CaptureFixture[st
     assert {"python", "wasmtime", "cores", "GPU"} <= set(found) and all(found.values())
     assert found["device 0"].startswith("cpu, by ONNX Runtime")
     assert found["device 1"].startswith("sim-accel (simulated), ")
-    assert "NVIDIA driver" in found["GPU"] and "there is no CUDA device yet" in found["GPU"]
+    assert "NVIDIA driver" in found["GPU"] and "wasm-engine devices" in found["GPU"]
 
 
 def test_doctor_says_why_the_models_cannot_run_where_their_library_is_missing(

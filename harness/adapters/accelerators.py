@@ -17,6 +17,8 @@ from faults.deaths import DeviceDied
 from harness.adapters.loop import Loop
 from runtime.errors import ModelFailed
 from runtime.frames import InferenceItem
+from runtime.inference.process import Patience
+from runtime.inference.providers import Provider
 from runtime.ports import Arrival, Decoder, Models
 from runtime.state import Inference
 
@@ -36,7 +38,11 @@ class DeviceTiming(Struct, frozen=True, kw_only=True):
 
 
 class Devices(Struct, frozen=True, kw_only=True):
-    """The devices of a simulated machine: the CPU, and the accelerator unless it is None."""
+    """The devices of a simulated machine: the CPU, and the accelerator unless it is None.
+
+    With a `provider` the accelerator's answers are those of a real device in a process of its own, which may take the
+    `patience` of wall time; its times in the run are still these.
+    """
 
     cpu: DeviceTiming = DeviceTiming(
         spawn_ns=1_000_000, launch_ns=100_000, ns_per_token=20_000, load_ns_per_kib=430, memory=1 << 36
@@ -46,6 +52,8 @@ class Devices(Struct, frozen=True, kw_only=True):
     )
     pipe_ns: int = 20_000
     reap_ns: int = 100_000
+    provider: Provider | None = None
+    patience: Patience = Patience()
 
     def timings(self) -> dict[int, DeviceTiming]:
         return {CPU: self.cpu} if self.accelerator is None else {CPU: self.cpu, SIM_ACCEL: self.accelerator}

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from faults.plan import Plan, parse_fault, plan_from_json
 from harness import kept
+from harness.adapters.accelerators import SIM_ACCEL
 from harness.check import DEEP, Checked, Checker, summary, transparent
 from harness.commands.common import (
     build_option,
@@ -26,6 +27,7 @@ from harness.commands.common import (
     workers_option,
 )
 from harness.commands.telemetry import telemetry_option, telemetry_to
+from harness.devices import Chosen, choose, served, told
 from harness.plans import accept
 from runtime.errors import Refused
 from scenarios import get
@@ -45,6 +47,7 @@ STDIN = Path("-")
         "wasm-engine run ledger --keep out/kept",
         "wasm-engine run ledger --telemetry ledger.jsonl",
         "wasm-engine run ./my-scenario.toml --config engine.toml",
+        "wasm-engine run assistants --device auto",
     ),
 )
 @click.argument("scenario")
@@ -60,6 +63,12 @@ STDIN = Path("-")
 )
 @click.option("--deep", is_flag=True, help=f"Also judge by the oracles that need further runs ({', '.join(DEEP)}).")
 @click.option("--keep", default="", metavar="DIR", help="Write plan, journal, trace and blobs there.")
+@click.option(
+    "--device",
+    default="",
+    metavar="NAME",
+    help="Where inference runs: simulated (the default), cpu, auto, or one of `wasm-engine devices`.",
+)
 @telemetry_option
 @config_option
 @build_option
@@ -73,6 +82,7 @@ def run(
     plan_file: Path | None,
     deep: bool,
     keep: str,
+    device: str,
     telemetry: Path | None,
     config: Path | None,
     build: str,
@@ -83,22 +93,26 @@ def run(
     SCENARIO is a built-in one's name, or the path of a scenario's .toml file (docs/scenarios.md), whose own faults
     it has where none are typed.
 
-    The evidence is simulated: no process, disk or device of this machine fails.
+    The evidence is simulated: no process, disk or device of this machine fails. With --device a real device computes
+    what the run's accelerator answers, if it gives the golden answers; else the CPU serves, and the reason is told.
     """
     code = elsewhere(build)
     if code is not None:
         return code
     plan = plan_asked(under(scenario, config), seed, faults, no_faults, workers, plan_file)
     described = get(plan.scenario)
+    chosen = choose(described, device)
+    for line in chosen.lines():
+        print(line, file=sys.stderr)
     with telemetry_to(telemetry) as hook:
-        checked = Checker(described).check(plan, deep=deep, hook=hook)
+        checked = Checker(described, chosen.timing).check(plan, deep=deep, hook=hook)
     if keep:
         kept.keep(checked.history, described, Path(keep))
     if as_json:
-        print_json(summary(checked))
+        print_json(summary(checked) | told(chosen, checked.history))
         _evidence(checked, sys.stderr)
     else:
-        _print(checked)
+        _print(checked, chosen)
     return EXIT[checked.row.verdict]
 
 
@@ -136,7 +150,7 @@ def _overridden(plan: Plan, workers: int) -> Plan:
     return plan
 
 
-def _print(checked: Checked) -> None:
+def _print(checked: Checked, chosen: Chosen) -> None:
     row = checked.row
     same = row.journal_digest == row.twin_digest != ""
     relation = "equal to the run without faults" if same else "DIFFERS from the run without faults"
@@ -146,6 +160,12 @@ def _print(checked: Checked) -> None:
         relation = relation.replace("without faults", "with the visible faults alone")
     print(f"journal  {row.journal_digest[:SHORT] or 'unverifiable':<{SHORT}}   {relation}")
     print(f"trace    {row.trace_digest[:SHORT]}   {story(checked)}")
+    if chosen.physical:
+        by = served(checked.history)
+        print(
+            f"device   {chosen.name:<{SHORT}}   physical: served {by.requests.get(SIM_ACCEL, 0)} requests of "
+            f"{sum(by.requests.values())}, lost {by.lost} times"
+        )
     for index, fault in enumerate(checked.plan.faults):
         if not checked.effective[index]:
             print(f"no effect: {fault}")

@@ -188,23 +188,24 @@ def _libraries() -> list[tuple[str, bool, str]]:
 
 
 def _devices() -> list[tuple[str, bool, str]]:
-    """The devices that inference can run on, and the one that is not there, with the reason."""
+    """The devices of a simulated run, and what is known of a real one without trying it."""
     try:
         cpu = (True, f"by ONNX Runtime {version('onnxruntime')}; every result can be computed here")
     except PackageNotFoundError:
         cpu = (False, "onnxruntime is not installed, so scenarios with models cannot run; run make setup")
     accelerator = DEVICE_NAMES[SIM_ACCEL]
+    driver = Path("/proc/driver/nvidia/version").exists()
     return [
         ("device 0", cpu[0], f"{DEVICE_NAMES[CPU]}, {cpu[1]}"),
         ("device 1", cpu[0], f"{accelerator}, the same kernels on the CPU, with invented times, memory and deaths"),
-        ("GPU", False, _gpu(Path("/proc/driver/nvidia/version").exists())),
+        ("GPU", driver, _gpu(driver)),
     ]
 
 
 def _gpu(driver: bool) -> str:
-    """Why no NVIDIA device is among the devices."""
-    here = "NVIDIA driver found, but" if driver else "no NVIDIA driver; with one too,"
-    return f"{here} no run uses it: there is no CUDA device yet, only the two above"
+    """Whether there could be one, and what finds out whether it may serve."""
+    here = "NVIDIA driver found" if driver else "no NVIDIA driver"
+    return f"{here}; wasm-engine devices tries each device and says why it may serve or may not"
 
 
 def _compiler(language: str) -> tuple[str, bool, str]:

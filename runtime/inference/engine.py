@@ -1,22 +1,22 @@
-"""Decoders on ONNX Runtime, on the CPU: the same bits for the same request, or ModelFailed.
+"""Decoders on ONNX Runtime, on the CPU or another provider: the same bits for the same request, or ModelFailed.
 
-What could change a bit of a float model is fixed: one thread, sequential, one level of optimisation, prepacking on.
-A provider that was not asked for is never used in silence. Whatever ONNX Runtime raises is a failure of the model's
-loading or of the device; results are checked to be what a decoder of the exact tier can say, so that a device that
-computes wrongly in a gross way is found here. Its telemetry is off before it is imported, and it is imported only when
-the first model is loaded.
+What could change a bit of a float model is fixed on the CPU: one thread, sequential, one level of optimisation,
+prepacking on. A provider that was not asked for is never used in silence. Whatever ONNX Runtime raises is a failure of
+the model's loading or of the device; results are checked to be what a decoder of the exact tier can say, so that a
+device that computes wrongly in a gross way is found here. Its telemetry is off before it is imported, and it is
+imported only when the first model is loaded.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runtime.errors import ModelFailed
 from runtime.frames import InferenceItem
+from runtime.inference.providers import CPU, Provider, line, nodes, opened
 from runtime.ports import Decoder
 from runtime.state import Inference
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-PROVIDERS = ["CPUExecutionProvider"]
 MASKED = -1e6  # added to the score of a token that comes later
 QUANTUM = 127  # largest absolute value in a KV cache
 EXACT_MAX = 1 << 24  # below it every integer is a float32
@@ -48,47 +47,46 @@ class Layout(NamedTuple):
 
 
 class OrtModels:
-    """Loads decoders. A session keeps no state between runs, so decoders with the same digest share one."""
+    """Loads decoders on one provider. A session keeps no state between runs, so decoders of one digest share it.
 
-    def __init__(self) -> None:
+    It goes with the last of them; with `keep` it stays for the next load.
+    """
+
+    def __init__(self, provider: Provider = CPU, *, keep: bool = False) -> None:
+        self._provider, self._keep = provider, keep
         self._sessions: dict[str, Any] = {}
+        self._users: dict[str, int] = {}
 
     def load(self, digest: str, onnx: bytes) -> Decoder:
-        session = self._sessions.get(digest)
-        if session is None:
-            session = self._sessions[digest] = open_session(digest, onnx)
-        return OrtDecoder(session, _layout(session, digest), digest[:12])
+        made = self._sessions.get(digest)
+        if made is None:
+            made = open_session(digest, onnx, self._provider)
+        layout = _layout(made, digest)
+        self._sessions[digest] = made
+        self._users[digest] = self._users.get(digest, 0) + 1
+        return OrtDecoder(made, layout, digest[:12], lambda: self._left(digest))
+
+    def nodes(self, digest: str) -> int:
+        """How many nodes of a loaded model were read back as placed on the provider; 0 on the CPU."""
+        return len(nodes(self._sessions[digest], self._provider))
+
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        """The digests of the models whose sessions are held."""
+        return tuple(self._sessions)
+
+    def _left(self, digest: str) -> None:
+        self._users[digest] -= 1
+        if not self._users[digest] and not self._keep:
+            del self._sessions[digest]
 
 
-def _runtime() -> Any:
-    """The module onnxruntime, without its telemetry; a variable of another value is overruled."""
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    import onnxruntime
-
-    return onnxruntime
-
-
-def open_session(digest: str, onnx: bytes) -> Any:
+def open_session(digest: str, onnx: bytes, provider: Provider = CPU) -> Any:
     """An onnxruntime.InferenceSession with everything fixed that could change a bit; raises ModelFailed."""
-    ort = _runtime()
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.add_session_config_entry("session.disable_prepacking", "0")
-    options.enable_mem_pattern = False  # a plan kept for each shape would grow with every length of a conversation
-    options.log_severity_level = 4  # what fails is raised; nothing is written to stderr
     try:
-        session = ort.InferenceSession(onnx, options, providers=PROVIDERS, enable_fallback=0)
-    except Exception as error:
-        raise ModelFailed("load", _line(error), digest[:12]) from None
-    if session.get_providers() != PROVIDERS:
-        raise ModelFailed("load", f"placed on {session.get_providers()}, not on {PROVIDERS}", digest[:12])
-    return session
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+        return opened(onnx, provider)
+    except ModelFailed as failed:
+        raise ModelFailed("load", failed.reason, digest[:12]) from None
 
 
 def _layout(session: Any, where: str) -> Layout:
@@ -113,11 +111,15 @@ def _layout(session: Any, where: str) -> Layout:
 class OrtDecoder:
     """One loaded decoder."""
 
-    def __init__(self, session: Any, layout: Layout, where: str) -> None:
-        self._session, self.layout, self._where = session, layout, where
+    def __init__(self, session: Any, layout: Layout, where: str, left: Callable[[], None] | None = None) -> None:
+        """`left` is called once, when it is closed."""
+        self._session, self.layout, self._where, self._left = session, layout, where, left
 
     def close(self) -> None:
-        self._session = None
+        """A second call does nothing; later runs fail."""
+        left, self._left, self._session = self._left, None, None
+        if left is not None:
+            left()
 
     def run(self, items: Sequence[InferenceItem]) -> list[Inference]:
         """One run for the whole batch. Each answer comes from the logits of its last position; the lowest token wins.
@@ -135,7 +137,7 @@ class OrtDecoder:
         try:
             outputs = self._session.run(None, self._feeds(items, count, position))
         except Exception as error:
-            raise ModelFailed("device", _line(error), self._where) from None
+            raise ModelFailed("device", line(error), self._where) from None
         return self._results(items, outputs, count, position)
 
     def _feeds(self, items: Sequence[InferenceItem], count: int, position: int) -> dict[str, Any]:

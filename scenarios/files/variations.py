@@ -61,5 +61,6 @@ def configured(scenario: Scenario, configuration: Configuration, where: str) -> 
         config=config,
         physical=physical,
         cache_bytes=configuration.cache.modules,
+        devices=configuration.devices.settings(),
         trust=trust,
     )
