@@ -10,6 +10,7 @@ agent that is gone is dropped on record.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterable
 
 from msgspec import UNSET
 
@@ -30,8 +31,10 @@ from runtime.state import (
     WAKE,
     AgentState,
     Config,
+    Effect,
     Message,
     State,
+    StepRecord,
     sequence,
 )
 
@@ -141,32 +144,47 @@ def _name(payload: bytes) -> str:
 
 
 def send(
-    state: State,
-    sender: int,
-    target: int,
-    payload: bytes,
-    events: list[Event],
-    kind: int = MESSAGE,
-    guards: Guards = NONE,
+    state: State, sender: int, target: int, payload: bytes, events: list[Event], kind: int, guards: Guards = NONE
 ) -> int:
-    """The way of nearly every message, in one function; what is not plain goes on in `deliver`."""
-    agents = state.agents
-    if sender == OUTSIDE:
-        number = state.outside = state.outside + 1
-    else:
-        agent = agents[sender]
-        agent.sent = count = agent.sent + 1
-        number = (sender + 1) << 32 | count
-    message = Message(number, kind, sender, 0, payload)
-    if 0 <= target < len(agents):
-        receiver = agents[target]
-        assert state.config is not None
-        room = state.config.mailbox + receiver.reserved
-        if len(receiver.mailbox) < room and receiver.phase not in GONE and not receiver.spec.guard:
-            receiver.mailbox.append(message)
-            return number
-    deliver(state, target, message, sender, events, False, guards)
+    """One message; its number."""
+    number = take_sequence(state, sender)
+    deliver(state, target, Message(number, kind, sender, 0, payload), sender, events, False, guards)
     return number
+
+
+def send_effects(
+    state: State,
+    record: StepRecord,
+    effects: Iterable[Effect],
+    events: list[Event],
+    guards: Guards,
+    other: Callable[[State, StepRecord, Effect, list[Event], Guards], int],
+) -> int:
+    """What an agent's step did, in call order: its messages here, all else by `other`; how many messages these were.
+
+    The way of nearly every message, in one function; what is not plain goes on in `deliver`.
+    """
+    assert state.config is not None
+    agents, box = state.agents, state.config.mailbox
+    sender = record.agent
+    known, agent, first = len(agents), agents[sender], (sender + 1) << 32
+    messages = 0
+    for effect in effects:
+        if effect.op != "send":
+            messages += other(state, record, effect, events, guards)
+            continue
+        messages += 1
+        agent.sent = count = agent.sent + 1
+        target = effect.target
+        message = Message(first | count, MESSAGE, sender, 0, effect.payload)
+        if 0 <= target < known:
+            receiver = agents[target]
+            room = box + receiver.reserved
+            if len(receiver.mailbox) < room and receiver.phase not in GONE and not receiver.spec.guard:
+                receiver.mailbox.append(message)
+                continue
+        deliver(state, target, message, sender, events, False, guards)
+    return messages
 
 
 def publish(state: State, sender: int, topic: int, payload: bytes, events: list[Event], guards: Guards = NONE) -> int:

@@ -39,7 +39,6 @@ from runtime.state import (
     ACTIVE,
     BACKOFF,
     GONE,
-    MESSAGE,
     OUTSIDE,
     STARTING,
     TERMINATED,
@@ -122,7 +121,8 @@ def begin(
     tasks.give(state)
     if inferences:
         inferences = requests.still_wanted(state, asked, inferences)
-    requests.deliver(state, tick, inferences)
+    if inferences or state.requests:
+        requests.deliver(state, tick, inferences)
     for index, agent in enumerate(state.agents):
         if agent.phase == BACKOFF:
             supervisor.restart_due(index, agent, tick, events)
@@ -130,9 +130,10 @@ def begin(
             _wake(state, index, tick, events, guards)
     closing = tick >= config.last_tick
     records = _closing(state, config, events) if closing else _stepping(state, config, events, changes)
-    stepping = {record.agent for record in records}
-    ending = tuple(decree for decree in decrees if decree.agent in stepping)  # a decree ends a step, or nothing
-    return Open(tick, tuple(admitted), inferences, ending, records, events, guards)
+    if decrees:  # a decree ends a step, or nothing
+        stepping = {record.agent for record in records}
+        decrees = tuple(decree for decree in decrees if decree.agent in stepping)
+    return Open(tick, tuple(admitted), inferences, decrees, records, events, guards)
 
 
 def _apply(state: State, item: Input, events: list[Event], guards: Guards, changes: dict[int, Change]) -> None:
@@ -302,18 +303,24 @@ def commit(state: State, opened: Open, outcomes: Mapping[int, Outcome]) -> Commi
     blobs: list[tuple[str, bytes]] = []
     messages = 0
     meter = None if config.tenants is UNSET else Meter(state, config, opened.guards)
+    plain = meter is None and state.graph is UNSET
+    events, guards = opened.events, opened.guards
     for record in opened.records:
         outcome = outcomes[record.agent]
         sequence = broker.next_sequence(state, record.agent)
-        messages += _settle(state, config, record, outcome, opened, meter)
+        if plain and record.kind == "step" and outcome.status == "ok":  # nearly every step: all it leaves is effects
+            if outcome.effects:
+                messages += broker.send_effects(state, record, outcome.effects, events, guards, _effect)
+        else:
+            messages += _settle(state, config, record, outcome, opened, meter)
         steps.append(_entry(record, outcome, sequence, blobs))
     if config.groups is not UNSET:
         failures = [r.agent for r in opened.records if outcomes[r.agent].status != "ok" and r.change is None]
-        groups.settle(state, failures, opened.tick, opened.events)
+        groups.settle(state, failures, opened.tick, events)
     tasks.give(state)
     if opened.tick >= config.last_tick:
         state.finished = True
-        opened.events.append(("finished",))
+        events.append(("finished",))
     state.block += 1
     snapshot = None
     digest = ""
@@ -323,7 +330,7 @@ def commit(state: State, opened: Open, outcomes: Mapping[int, Outcome]) -> Commi
         digest = hashlib.sha256(snapshot).hexdigest()
     block = Block(
         decrees=tuple(sorted(opened.decrees, key=lambda decree: decree.agent)),  # not as they were synced
-        events=tuple(opened.events),
+        events=tuple(events),
         inferences=tuple(
             InferenceEntry(journal.stored(i.kv, blobs), i.logits, i.request, i.token) for i in opened.inferences
         ),
@@ -360,20 +367,15 @@ def _settle(
         lifecycle.move(index, state.agents[index], ACTIVE, events)
     elif record.change is not None:
         reloads.done(state, index, record.change, events)
-    messages = 0
-    for effect in outcome.effects if meter is None else meter.passed(index, outcome.effects, events):
-        if effect.op == "send":
-            broker.send(state, index, effect.target, effect.payload, events, MESSAGE, guards)
-            messages += 1
-        else:
-            messages += effect.op == "publish"
-            _effect(state, record, effect, events, guards)
+    effects = outcome.effects if meter is None else meter.passed(index, outcome.effects, events)
+    messages = broker.send_effects(state, record, effects, events, guards, _effect)
     if state.graph is not UNSET and record.kind == "step":
         tasks.stepped(state, index, "ok", events)
     return messages
 
 
-def _effect(state: State, record: StepRecord, effect: Effect, events: list[Event], guards: Guards) -> None:
+def _effect(state: State, record: StepRecord, effect: Effect, events: list[Event], guards: Guards) -> int:
+    """One that is no direct message; 1 for one that is a message to a topic or channel."""
     op, target = effect.op, effect.target
     if op == "publish":
         channels.publish(state, record.agent, target, effect.payload, events, guards)
@@ -392,6 +394,7 @@ def _effect(state: State, record: StepRecord, effect: Effect, events: list[Event
         state.buffers[target] = BufferState(version, len(effect.payload), crc, digest)
         events.append(("published", target, version, len(effect.payload), crc, digest))
     # an output leaves with the block's release and changes no state
+    return int(op == "publish")
 
 
 def _ask_wake(state: State, index: int, tick: int, events: list[Event]) -> None:
@@ -426,8 +429,10 @@ def next_tick(state: State, input_due: int | None) -> int:
     config = state.config
     if config is None:
         return 0
-    due = min(d for d in (config.last_tick, input_due, requests.next_due(state)) if d is not None)
-    soon = state.tick + 1
+    due, soon = config.last_tick, state.tick + 1
+    for other in (input_due, requests.next_due(state)):
+        if other is not None and other < due:
+            due = other
     for agent in state.agents:
         if agent.phase == STARTING or (agent.phase == ACTIVE and agent.mailbox):
             return min(soon, config.last_tick)

@@ -123,12 +123,12 @@ class Orchestrator(Calls):
         return self.phase == "admit" and self.state.finished and self._releases.cursor >= self.state.block
 
     def _deadline(self) -> int | None:
-        times = [self._storage.deadline()]
+        deadline = self._storage.deadline()
         if self.phase == "await":
-            times.append(self._pool.deadline())
+            deadline = _earlier(deadline, self._pool.deadline())
         if self._router is not None:
-            times.append(self._router.deadline())
-        return min((time for time in times if time is not None), default=None)
+            deadline = _earlier(deadline, self._router.deadline())
+        return deadline
 
     def _progress(self) -> bool:
         if self.phase == "boot":
@@ -243,7 +243,7 @@ class Orchestrator(Calls):
         inferences = self._inferences(tick)
         if inferences is None:
             return False
-        decrees = tuple(d for d in self._decrees if d.tick == tick)
+        decrees = tuple([d for d in self._decrees if d.tick == tick]) if self._decrees else ()
         first = self.state.config is None
         self._open = fold.begin(self.state, tick, inputs, decrees, inferences, self._guards)
         self._intake.admitted(inputs)
@@ -251,7 +251,8 @@ class Orchestrator(Calls):
         self.telemetry.emit("opened")
         if first:
             self._reserve()
-        self._residences += [Residence(a.spec) for a in self.state.agents[len(self._residences) :]]
+        if len(self._residences) < len(self.state.agents):
+            self._residences += [Residence(a.spec) for a in self.state.agents[len(self._residences) :]]
         self._outcomes = {d.agent: Outcome(d.reason, ()) for d in self._open.decrees}
         self._images = {}
         self.phase = "dispatch"
@@ -265,7 +266,7 @@ class Orchestrator(Calls):
 
     def _inferences(self, tick: int) -> tuple[Inference, ...] | None:
         """The results that a tick delivers, or None while a device still owes one."""
-        waiting = requests.due(self.state, tick)
+        waiting = requests.due(self.state, tick) if self.state.requests else []
         if not waiting:
             return ()
         if self._router is None:
@@ -303,21 +304,8 @@ class Orchestrator(Calls):
 
     def _take(self, result: Result) -> None:
         """One step's answer: repair what it lacked, or check what it brought and settle it."""
-        if result.unserved == "diverged":
-            where = f"agent {result.agent} step {result.detail[0]}"
-            raise FailStop("replay", "a replayed step differs from the journal", where)
-        if result.unserved == "corrupt":
-            buffer, version = result.detail
-            self.telemetry.emit("repaired", buffer=buffer, version=version)
-            self._publish(buffer, version)
-            self._pool.again(result.agent)
-            return
-        if result.unserved == "refused":
-            self._pool.unable(result.agent)
-            return
         if result.unserved:
-            self._pool.forget(result.agent)
-            self._pool.again(result.agent)
+            self._repair(result)
             return
         try:
             effects = result.effects
@@ -340,6 +328,21 @@ class Orchestrator(Calls):
             )
         self._outcomes[result.agent] = Outcome(result.status, effects, image)
         self._pool.done(result.agent)
+
+    def _repair(self, result: Result) -> None:
+        if result.unserved == "diverged":
+            where = f"agent {result.agent} step {result.detail[0]}"
+            raise FailStop("replay", "a replayed step differs from the journal", where)
+        if result.unserved == "corrupt":
+            buffer, version = result.detail
+            self.telemetry.emit("repaired", buffer=buffer, version=version)
+            self._publish(buffer, version)
+            self._pool.again(result.agent)
+        elif result.unserved == "refused":
+            self._pool.unable(result.agent)
+        else:
+            self._pool.forget(result.agent)
+            self._pool.again(result.agent)
 
     def _base_for(self, result: Result) -> Residence:
         residence = self._residences[result.agent]
@@ -453,3 +456,10 @@ class Orchestrator(Calls):
         outer, self.phase = self.phase, "release"
         self._releases.send(cursor, self._durability.durable)
         self.phase = outer
+
+
+def _earlier(one: int | None, other: int | None) -> int | None:
+    """The earlier of two times, of which either may be none."""
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)

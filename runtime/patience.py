@@ -71,6 +71,9 @@ class PatientStorage:
     def _submit(self, submit: Callable[[], int]) -> int:
         self._submitted += 1
         ours = self._submitted
+        if not self._waiting:
+            self._tickets[submit()] = ours
+            return ours
 
         def submitted() -> None:
             self._tickets[submit()] = ours

@@ -85,13 +85,14 @@ class Pool:
         """Take a tick's steps and send each worker its batch."""
         if self._wanted != len(self._slots):
             self._begin_anew()
-        self._pending = {record.agent: record for record in records}
+        self._pending = pending = {record.agent: record for record in records}
         self._expiries, self._losses, self._causes = {}, {}, {}
         if self._checks.ppm:
             self._checks.open(records)
+        places = len(self._slots)
         batches: list[list[int]] = [[] for _ in self._slots]
-        for record in records:
-            batches[record.agent % len(batches)].append(record.agent)
+        for agent in pending:
+            batches[agent % places].append(agent)
         for slot, batch in zip(self._slots, batches, strict=True):
             size = 1 if self._ports.hazard("pool.tiny_batch", records[0].tick, slot.index) else len(batch)
             slot.queue = [batch[i : i + size] for i in range(0, len(batch), size or 1)]
@@ -276,19 +277,24 @@ class Pool:
         slot.failures += 1
 
     def _send(self, slot: Slot, records: list[StepRecord], now: int, apart: bool) -> None:
-        orders = []
-        budget = self._physical.lease_ns
-        again = self._ports.hazard("pool.resend_base", records[0].tick, records[0].agent)
-        step_ns, worst_ns = self._physical.step_ns, self._physical.worst_ns_per_fuel
+        orders: list[Order] = []
+        order_of, hosted, checked = self._order_of, slot.hosted, bool(self._checks.ppm)
+        bases = self._ports.hazard("pool.resend_base", records[0].tick, records[0].agent) or apart
+        steps = fuel = 0  # that the lease is to cover
         for record in records:
-            order = self._order_of(record, again or apart or record.agent not in slot.hosted)
-            if self._checks.ppm:
+            order = order_of(record, bases or record.agent not in hosted)
+            if checked:
                 order = self._checks.marked(order, apart)
-            replayed = self._from_base(slot, order, apart) if order.base else 0
+            if order.base:
+                replayed = self._from_base(slot, order, apart)
+                steps += replayed
+                fuel += replayed * order.fuel
             if not apart:
-                slot.hosted.add(record.agent)
-            budget += (1 + replayed) * (step_ns + order.fuel * worst_ns)
+                hosted.add(record.agent)
+            fuel += order.fuel
             orders.append(order)
+        steps += len(records)
+        budget = self._physical.lease_ns + steps * self._physical.step_ns + fuel * self._physical.worst_ns_per_fuel
         self._leases += 1
         doublings = max(self._expiries.get(r.agent, 0) for r in records) if self._expiries else 0
         slot.lease = self._leases

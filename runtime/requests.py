@@ -114,4 +114,4 @@ def forget(state: State, agent: int, events: list[Event]) -> None:
 
 
 def next_due(state: State) -> int | None:
-    return min((r.due for r in state.requests), default=None)
+    return min([r.due for r in state.requests]) if state.requests else None

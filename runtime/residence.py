@@ -19,6 +19,8 @@ class Residence:
     `spec` is the one that it starts from; `newest` is another where a reload is among the steps.
     """
 
+    __slots__ = ("image", "newest", "since", "spec")  # one for every agent, met in every tick
+
     def __init__(self, spec: AgentSpec) -> None:
         self.spec = self.newest = spec
         self.image: HeldImage | None = None

@@ -48,11 +48,11 @@ class HeldImage:
     def take(self, n: int, memory: memoryview, global_bits: Sequence[int]) -> ImageDelta:
         """Compare with the memory as it is now, hash and copy the pages that differ, and become the new image."""
         now = bytes(memory)  # comparing bytes is a memcmp, comparing views is a loop
-        base, changed = self.digest, []
+        base, changed, pages = self.digest, [], self.pages
         self._resize(len(now))
         for index, start in enumerate(range(0, self.size, PAGE)):
-            page = now[start : start + PAGE]
-            if page != self.pages.get(index, ZERO):
+            if not now.startswith(pages.get(index, ZERO), start):  # compares in place
+                page = now[start : start + PAGE]
                 changed.append((index, page))
                 self._put(index, page)
         self.globals = tuple(global_bits)
@@ -94,6 +94,8 @@ class HeldImage:
 
     def _resize(self, size: int) -> None:
         count = size // PAGE
+        if size == self.size:
+            return
         if count < len(self.hashes):
             self.pages = {index: page for index, page in self.pages.items() if index < count}
         self.hashes = self.hashes[:count] + [_ZERO_HASH] * (count - len(self.hashes))

@@ -64,6 +64,12 @@ class Telemetry:
         if not hooks:
             return
         at = self._now()
+        if len(hooks) == 1:
+            try:
+                hooks[0](Record(at, kind, self.incarnation, self.tick, fields))
+            except Exception:
+                self._drop(hooks[0])
+            return
         last = hooks[-1]
         for hook in tuple(hooks):
             own = fields if hook is last else dict(fields)  # no hook sees another's changes

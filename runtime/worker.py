@@ -42,6 +42,8 @@ _NOTHING: dict[int, bytes] = {}  # what a step without views reads
 class Hosted:
     """One agent on this worker: its instance (None after a failed step), and its last step's answer."""
 
+    __slots__ = ("answer", "guest", "image", "n", "spec", "written")  # one for every agent, met in every tick
+
     def __init__(self, spec: AgentSpec, guest: Guest | None, n: int) -> None:
         self.spec, self.guest, self.n = spec, guest, n
         self.image = HeldImage()
@@ -267,7 +269,7 @@ class WorkerCore:
         guest = hosted.guest
         assert guest is not None
         record.fuel = fuel
-        if record.views:
+        if record.views:  # behind the messages
             views = [Message(v.version, BUFFER, 0, v.buffer, payloads[v.buffer]) for v in record.views]
             record.inbox = packed_inbox(inbox_of(record.inbox) + views)
         step = guest.run(record)

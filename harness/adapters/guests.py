@@ -24,6 +24,11 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class ObservedGuest:
+    __slots__ = (
+        "_ended", "_fresh", "_incarnation", "_inner", "_log", "_memory", "_module", "_now", "_reloaded", "_run",
+        "_state", "_worker",
+    )  # fmt: skip
+
     def __init__(
         self,
         inner: Guest,
@@ -50,10 +55,11 @@ class ObservedGuest:
         except WorkerDied:
             self._note(arguments, "died", (), -1, -1)
             raise
+        status, _, fuel, effects = step
         memory = self._memory()
         size = len(memory)
-        if step.effects is not None:
-            self._note(arguments, step.status, step.effects, step.fuel, size)
+        if effects is not None:
+            self._note(arguments, status, effects, fuel, size)
             return step
         if not step.calls:
             self._note(arguments, step.status, (), step.fuel, size)

@@ -7,18 +7,23 @@ in which they were scheduled.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import simpy
 
 
-class _Due(simpy.Event):
-    """An event that has a value already and calls back once."""
+class _Due:
+    """An event as `simpy.Environment.step` takes it, of which nobody waits for the value; it calls back once."""
 
-    def __init__(self, env: simpy.Environment, callback: Callable[[], None]) -> None:
-        self.env = env
-        self.callbacks = [lambda _: callback()]
-        self._ok = True
-        self._value = None
+    __slots__ = ("_callback", "callbacks")
+    _ok = True
+
+    def __init__(self, callback: Callable[[], None]) -> None:
+        self._callback = callback
+        self.callbacks: tuple[_Due] | None = (self,)
+
+    def __call__(self, event: _Due) -> None:
+        self._callback()
 
 
 class Loop:
@@ -39,7 +44,9 @@ class Loop:
         return now
 
     def later(self, delay_ns: int, callback: Callable[[], None]) -> None:
-        self._env.schedule(_Due(self._env, callback), delay=self.lag_ns + (delay_ns if delay_ns > 0 else 0))
+        # simpy schedules anything that `step` can take.
+        event = cast(simpy.Event, _Due(callback))
+        self._env.schedule(event, delay=self.lag_ns + (delay_ns if delay_ns > 0 else 0))
 
     def last(self, callback: Callable[[], None]) -> None:
         """Call back once at this same time, after all that is scheduled for it; one callback at a time."""

@@ -25,6 +25,8 @@ _get_fuel = ctypes.PYFUNCTYPE(_pointer, _pointer, _pointer)(("wasmtime_context_g
 _data = ctypes.PYFUNCTYPE(_pointer, _pointer, _pointer)(("wasmtime_memory_data", dll))
 _data_size = ctypes.PYFUNCTYPE(_size, _pointer, _pointer)(("wasmtime_memory_data_size", dll))
 _memory_grow = ctypes.PYFUNCTYPE(_pointer, _pointer, _pointer, ctypes.c_uint64, _pointer)(("wasmtime_memory_grow", dll))
+_global_get = ctypes.PYFUNCTYPE(None, _pointer, _pointer, _pointer)(("wasmtime_global_get", dll))
+_global_set = ctypes.PYFUNCTYPE(_pointer, _pointer, _pointer, _pointer)(("wasmtime_global_set", dll))
 _trap_code = ctypes.PYFUNCTYPE(ctypes.c_bool, _pointer, _pointer)(("wasmtime_trap_code", dll))
 _trap_delete = ctypes.PYFUNCTYPE(None, _pointer)(("wasm_trap_delete", dll))
 _error_delete = ctypes.PYFUNCTYPE(None, _pointer)(("wasmtime_error_delete", dll))
@@ -111,16 +113,17 @@ class GlobalCell:
     """One mutable global, read and written as raw bits: a float passed as a float would lose NaN bits."""
 
     def __init__(self, instance: Linked, extern: Any, kind: int) -> None:
-        self._context = instance.store._context()
-        self._struct = extern.of.global_
-        self._extern = extern
+        self._context = instance.context
+        self._extern = extern  # the struct is a part of it
+        self._at = ctypes.addressof(extern.of.global_)
         self._kind = _KINDS[kind]
         self._value = B.wasmtime_val_t()
         word = ctypes.c_uint64 if self._kind in _WIDE else ctypes.c_uint32
-        self._bits: Any = word.from_address(ctypes.addressof(self._value) + _VALUE_AT)
+        self._value_at = ctypes.addressof(self._value)
+        self._bits: Any = word.from_address(self._value_at + _VALUE_AT)
 
     def get(self) -> int:
-        B.wasmtime_global_get(self._context, ctypes.byref(self._struct), ctypes.byref(self._value))
+        _global_get(self._context, self._at, self._value_at)
         bits: int = self._bits.value
         return bits
 
@@ -131,9 +134,9 @@ class GlobalCell:
     def set(self, bits: int) -> None:
         self._value.kind = self._kind  # type: ignore[assignment]  # a ctypes field takes an int
         self._bits.value = bits
-        error: Any = B.wasmtime_global_set(self._context, ctypes.byref(self._struct), ctypes.byref(self._value))
+        error = _global_set(self._context, self._at, self._value_at)
         if error:
-            raise wasmtime.WasmtimeError._from_ptr(error)
+            raise wasmtime.WasmtimeError._from_ptr(ctypes.cast(error, ctypes.POINTER(B.wasmtime_error_t)))
 
 
 class Linked:
@@ -176,6 +179,11 @@ class Linked:
 
 class Entry:
     """A function of type () -> i64, called without any check of types: who makes an Entry has checked them."""
+
+    __slots__ = (
+        "_cell", "_cell_at", "_context", "_extern", "_fuel", "_fuel_at", "_function", "_store", "_trap", "_trap_at",
+        "trap_name",
+    )  # fmt: skip
 
     def __init__(self, instance: Linked, extern: Any) -> None:
         self._store = instance.store  # alive as long as this is
