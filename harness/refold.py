@@ -7,6 +7,7 @@ each compared with the journal. What does not come out the same is refused and n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -134,7 +135,7 @@ class _Guests(WasmGuests):
         super().__init__(capabilities=capabilities)
         self.made: list[WasmGuest] = []
 
-    def instantiate(self, agent: int, spec: AgentSpec, wasm: bytes) -> WasmGuest:
-        guest = super().instantiate(agent, spec, wasm)
+    def instantiate(self, agent: int, spec: AgentSpec, wasm: bytes, libraries: Sequence[bytes] = ()) -> WasmGuest:
+        guest = super().instantiate(agent, spec, wasm, libraries)
         self.made.append(guest)
         return guest

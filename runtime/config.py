@@ -16,7 +16,19 @@ from runtime.errors import Refused
 from runtime.frames import MAX_FRAME
 from runtime.physical import Physical
 from runtime.scheduler import POLICIES
-from runtime.state import AgentSpec, BufferSpec, ChannelSpec, Config, Configure, Group, Input, ModelSpec, TenantSpec
+from runtime.state import (
+    AgentSpec,
+    BufferSpec,
+    ChannelSpec,
+    Config,
+    Configure,
+    Group,
+    Input,
+    Library,
+    ModelSpec,
+    TenantSpec,
+)
+from runtime.wasm.linking import PARTS_MAX
 
 ID_MAX = 0xFFFFFFFE  # of an agent; the last number is the outside's
 TICK_MAX = (1 << 32) - 1
@@ -27,6 +39,12 @@ MEMORY_MAX = MAX_FRAME // 2
 COUNT_MAX = (1 << 31) - 1
 WORKERS_MAX = 4096
 TIERS = ("exact",)
+LIBRARY_NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
+HOST_MODULES = (
+    "agent",
+    "engine",
+    "wasi_snapshot_preview1",
+)  # names under which an agent or the runtime gives something
 _DIGEST = re.compile("[0-9a-f]{64}")
 
 
@@ -90,6 +108,7 @@ def agent_problems(spec: AgentSpec, buffers: int) -> list[str]:
     found = _numbers(spec.limits, "limits.", fuel=(1, FUEL_MAX), memory=(1, MEMORY_MAX), table=(0, COUNT_MAX))
     found += _numbers(spec, "", priority=(-(1 << 63), TIME_MAX))
     found += _guard(spec.guard)
+    found += _libraries(spec.libraries or ())
     found += [f"reads: there is no buffer {buffer}" for buffer in spec.reads if not 0 <= buffer < buffers]
     return found + _unique("reads", spec.reads)
 
@@ -145,6 +164,16 @@ def _channel(channel: ChannelSpec, prefix: str) -> list[str]:
 
 def _guard(digest: str | UnsetType) -> list[str]:
     return [] if digest is UNSET or _DIGEST.fullmatch(digest) else [f"guard: {digest!r} is no sha256 in hex"]
+
+
+def _libraries(libraries: tuple[Library, ...]) -> list[str]:
+    found = [] if len(libraries) < PARTS_MAX else [f"libraries: {len(libraries)} are more than {PARTS_MAX - 1}"]
+    for library in libraries:
+        if not LIBRARY_NAME.fullmatch(library.name) or library.name in HOST_MODULES:
+            found.append(f"libraries: {library.name!r} is no name that a library can have")
+        if not _DIGEST.fullmatch(library.module):
+            found.append(f"libraries.{library.name}: {library.module!r} is no sha256 in hex")
+    return found + _unique("libraries", [library.name for library in libraries])
 
 
 def _model(model: ModelSpec, prefix: str) -> list[str]:

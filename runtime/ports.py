@@ -203,8 +203,11 @@ class Guest(Protocol):
 
 
 class Guests(Protocol):
-    def instantiate(self, agent: int, spec: AgentSpec, wasm: bytes) -> Guest:
-        """A fresh instance after all load checks (WAS-3); raises ModuleRefused."""
+    def instantiate(self, agent: int, spec: AgentSpec, wasm: bytes, libraries: Sequence[bytes] = ()) -> Guest:
+        """A fresh instance after all load checks (WAS-3); raises ModuleRefused.
+
+        `libraries` are the bytes of the spec's libraries, in their order.
+        """
         ...
 
 

@@ -55,6 +55,13 @@ class Limits(Struct, frozen=True, kw_only=True, gc=False):
     table: int = 1_000
 
 
+class Library(Struct, frozen=True, kw_only=True, gc=False):
+    """A function module, by sha256 (hex), from which an agent's module imports under `name` (WAS-7)."""
+
+    module: str
+    name: str
+
+
 class AgentSpec(Struct, frozen=True, kw_only=True, gc=False):
     """One agent as declared: module by digest, granted groups of host functions, limits, buffers it reads.
 
@@ -63,6 +70,7 @@ class AgentSpec(Struct, frozen=True, kw_only=True, gc=False):
 
     capabilities: tuple[str, ...]
     guard: str | UnsetType = UNSET
+    libraries: tuple[Library, ...] | UnsetType = UNSET
     limits: Limits = Limits()
     module: str
     name: str

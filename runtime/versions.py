@@ -1,6 +1,6 @@
 """Versions of everything that crosses a boundary. A reader meets another version by name or not at all (SCM-1)."""
 
-PORTS = 5
+PORTS = 6
 FRAME = 3
 JOURNAL = 1
 SNAPSHOT = 1

@@ -212,11 +212,15 @@ class WorkerCore:
         return hosted
 
     def _instance(self, agent: int, spec: AgentSpec) -> Guest:
+        wasm = self._artefact(spec.module, spec.name)
+        libraries = [self._artefact(library.module, spec.name) for library in spec.libraries or ()]
+        return self._guests.instantiate(agent, spec, wasm, libraries)
+
+    def _artefact(self, digest: str, where: str) -> bytes:
         try:
-            wasm = self._artifacts.get(spec.module)
+            return self._artifacts.get(digest)
         except KeyError:
-            raise ModuleRefused("digest", f"no artefact {spec.module[:12]}", spec.name) from None
-        return self._guests.instantiate(agent, spec, wasm)
+            raise ModuleRefused("digest", f"no artefact {digest[:12]}", where) from None
 
     def _refused(self, record: StepArguments, spec: AgentSpec, check: str) -> Answer:
         """A module that fails a load check: its init fails by that check's name, and nothing of it ran."""

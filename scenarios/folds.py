@@ -7,6 +7,7 @@ import struct
 OFFSET = 0xCBF29CE484222325
 PRIME = 0x100000001B3
 MULTIPLIER = 0x9E3779B97F4A7C15  # odd, so that multiplying is a bijection
+OTHER_MULTIPLIER = 0xD6E8FEB86659FD93  # odd as well
 _MASK = (1 << 64) - 1
 
 
@@ -17,13 +18,13 @@ def fnv1a(data: bytes, value: int = OFFSET) -> int:
     return value
 
 
-def mix(value: int, word: int) -> int:
+def mix(value: int, word: int, multiplier: int = MULTIPLIER) -> int:
     """One 64-bit word folded into `value`.
 
     A bijection of each, and the shift brings high bits back down: a multiplication alone carries them only upwards,
     and two changed top bits would cancel.
     """
-    value = (value ^ word) * MULTIPLIER & _MASK
+    value = (value ^ word) * multiplier & _MASK
     return value ^ value >> 32
 
 

@@ -1,9 +1,10 @@
 """`upgrade`: six meters count what they are given while their module is exchanged, again and again (WAS-7).
 
-Version 2 takes the state of version 1 over as it is, version 3 migrates it, version 4 fails in its migration, and one
-version does not exist. Every report names the version that made it, and its weights and its chain show it: each must be
-what the journal's messages give when every step is served wholly by the version that the journal says, and the state of
-one is the beginning of the next.
+Version 2 takes the state of version 1 over as it is, version 3 migrates it, version 4 fails in its migration, one
+version does not exist, and one cannot be linked: all meters import from two libraries, of which one comes in two
+versions under the same name, each for half of the meters. Every report names the version that made it, and its weights
+and its chain show it: each must be what the journal's messages give when every step is served wholly by the version
+that the journal says, and the state of one is the beginning of the next.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ import struct
 from msgspec import Struct
 
 from runtime.journal import Block
-from runtime.state import INPUT, MESSAGE, Action, AgentSpec, Config, Limits, Message, Operate, Reload, Send
+from runtime.state import INPUT, MESSAGE, Action, AgentSpec, Config, Library, Limits, Message, Operate, Reload, Send
 from scenarios.base import Order, Outcome, Scenario, load
 from scenarios.deliveries import Deliveries, Step
-from scenarios.folds import OFFSET, mix
+from scenarios.folds import MULTIPLIER, OFFSET, OTHER_MULTIPLIER, mix
 from scenarios.streams import Stream
 
 METERS = 6
@@ -24,6 +25,7 @@ LAST_TICK = 72
 FIRST, LAST = 1, 66
 WEIGHTS = {1: 1, 2: 3, 3: 5, 4: 7}
 MISSING = 5  # the version that no artefact has
+UNLINKED = 6  # the version that imports from a library under another type
 
 _STRUCK = ("trap:", "fuel", "decree:")  # how a fault may end a reload, or a deadline
 
@@ -31,13 +33,25 @@ _WORK = struct.Struct("<II")  # amount, hops
 _REPORT = struct.Struct("<IIQQQ")  # version, agent, count, total, chain
 _MOVED = struct.Struct("<II")  # 0, the version before
 
-_digests, _modules = load(*(f"upgrade_{version}" for version in WEIGHTS))
-_of_version = {version: _digests[f"upgrade_{version}"] for version in WEIGHTS} | {MISSING: "0" * 64}
+_LIBRARIES = ("upgrade_chain", "upgrade_mixing_1", "upgrade_mixing_2")
+_digests, _modules = load(*(f"upgrade_{version}" for version in (*WEIGHTS, UNLINKED)), *_LIBRARIES)
+_of_version = {version: _digests[f"upgrade_{version}"] for version in (*WEIGHTS, UNLINKED)} | {MISSING: "0" * 64}
+
+
+def _second(meter: int) -> bool:
+    """Whether this meter has the second version of the library `mixing`."""
+    return meter % 2 == 1
+
+
+def _libraries(meter: int) -> tuple[Library, ...]:
+    mixing = _digests["upgrade_mixing_2" if _second(meter) else "upgrade_mixing_1"]
+    return Library(name="chain", module=_digests["upgrade_chain"]), Library(name="mixing", module=mixing)
 
 
 class Meter(Struct):
     """One meter as the journal's steps make it; without a state (`alive`) only its version counts."""
 
+    multiplier: int
     version: int = 1
     alive: bool = False
     count: int = 0
@@ -52,13 +66,13 @@ class Meter(Struct):
             amount, _ = _WORK.unpack(message.payload)
             self.count += 1
             self.total = (self.total + amount * WEIGHTS[self.version]) % 2**64
-            self.chain = mix(self.chain, (amount << 3) + self.version)
+            self.chain = mix(self.chain, (amount << 3) + self.version, self.multiplier)
 
 
 def ending(before: int, version: int, alive: bool) -> str:
     """How a reload must end where no fault strikes it."""
-    if version == MISSING:
-        return "refused:digest"
+    if version in (MISSING, UNLINKED):
+        return "refused:digest" if version == MISSING else "refused:import"
     if not alive or version == 3:
         return "ok"
     if version == 4:
@@ -71,7 +85,7 @@ class _Model:
 
     def __init__(self, deliveries: Deliveries, outcome: Outcome) -> None:
         self.violations = list(deliveries.violations)
-        self.meters = [Meter() for _ in range(METERS)]
+        self.meters = [Meter(OTHER_MULTIPLIER if _second(meter) else MULTIPLIER) for meter in range(METERS)]
         steps = iter(deliveries.steps)
         for block in outcome.blocks:
             changes = _changes(block)
@@ -142,13 +156,23 @@ def _orders(seed: int) -> tuple[Order, ...]:
             orders.append((tick, stream.between(0, METERS - 1), 0, stream.between(1, 1000), stream.between(0, 3)))
     reloads = Stream(seed, "upgrade/reloads")
     for tick in range(FIRST + 4, LAST + 1, 3):
-        orders.append((tick, reloads.between(0, METERS - 1), reloads.between(1, MISSING), 1, 0))
+        orders.append((tick, reloads.between(0, METERS - 1), reloads.between(1, UNLINKED), 1, 0))
     return tuple(orders)
 
 
 def _fixed(seed: int) -> tuple[tuple[int, Action], ...]:
     """Each way that there is, once: over as it is, migrated, failed by code and by trap, refused; one while paused."""
-    ways = ((12, 0, 2), (14, 0, 3), (16, 0, 4), (18, 0, 1), (20, 1, 4), (22, 1, MISSING), (25, 2, 3), (28, 2, 3))
+    ways = (
+        (12, 0, 2),
+        (14, 0, 3),
+        (16, 0, 4),
+        (18, 0, 1),
+        (20, 1, 4),
+        (22, 1, MISSING),
+        (23, 4, UNLINKED),
+        (25, 2, 3),
+        (28, 2, 3),
+    )
     actions: list[tuple[int, Action]] = [
         (tick, Reload(agent, _of_version[version], version)) for tick, agent, version in ways
     ]
@@ -173,12 +197,13 @@ def _config(seed: int) -> Config:
 
 UPGRADE = Scenario(
     name="upgrade",
-    title="Six meters count on while their module is exchanged, also by versions that fail.",
+    title="Six meters count on while their module is exchanged, also by versions that fail; all import from libraries.",
     agents=tuple(
         AgentSpec(
             name=f"meter-{number}",
             module=_of_version[1],
             capabilities=("messages", "output"),
+            libraries=_libraries(number),
             limits=Limits(memory=4 << 20),
         )
         for number in range(METERS)
@@ -187,7 +212,7 @@ UPGRADE = Scenario(
     config=_config,
     source="operator",
     orders=_orders,
-    bounds=((FIRST, LAST), (0, METERS - 1), (0, MISSING), (1, 1000), (0, 3)),
+    bounds=((FIRST, LAST), (0, METERS - 1), (0, UNLINKED), (1, 1000), (0, 3)),
     compose=_compose,
     invariant=_invariant,
     fixed=_fixed,

@@ -200,7 +200,7 @@ class ScriptedGuests:
         self._script = script
         self.made: list[ScriptedGuest] = []
 
-    def instantiate(self, agent: int, spec: AgentSpec, wasm: bytes) -> Guest:
+    def instantiate(self, agent: int, spec: AgentSpec, wasm: bytes, libraries: Sequence[bytes] = ()) -> Guest:
         self.made.append(ScriptedGuest(self._script))
         return self.made[-1]
 

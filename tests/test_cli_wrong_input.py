@@ -140,9 +140,9 @@ def test_a_seed_beside_a_plan_is_refused_and_workers_count(tmp_path: Path, capsy
 def test_a_build_of_another_ports_version_is_refused_with_both_versions(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = build(tmp_path, ("versions.py", "PORTS = 5\n", "PORTS = 7\n"))
+    folder = build(tmp_path, ("versions.py", "PORTS = 6\n", "PORTS = 7\n"))
     for arguments in (("run", "hello"), ("stress", "--runs", "1"), ("replay", "x")):
-        refused(here(capsys, *arguments, "--build", str(folder)), "version is 7", "drives version 5")
+        refused(here(capsys, *arguments, "--build", str(folder)), "version is 7", "drives version 6")
 
 
 def test_a_build_that_cannot_be_imported_is_refused(tmp_path: Path) -> None:

@@ -37,14 +37,14 @@ class StruckGuests:
     def strikes(faults: Sequence[Fault]) -> bool:
         return any(fault.kind in KINDS for fault in faults)
 
-    def instantiate(self, agent: int, spec: AgentSpec, wasm: bytes) -> Guest:
+    def instantiate(self, agent: int, spec: AgentSpec, wasm: bytes, libraries: Sequence[bytes] = ()) -> Guest:
         occurrence = self._injector.count("instantiate", agent)
         for index, fault in self._injector.armed("worker.oom"):
             here = "tick" not in fault.at and fault.number("agent") == agent
             if here and fault.number("occurrence") == occurrence:
                 self._injector.fire(index, {"worker": self._worker, "agent": agent, "occurrence": occurrence})
                 raise WorkerDied(self._worker)
-        guest = self._inner.instantiate(agent, spec, wasm)
+        guest = self._inner.instantiate(agent, spec, wasm, libraries)
         if not self._all and agent not in self._agents:
             return guest  # nothing of the plan can strike within a step of this agent
         return StruckGuest(guest, self._injector, self._worker)

@@ -94,11 +94,11 @@ class FaultyGuests:
     def __init__(self, inner: Guests, injector: Injector, site: WorkerSite, visible: VisibleFaults) -> None:
         self._inner, self._injector, self._site, self._visible = inner, injector, site, visible
 
-    def instantiate(self, agent: int, spec: AgentSpec, wasm: bytes) -> Guest:
-        guest = self._inner.instantiate(agent, spec, wasm)
+    def instantiate(self, agent: int, spec: AgentSpec, wasm: bytes, libraries: Sequence[bytes] = ()) -> Guest:
+        guest = self._inner.instantiate(agent, spec, wasm, libraries)
         if not self._visible.concerns(agent):
             return guest
-        intruder = Intruder(self._inner, agent, spec, wasm)
+        intruder = Intruder(self._inner, agent, spec, wasm, libraries)
         return FaultyGuest(guest, self._injector, self._site, self._visible, intruder)
 
 

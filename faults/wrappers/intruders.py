@@ -11,6 +11,9 @@ import hashlib
 from collections.abc import Sequence
 from functools import cache
 
+from msgspec import UNSET
+from msgspec.structs import replace
+
 from faults.plan import Fault
 from faults.wasm_kinds import PAGE, VALUES
 from faults.wrappers import signed, vectors
@@ -188,8 +191,11 @@ def _digest(wasm: bytes) -> str:
 class Intruder:
     """Makes the hostile instances of one agent; `inner` does the load checks as for the agent's own module, `own`."""
 
-    def __init__(self, inner: Guests, agent: int, spec: AgentSpec, own: bytes = b"") -> None:
+    def __init__(
+        self, inner: Guests, agent: int, spec: AgentSpec, own: bytes = b"", libraries: Sequence[bytes] = ()
+    ) -> None:
         self._inner, self._agent, self._spec, self._own = inner, agent, spec, own
+        self._libraries = libraries
 
     def run(self, fault: Fault, arguments: StepArguments) -> tuple[GuestStep, Guest | None] | None:
         """The step as the hostile module makes it, and its instance; None where the agent cannot be misused so."""
@@ -215,6 +221,7 @@ class Intruder:
         own = self._spec
         hostile = AgentSpec(
             capabilities=own.capabilities,
+            libraries=own.libraries,
             limits=own.limits,
             module=own.module if fault.kind == "module.flip" else _digest(wasm),
             name=own.name,
@@ -222,8 +229,8 @@ class Intruder:
             reads=own.reads,
         )
         if fault.kind in signed.KINDS:
-            return signed.load(fault, self._agent, hostile, wasm, now_ms)
-        return self._inner.instantiate(self._agent, hostile, wasm)
+            return signed.load(fault, self._agent, replace(hostile, libraries=UNSET), wasm, now_ms)
+        return self._inner.instantiate(self._agent, hostile, wasm, self._libraries)
 
     def forged(self, fault: Fault) -> Call | None:
         """A write to a buffer under a handle that the agent was never given; None for any other fault."""

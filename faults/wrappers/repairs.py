@@ -93,8 +93,8 @@ class RepairGuests:
     def __init__(self, inner: Guests, injector: Injector, repairs: Repairs, worker: int) -> None:
         self._inner, self._injector, self._repairs, self._worker = inner, injector, repairs, worker
 
-    def instantiate(self, agent: int, spec: AgentSpec, wasm: bytes) -> Guest:
-        guest = self._inner.instantiate(agent, spec, wasm)
+    def instantiate(self, agent: int, spec: AgentSpec, wasm: bytes, libraries: Sequence[bytes] = ()) -> Guest:
+        guest = self._inner.instantiate(agent, spec, wasm, libraries)
         return _Repaired(guest, self._injector, self._repairs, (self._worker, agent))
 
 

@@ -151,13 +151,13 @@ class ObservedGuests:
         self._loads: list[LoadEvent] = [] if loads is None else loads
         self._reloaded: set[int] = set()  # agents; membership only, never iterated
 
-    def instantiate(self, agent: int, spec: AgentSpec, wasm: bytes) -> Guest:
+    def instantiate(self, agent: int, spec: AgentSpec, wasm: bytes, libraries: Sequence[bytes] = ()) -> Guest:
         try:
-            inner = self._inner.instantiate(agent, spec, wasm)
+            inner = self._inner.instantiate(agent, spec, wasm, libraries)
         except ModuleRefused as refused:
-            self._loaded(agent, spec, wasm, refused.check)
+            self._loaded(agent, spec, wasm, libraries, refused.check)
             raise
-        self._loaded(agent, spec, wasm, "")
+        self._loaded(agent, spec, wasm, libraries, "")
         key = (self._worker, agent)
         self._instances[key] += 1
 
@@ -168,5 +168,12 @@ class ObservedGuests:
             inner, self._worker, self._incarnation, self._now, self._log, ended, spec.module, self._reloaded
         )
 
-    def _loaded(self, agent: int, spec: AgentSpec, wasm: bytes, refused: str) -> None:
-        self._loads.append(load_event(self._now(), "made", "worker", self._worker, agent, spec.module, wasm, refused))
+    def _loaded(self, agent: int, spec: AgentSpec, wasm: bytes, libraries: Sequence[bytes], refused: str) -> None:
+        """The module and its libraries; where one of them was refused by its digest, the others were not."""
+        named = [(spec.module, wasm)]
+        named += [(each.module, data) for each, data in zip(spec.libraries or (), libraries, strict=True)]
+        events = [load_event(self._now(), "made", "worker", self._worker, agent, *each, refused) for each in named]
+        altered = [event for event in events if event.digest != event.name]
+        if refused == "digest" and altered and len(events) > 1:
+            events = [event if event in altered else event._replace(refused="beside") for event in events]
+        self._loads += events

@@ -111,7 +111,7 @@ def _used(run: Judged) -> list[str]:
 
 
 def _specs(run: Judged) -> dict[int, tuple[str, ...]]:
-    """Agent -> digests of its modules, as the journal admitted them: the one that it began with, those of reloads."""
+    """Agent -> digests of its modules, as the journal admitted them: its first one, its libraries, those of reloads."""
     found: dict[int, tuple[str, ...]] = {}
     for block in run.journal.blocks:
         illegal = [event[3] for event in block.events if event[0] == "illegal" and event[2] == "spawn"]
@@ -120,7 +120,7 @@ def _specs(run: Judged) -> dict[int, tuple[str, ...]]:
             if spec is not None and spec["name"] in illegal:
                 illegal.remove(spec["name"])
             elif spec is not None:
-                found[len(found)] = (spec["module"],)
+                found[len(found)] = (spec["module"], *(each["module"] for each in spec.get("libraries", ())))
             elif item["action"]["do"] == "reload" and item["action"]["agent"] in found:
                 found[item["action"]["agent"]] += (item["action"]["module"],)
     return found

@@ -27,10 +27,13 @@ class Malformed(ValueError):
 
 
 class Import(NamedTuple):
+    """`signature` is a function's; `limits` are those of a memory, in pages."""
+
     module: str
     name: str
     kind: int
     signature: Signature | None
+    limits: tuple[int, int | None] | None = None
 
 
 class Export(NamedTuple):
@@ -291,20 +294,20 @@ def _typed(types: list[Signature], index: int) -> Signature:
 def _imports(reader: _Reader, types: list[Signature]) -> Iterator[Import]:
     for _ in reader.items():
         module, name, kind = reader.name(), reader.name(), reader.byte()
-        signature = None
+        signature = limits = None
         if kind == 0:
             signature = _typed(types, reader.u32())
         elif kind == 1:
             reader.value_type()
             reader.limits("table")
         elif kind == 2:
-            reader.limits("memory")
+            limits = reader.limits("memory")
         elif kind == 3:
             reader.value_type()
             reader.byte()
         else:
             raise Malformed(f"import kind {kind} is not supported")
-        yield Import(module, name, kind, signature)
+        yield Import(module, name, kind, signature, limits)
 
 
 def _limits(reader: _Reader, what: str) -> Iterator[tuple[int, int | None]]:

@@ -298,9 +298,10 @@ class WasmGuests:
         self._max_module_bytes, self._demand, self._cache = max_module_bytes, demand, cache
         self._offered = by_name(capabilities, agents=True)
 
-    def instantiate(self, agent: int, spec: AgentSpec, wasm: bytes) -> WasmGuest:
+    def instantiate(self, agent: int, spec: AgentSpec, wasm: bytes, libraries: Sequence[bytes] = ()) -> WasmGuest:
         """A fresh instance; raises ModuleRefused, or MemoryError where the host has no room for it."""
-        loaded, pin = load_pinned(spec, wasm, self._max_module_bytes, self._demand, self._cache, self._offered)
+        longest, demand = self._max_module_bytes, self._demand
+        loaded, pin = load_pinned(spec, wasm, longest, demand, self._cache, self._offered, libraries)
         guest = WasmGuest(loaded) if loaded.plain else WritingGuest(loaded)
         guest.pin = pin
         if isinstance(guest, WritingGuest):

@@ -17,7 +17,7 @@ from runtime.wasm.binary import Export, Import, Parsed
 from runtime.wasm.imports import HostCall, Imported, WithMemory
 from runtime.wasm.names import shown
 
-PARTS_MAX = 16
+PARTS_MAX = 16  # modules that are linked together
 _FUNCTION = 0
 _KINDS = ("function", "table", "memory", "global")
 

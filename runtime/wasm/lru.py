@@ -31,17 +31,22 @@ Note = Callable[[CacheEvent], None]
 class Pin:
     """Keeps an entry until it is released, or dropped."""
 
-    __slots__ = ("_key", "_released")
+    __slots__ = ("_keys", "_released")
 
     def __init__(self, key: Key | None, released: deque[Key]) -> None:
-        self._key, self._released = key, released
+        self._keys: tuple[Key, ...] = () if key is None else (key,)
+        self._released = released
+
+    def take(self, other: Pin) -> None:
+        """Keeps from now on what the other one kept, which is of the same cache."""
+        keys, other._keys = other._keys, ()
+        self._keys += keys
 
     def release(self) -> None:
         """A second call does nothing. May come at any moment, from any thread: the cache takes note when it is next
         used."""
-        key, self._key = self._key, None
-        if key is not None:
-            self._released.append(key)
+        keys, self._keys = self._keys, ()
+        self._released.extend(keys)
 
     __del__ = release
 

@@ -7,6 +7,7 @@
   (import "engine" "send" (func $send (param i32 i32 i32) (result i32)))
   (import "engine" "output" (func $output (param i32 i32) (result i32)))
   (import "engine" "self" (func $self (result i32)))
+  (import "chain" "fold" (func $fold (param i32 i64)))
 
   ;; 0 total u64 · 8 chain u64 · 512 report
   (memory (export "memory") 1)
@@ -26,11 +27,6 @@
           (then (return (i32.const 0))))))
     (local.get $at))
 
-  ;; One word more, as in `scenarios.folds.mix`.
-  (func $mix (param $hash i64) (param $word i64) (result i64)
-    (local.set $hash (i64.mul (i64.xor (local.get $hash) (local.get $word)) (i64.const 0x9e3779b97f4a7c15)))
-    (i64.xor (local.get $hash) (i64.shr_u (local.get $hash) (i64.const 32))))
-
   (func (export "agent_init") (result i32)
     (i64.store offset=8 (i32.const 0) (i64.const 0xcbf29ce484222325))
     (i32.const 0))
@@ -43,9 +39,7 @@
     (global.set $count (i64.add (global.get $count) (i64.const 1)))
     (i64.store offset=0 (i32.const 0)
       (i64.add (i64.load offset=0 (i32.const 0)) (i64.mul (local.get $amount) (i64.const 7))))
-    (i64.store offset=8 (i32.const 0)
-      (call $mix (i64.load offset=8 (i32.const 0))
-        (i64.add (i64.shl (local.get $amount) (i64.const 3)) (i64.const 4))))
+    (call $fold (i32.const 8) (i64.add (i64.shl (local.get $amount) (i64.const 3)) (i64.const 4)))
     (if (i32.eqz (i32.load offset=28 (local.get $at))) (then (return (i32.const 0))))
     (i32.store offset=28 (local.get $at) (i32.sub (i32.load offset=28 (local.get $at)) (i32.const 1)))
     (drop (call $send
