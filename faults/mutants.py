@@ -9,6 +9,7 @@ from faults.mutant import MARK, RARE, Edit, Mutant, plant
 from faults.mutants_clock import CLOCK
 from faults.mutants_disk import DISK
 from faults.mutants_guards import GUARDS
+from faults.mutants_libraries import LIBRARIES
 from faults.mutants_loads import LOADS
 from faults.mutants_logic import LOGIC
 from faults.mutants_models import MODELS
@@ -26,6 +27,7 @@ __all__ = ["MARK", "MUTANTS", "RARE", "Edit", "Mutant", "plant"]
 MUTANTS: tuple[Mutant, ...] = (
     *PORTS,
     *RELOADS,
+    *LIBRARIES,
     *MODULES,
     Mutant(
         name="frame_checksum_skipped",

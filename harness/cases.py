@@ -51,8 +51,12 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 def modules_of(scenario: Scenario) -> dict[str, str]:
-    """The scenario's agents by name -> module digest."""
-    return {f"{index:05d} {spec.name}": spec.module for index, spec in enumerate(scenario.agents)}
+    """The scenario's agents by name -> module digest, and their libraries."""
+    found: dict[str, str] = {}
+    for index, spec in enumerate(scenario.agents):
+        found[f"{index:05d} {spec.name}"] = spec.module
+        found |= {f"{index:05d} {spec.name}, {library.name}": library.module for library in spec.libraries or ()}
+    return found
 
 
 def write(checked: Checked, scenario: Scenario, folder: Path) -> Path:

@@ -22,14 +22,8 @@ MESSAGE, TOPIC, INPUT, WAKE, REFUSED, BUFFER, INFERENCE, TASK = 1, 2, 3, 4, 5, 6
 OK, E_LIMIT, E_TARGET, E_SIZE, E_FULL, E_MEMBER, E_QUOTA, E_INVALID = 0, 1, 2, 3, 4, 5, 6, 7
 
 # Phases of an agent's life (ORC-2).
-STARTING, ACTIVE, PAUSED, BACKOFF, QUARANTINED, TERMINATED = (
-    "starting",
-    "active",
-    "paused",
-    "backoff",
-    "quarantined",
-    "terminated",
-)
+STARTING, ACTIVE, PAUSED = "starting", "active", "paused"
+BACKOFF, QUARANTINED, TERMINATED = "backoff", "quarantined", "terminated"
 GONE = (QUARANTINED, TERMINATED)
 
 # Phases of a task's life (SCH-3): some parents have not ended; to be given; in the mailbox; in the agent; how it ended.

@@ -28,6 +28,7 @@ from runtime.wasm.signatures import sign
 from runtime.wasm.trust import ed25519, trusting
 from scenarios import get
 from scenarios.base import Scenario
+from scenarios.files.variations import configured
 from scenarios.files import known
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -355,3 +356,10 @@ def test_every_worker_asks_for_the_signature_again(tmp_path: Path) -> None:
 def test_a_demand_that_cannot_be_meant_is_refused(text: str, words: str) -> None:
     with pytest.raises(Refused, match=words):
         of(text)
+
+
+@pytest.mark.parametrize("name", ["plugins", "upgrade"])
+def test_a_scenario_goes_under_a_configuration_with_what_it_offers_its_agents(name: str) -> None:
+    made = configured(get(name), configuration_from(b"[snapshots]\nevery = 5\n"), "config")
+    assert made.config(1).snapshot_every == 5
+    assert [spec.libraries for spec in made.agents] == [spec.libraries for spec in get(name).agents]

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from runtime.errors import Refused
-from runtime.state import AgentSpec
 from runtime.wasm import check_module
 from scenarios import SCENARIOS, build, get
 from scenarios.base import AGENTS
@@ -107,8 +107,9 @@ def test_unknown_arguments_are_refused(capsys: pytest.CaptureFixture[str]) -> No
 def test_every_agent_passes_the_load_checks_with_its_own_capabilities_and_no_fewer(name: str) -> None:
     for spec in get(name).agents:
         wasm = get(name).modules[spec.module]
-        check_module(spec, wasm)
+        libraries = [get(name).modules[library.module] for library in spec.libraries or ()]
+        check_module(spec, wasm, libraries=libraries)
         for capability in spec.capabilities:
             fewer = tuple(c for c in spec.capabilities if c != capability)
             with pytest.raises(Refused, match="import"):
-                check_module(AgentSpec(name=spec.name, module=spec.module, capabilities=fewer), wasm)
+                check_module(replace(spec, capabilities=fewer), wasm, libraries=libraries)

@@ -54,7 +54,8 @@ def test_modules_are_kept_under_their_digest_and_all_are_used(name: str) -> None
     scenario = get(name)
     assert {hashlib.sha256(wasm).hexdigest() for wasm in scenario.modules.values()} == set(scenario.modules)
     reloads = {item.action.module for item in scenario.workload(1) if isinstance(item.action, Reload)}
-    used = {spec.module for spec in scenario.agents} | reloads
+    libraries = {library.module for spec in scenario.agents for library in spec.libraries or ()}
+    used = {spec.module for spec in scenario.agents} | libraries | reloads
     assert used - {"0" * 64} == set(scenario.modules)  # one version of `upgrade` does not exist
 
 

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+from msgspec import UNSET
+
 from harness.adapters.artifacts import ObservedArtifacts, read, with_abi
 from harness.adapters.guests import ObservedGuests
 from harness.adapters.memory import SimMemory
@@ -24,7 +26,7 @@ from runtime.errors import ModelFailed
 from runtime.frames import Base, Done, Infer, InferenceItem, Order, Work, pack, unpack
 from runtime.inference import DeviceCore
 from runtime.ports import Decoder
-from runtime.state import AgentSpec, StepRecord
+from runtime.state import AgentSpec, Library, StepRecord
 from runtime.wasm import WasmGuests
 from runtime.worker import WorkerCore
 
@@ -190,13 +192,18 @@ class _NoModels:
 
 
 @lru_cache(maxsize=256)
-def _tried(name: str, *contents: bytes) -> tuple[str, str, tuple[LoadEvent, ...], int]:
-    """A start of an agent with these artefacts: the statuses of the two answers, its loads, its crossings."""
+def _tried(name: str, *contents: bytes, library: str = "") -> tuple[str, str, tuple[LoadEvent, ...], int]:
+    """A start of an agent with these artefacts: the statuses of the two answers, its loads, its crossings.
+
+    With a `library` (its digest) the agent declares one.
+    """
     loads: list[LoadEvent] = []
     guests: list[GuestEvent] = []
     observed = ObservedGuests(WasmGuests(), 1, 1, lambda: 0, guests, None, loads)
     core = WorkerCore(1, observed, SimMemory(), ObservedArtifacts(_Changing(*contents), "worker", 1, lambda: 0, loads))
-    spec = AgentSpec(capabilities=("messages", "topics", "timers", "buffers", "output"), module=name, name="tried")
+    granted = ("messages", "topics", "timers", "buffers", "output")
+    libraries = (Library(name="tried", module=library),) if library else UNSET
+    spec = AgentSpec(capabilities=granted, libraries=libraries, module=name, name="tried")
     record = StepRecord(0, 1, "init", 0, 0, 0, 1, 1, 0, 0, 64, 65536, True, (), (), ())
     order = pack(Work(1, 1, 1, (Order(record, spec.limits.fuel, Base(spec, None, ())),)))
     statuses = []
@@ -229,6 +236,10 @@ def _tried_altered(module: bytes, place: int) -> list[str]:
     if (first, second, crossings) != ("refused:digest", "refused:digest", 0):
         found.append(f"tried with altered bytes: the start of an agent ends as {first!r}, not as refused by its digest")
     found += [f"tried with bytes that change: {line}" for line in _unverified(_tried(name, module, bad)[2])]
+    first, second, loads, crossings = _tried(name, module, bad, library=name)
+    found += [f"tried with an altered library: {line}" for line in _unverified(loads)]
+    if (first, second, crossings) != ("refused:digest", "refused:digest", 0):
+        found.append(f"tried with an altered library: the start ends as {first!r}, not as refused by its digest")
     for what, contents in (("altered bytes", (bad,)), ("bytes that change", (module, bad))):
         reached = [event for event in _tried_model(name, *contents) if event.side == "made"]
         found += [

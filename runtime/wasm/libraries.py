@@ -84,7 +84,13 @@ class Shelf(NamedTuple):
                     given.append(made[source.part].export(source.name))
             made.append(raw.Linked(fronted.store, module, given))
         functions = [made[source.part].export(source.name) for _, source, _ in self.wanted]
-        raw.Linked(fronted.store, _back(self.signatures), [fronted.export("table"), *functions])
+        given_as = tuple(self._given_as(source) for _, source, _ in self.wanted)
+        raw.Linked(fronted.store, _back(given_as), [fronted.export("table"), *functions])
+
+    def _given_as(self, source: Source) -> Signature:
+        """The type under which its library exports it, whatever the agent takes it for: the table compares the two."""
+        parsed = self.volumes[source.part].parsed
+        return parsed.functions[next(each.place for each in parsed.exports if each.name == source.name)]
 
 
 def check_stateless(volume: Volume) -> None:

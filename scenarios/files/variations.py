@@ -15,6 +15,7 @@ from runtime.errors import Refused
 from runtime.physical import Physical
 from runtime.state import Config
 from runtime.wasm import check_module
+from runtime.wasm.capabilities import by_name
 from runtime.wasm.signatures import Demand
 from runtime.wasm.trust import moment
 from scenarios.base import Scenario
@@ -45,8 +46,10 @@ def configured(scenario: Scenario, configuration: Configuration, where: str) -> 
     trust = configuration.signatures.trust()
     now = moment(configuration.config(scenario.config(0)).epoch_ms)
     demand = None if trust is None else Demand(trust, now)
+    offered = by_name(scenario.capabilities(), agents=True)
     for spec in agents:
-        check_module(spec, scenario.modules[spec.module], demand=demand)
+        libraries = [scenario.modules[library.module] for library in spec.libraries or ()]
+        check_module(spec, scenario.modules[spec.module], demand=demand, libraries=libraries, offered=offered)
     before, given = scenario.config, scenario.physical
 
     def config(seed: int) -> Config:
