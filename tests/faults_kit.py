@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from faults.injector import Fields, Injector
 from faults.plan import parse_fault
@@ -166,7 +166,7 @@ class ToyGuest:
 
 
 class ToyGuests:
-    def instantiate(self, agent: int, spec: AgentSpec, wasm: bytes) -> Guest:
+    def instantiate(self, agent: int, spec: AgentSpec, wasm: bytes, libraries: Sequence[bytes] = ()) -> Guest:
         return ToyGuest()
 
 

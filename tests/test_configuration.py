@@ -28,8 +28,8 @@ from runtime.wasm.signatures import sign
 from runtime.wasm.trust import ed25519, trusting
 from scenarios import get
 from scenarios.base import Scenario
-from scenarios.files.variations import configured
 from scenarios.files import known
+from scenarios.files.variations import configured
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGE = (DOCS / "configuration.md").read_text("utf-8")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from faults_kit import Log, Timers, ToyWorkers, done, injector, work
 from runtime_kit import play, told, twin
@@ -47,7 +49,7 @@ class ToyGuest:
 
 
 class ToyGuests:
-    def instantiate(self, agent: int, spec: AgentSpec, wasm: bytes) -> Guest:
+    def instantiate(self, agent: int, spec: AgentSpec, wasm: bytes, libraries: Sequence[bytes] = ()) -> Guest:
         return ToyGuest()
 
 
