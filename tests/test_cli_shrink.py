@@ -196,5 +196,6 @@ def test_a_build_that_fails_the_case_as_well_is_not_a_good_one(tmp_path: Path) -
     case = recorded(tmp_path / "cases", "I8")
     ended = child("shrink", str(case), "--build", str(bad), "--good", str(bad))
     assert ended.code == 4 and "the build that is given as good fails the case as well" in ended.err
-    nowhere = child("shrink", str(case), "--good", str(tmp_path / "nowhere"))
-    assert nowhere.code == 4 and "there is no package 'runtime' in it" in nowhere.err
+    for command in (("shrink", str(case)), ("stress", "hello")):
+        nowhere = child(*command, "--good", str(tmp_path / "nowhere"))
+        assert nowhere.code == 4 and "there is no package 'runtime' in it" in nowhere.err

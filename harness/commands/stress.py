@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from faults.profiles import Profile, find
-from harness import pairing, sometimes
+from harness import builds, pairing, sometimes
 from harness.campaign import RANGE, Campaign, Ended, Task, tasks_of
 from harness.check import Checker
 from harness.commands.common import (
@@ -183,6 +183,8 @@ def _asked(options: dict[str, Any]) -> Asked:
     asked = Asked(names=names, **options)
     if asked.prefer and asked.prefer not in ORACLES:
         raise Refused(f"unknown oracle {asked.prefer!r}", "--prefer", f"there is {', '.join(ORACLES)}")
+    if asked.good and asked.good != builds.OWN:
+        builds.folder_of(asked.good)
     if asked.until_covered and (unknown := [name for name in names if get(name).files]):
         raise Refused(
             f"which states {unknown[0]} can reach is not known", "--until-covered", "leave it out; give --runs"
