@@ -129,3 +129,40 @@ def test_a_pair_that_never_met_is_named_and_is_no_pass(capsys: pytest.CaptureFix
 def test_a_run_of_a_pair_is_judged_like_any_other() -> None:
     checked = pair_run(Checker(get("hello")), 1, 0, profile=FEW)
     assert checked.row.verdict in ("PASS", "IDLE") and checked.row.judged
+
+
+def profile_of(folder: Path, *kinds: str, more: str = "") -> str:
+    file = folder / "each.toml"
+    weights = "".join(f'"{kind}" = 1\n' for kind in kinds)
+    file.write_text(f'name = "each"\ntitle = "t"\nfaults = [1, 3]\n[weights]\ndefault = 0\n{weights}{more}')
+    return str(file)
+
+
+def test_each_kind_strikes_as_often_as_asked_and_each_run_can_be_repeated(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    profile = profile_of(tmp_path, "worker.kill", "frame.lose", "orchestrator.kill")
+    common = ("stress", "hello", "--each", "9", "--profile", profile, "--jobs", "1", "--store", str(tmp_path))
+    told = here(capsys, *common, "--json")
+    assert told.code == 0 and told.json["short_of_each"] == {}
+    assert all(told.json["faults_fired"][kind] >= 9 for kind in ("worker.kill", "frame.lose", "orchestrator.kill"))
+    runs = load(tmp_path / "latest").runs
+    assert not runs["run"].duplicated().any() and len(runs) > 1, "the cover alone does not give so many"
+    last = runs.iloc[-1]
+    assert here(capsys, *str(last["replay"]).split()[1:], "--store", str(tmp_path)).code in (0, 12)
+    assert list(load(tmp_path / "latest").runs["plan_digest"]) == [last["plan_digest"]]
+    again = here(capsys, *common, "--json").json
+    assert again["runs"] == told.json["runs"] and again["faults_fired"] == told.json["faults_fired"]
+
+
+def test_a_kind_that_strikes_too_seldom_is_named_and_is_no_pass(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    never = '[ranges."frame.delay"]\nfor = ["1us", "2us"]\n'
+    profile = profile_of(tmp_path, "worker.kill", "frame.delay", more=never)
+    common = ("stress", "hello", "--each", "2", "--profile", profile, "--jobs", "1", "--store", str(tmp_path))
+    ended = here(capsys, *common, "--runs", "6")
+    assert ended.code == 12 and "frame.delay: 0 of 2" in ended.out
+    assert "not covered: 1 of 2 kinds of faults were not effective 2 times in 6 runs" in ended.out
+    both = here(capsys, *common, "--until-covered")
+    assert both.code == 4 and "--until-covered and --each at once" in both.err
