@@ -6,7 +6,7 @@ randomness and no clock, so a plan without faults changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from msgspec import Struct
 
@@ -59,6 +59,7 @@ class Injector:
             if "tick" in fault.at and "agent" in fault.at:
                 step = (fault.kind, fault.number("tick"), fault.number("agent"))
                 self._steps.setdefault(step, []).append(index)
+        self._places = {(tick, agent) for _, tick, agent in self._steps}  # membership only
 
     def _first_tick(self) -> int:
         """The first tick at a step of which a fault waits."""
@@ -68,6 +69,11 @@ class Injector:
     def is_due(self, tick: int) -> bool:
         """Whether a fault waits at any step of this tick or of one before: asked for every frame."""
         return self._first <= tick
+
+    def addressed(self, steps: Iterable[Step]) -> list[Step]:
+        """Those of the steps at which the plan has any fault, whether it has fired or not."""
+        places = self._places
+        return [step for step in steps if step in places]
 
     def armed(self, *kinds: str) -> list[tuple[int, Fault]]:
         """Faults of these kinds that have not fired, in plan order."""

@@ -146,9 +146,7 @@ def incarnate(world: World, disk: SimDisk, client: SimClient) -> Incarnation:
         history.trace.append(Record(loop.now(), kind, worker // 1_000_000, -1, {"worker": worker}))
 
     workers = _workers(world, memory, note)
-    repaired: Workers = workers
-    if world.repairs is not None:
-        repaired = RepairWorkers(workers, injector, world.repairs)
+    repaired: Workers = workers if world.repairs is None else RepairWorkers(workers, injector, world.repairs)
 
     def strays(arrivals: list[Arrival]) -> None:
         if world.pools[-1] is workers:

@@ -299,21 +299,9 @@ def commit(state: State, opened: Open, outcomes: Mapping[int, Outcome]) -> Commi
     """Apply the outcomes in task order, whatever order they came in; make the block."""
     config = state.config
     assert config is not None
-    steps: list[StepEntry] = []
+    events = opened.events
     blobs: list[tuple[str, bytes]] = []
-    messages = 0
-    meter = None if config.tenants is UNSET else Meter(state, config, opened.guards)
-    plain = meter is None and state.graph is UNSET
-    events, guards = opened.events, opened.guards
-    for record in opened.records:
-        outcome = outcomes[record.agent]
-        sequence = broker.next_sequence(state, record.agent)
-        if plain and record.kind == "step" and outcome.status == "ok":  # nearly every step: all it leaves is effects
-            if outcome.effects:
-                messages += broker.send_effects(state, record, outcome.effects, events, guards, _effect)
-        else:
-            messages += _settle(state, config, record, outcome, opened, meter)
-        steps.append(_entry(record, outcome, sequence, blobs))
+    steps, messages = _settled(state, config, opened, outcomes, blobs)
     if config.groups is not UNSET:
         failures = [r.agent for r in opened.records if outcomes[r.agent].status != "ok" and r.change is None]
         groups.settle(state, failures, opened.tick, events)
@@ -340,6 +328,40 @@ def commit(state: State, opened: Open, outcomes: Mapping[int, Outcome]) -> Commi
         tick=opened.tick,
     )
     return Committed(block, blobs, snapshot, messages)
+
+
+def _settled(
+    state: State, config: Config, opened: Open, outcomes: Mapping[int, Outcome], blobs: list[tuple[str, bytes]]
+) -> tuple[list[StepEntry], int]:
+    """Every step's outcome applied: their entries, and the number of messages that they sent or published."""
+    steps: list[StepEntry] = []
+    messages = 0
+    meter = None if config.tenants is UNSET else Meter(state, config, opened.guards)
+    plain = meter is None and state.graph is UNSET
+    events, guards = opened.events, opened.guards
+    for record in opened.records:
+        outcome = outcomes[record.agent]
+        sequence = broker.next_sequence(state, record.agent)
+        if plain and record.kind == "step" and outcome.status == "ok":  # nearly every step: all it leaves is effects
+            if outcome.effects:
+                messages += broker.send_effects(state, record, outcome.effects, events, guards, _effect)
+        else:
+            messages += _settle(state, config, record, outcome, opened, meter)
+        effects, inbox, views = outcome.effects, record.inbox, record.views
+        steps.append(
+            StepEntry(  # in the order of its fields: names cost more than the entry does
+                record.agent,
+                journal.journal_effects(effects, blobs) if effects else (),
+                outcome.image,
+                tuple([message.seq for message in inbox]) if inbox else (),
+                record.kind,
+                record.n,
+                sequence,
+                outcome.status,
+                tuple([(view.buffer, view.version) for view in views]) if views else (),
+            )
+        )
+    return steps, messages
 
 
 def _settle(
@@ -408,20 +430,6 @@ def _ask_wake(state: State, index: int, tick: int, events: list[Event]) -> None:
         wakes.insert(place, tick)
     else:
         events.append(("refused_wake", index, tick))
-
-
-def _entry(record: StepRecord, outcome: Outcome, sequence: int, blobs: list[tuple[str, bytes]]) -> StepEntry:
-    return StepEntry(
-        record.agent,
-        journal.journal_effects(outcome.effects, blobs) if outcome.effects else (),
-        outcome.image,
-        tuple([message.seq for message in record.inbox]) if record.inbox else (),
-        record.kind,
-        record.n,
-        sequence,
-        outcome.status,
-        tuple([(view.buffer, view.version) for view in record.views]) if record.views else (),
-    )
 
 
 def next_tick(state: State, input_due: int | None) -> int:

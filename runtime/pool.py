@@ -98,7 +98,8 @@ class Pool:
             slot.queue = [batch[i : i + size] for i in range(0, len(batch), size or 1)]
         backwards = self._ports.hazard("pool.backwards", records[0].tick)
         for slot in reversed(self._slots) if backwards else self._slots:
-            self._next(slot)
+            if slot.queue:
+                self._next(slot)
 
     def resize(self, workers: int) -> None:
         """Have this many places from the next tick on, with the same journal: where a step runs is in none (WAS-8)."""
@@ -224,7 +225,8 @@ class Pool:
                     self._ports.workers.send(slot.worker, slot.frame)
                     slot.resend_ns *= 2
                     slot.resend_at = now + slot.resend_ns
-            self._next(slot)
+            if slot.queue:
+                self._next(slot)
 
     def deadline(self) -> int | None:
         """The earliest time at which `advance` has something to do."""
@@ -244,8 +246,10 @@ class Pool:
     def _next(self, slot: Slot) -> None:
         """Send the next batch, if the slot is free; spawn its worker first, if there is none."""
         while slot.queue and not slot.sent and not slot.dying:
-            pending = self._pending
-            records = [pending[a] for a in [k if k >= 0 else ~k for k in slot.queue[0]] if a in pending]
+            pending, batch = self._pending, slot.queue[0]
+            if batch and batch[0] < 0:
+                batch = [~key for key in batch]
+            records = [pending[agent] for agent in batch if agent in pending]
             if not records:
                 slot.queue.pop(0)
                 continue

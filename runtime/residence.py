@@ -19,18 +19,19 @@ class Residence:
     `spec` is the one that it starts from; `newest` is another where a reload is among the steps.
     """
 
-    __slots__ = ("image", "newest", "since", "spec")  # one for every agent, met in every tick
+    __slots__ = ("_replays", "image", "newest", "since", "spec")  # one for every agent, met in every tick
 
     def __init__(self, spec: AgentSpec) -> None:
         self.spec = self.newest = spec
         self.image: HeldImage | None = None
         self.since: list[StepRecord | Outcome] = []  # a record, its outcome, the next record, …
+        self._replays: list[Replay] = []  # of the first of them: those that have been asked for
 
     @property
     def replay(self) -> list[Replay]:
         """The committed steps since the image; made when asked for, as most are never fed again."""
-        replays = []
-        for record, outcome in zip(self.since[::2], self.since[1::2], strict=True):
+        replays, made = self._replays, 2 * len(self._replays)
+        for record, outcome in zip(self.since[made::2], self.since[made + 1 :: 2], strict=True):
             assert isinstance(record, StepRecord) and isinstance(outcome, Outcome)
             replays.append(Replay(record, outcome_sum(outcome.status, outcome.effects), outcome.image))
         return replays
@@ -62,6 +63,7 @@ class Residence:
     def begin(self, image: HeldImage | None) -> None:
         """Start from this image, or from nothing, from now on."""
         self.image, self.since, self.spec = image, [], self.newest
+        self._replays = []
 
     def reload(self, spec: AgentSpec) -> None:
         """The agent's module is this spec's, in the image that is held already."""

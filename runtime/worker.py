@@ -241,7 +241,7 @@ class WorkerCore:
                 return base.image.n
         for replay in base.replay:
             record = replay.record
-            payloads = {view.buffer: view.data or b"" for view in record.views}
+            payloads = {view.buffer: view.data or b"" for view in record.views} if record.views else _NOTHING
             if record.kind == "reload":
                 status, effects = self._change(hosted, record, fuel)
                 guest = hosted.guest

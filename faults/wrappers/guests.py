@@ -53,6 +53,8 @@ class VisibleFaults:
         # Where a copy may be torn, every step must be followed: the wrapper of the memory knows it from here alone.
         self._all = any("byte" in fault.at for fault in faults)
         self._agents = {fault.number("agent") for fault in faults if fault.kind in _IN_STEPS}
+        # The steps in which anything may strike: asked for every step of these agents. Membership only.
+        self._places = {(f.number("tick"), f.number("agent")) for f in faults if f.kind in _IN_STEPS}
         for index, fault in enumerate(faults):
             table = {"agent.trap": self._traps, "agent.bad_pointer": self._pointers}.get(fault.kind)
             step = (fault.number("tick"), fault.number("agent"))
@@ -69,6 +71,10 @@ class VisibleFaults:
         """Whether any visible fault addresses this step."""
         step = tick, agent
         return step in self._traps or step in self._pointers or step in self._intruders
+
+    def may_strike(self, tick: int, agent: int) -> bool:
+        """Whether anything of the plan may strike within this step."""
+        return (tick, agent) in self._places
 
     def intruder(self, arguments: StepArguments) -> tuple[int, Fault] | None:
         """The fault that takes this step over, or its fuel."""
@@ -121,7 +127,10 @@ class FaultyGuest:
         site = self._site
         tick, agent = site.tick, site.agent = arguments.tick, arguments.agent
         site.stored = 0
-        if not self._visible.at(tick, agent) and not self._injector.is_armed_at("worker.kill", tick, agent):
+        visible = self._visible
+        if not visible.may_strike(tick, agent):
+            return self._inner.run(arguments)
+        if not visible.at(tick, agent) and not self._injector.is_armed_at("worker.kill", tick, agent):
             return self._inner.run(arguments)
         killed_at, kill = self._kill_of(arguments)
         trapped_at, trap = self._visible.trap(arguments)

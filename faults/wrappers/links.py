@@ -239,8 +239,9 @@ class LinkedWorkers:
         self._steps[worker, work.lease] = steps
         about: Fields = {"worker": worker, "lease": work.lease, "incarnation": work.incarnation}
         links.begin(steps[0][0])
-        self._cut(worker, steps, about)
-        if self._broken(worker, steps, frame, about) or self._abandoned("idle", worker, steps, about):
+        struck = links.injector.addressed(steps)
+        self._cut(worker, struck, about)
+        if self._broken(worker, struck, frame, about) or self._abandoned("idle", worker, struck, about):
             return
         tick, agent = steps[0]
         for delay, copy in links.noise("work", tick, (tick, agent), (worker, TO), frame, about):
@@ -273,7 +274,7 @@ class LinkedWorkers:
             self._ready.append(arrival)
             return
         about: Fields = {"worker": worker, "lease": done.lease, "incarnation": done.incarnation}
-        if self._abandoned("after", worker, steps, about):
+        if self._abandoned("after", worker, links.injector.addressed(steps), about):
             return
         tick, agent = steps[0]
         for delay, copy in links.noise("done", tick, (tick, agent), (worker, FROM), frame, about):

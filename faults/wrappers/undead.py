@@ -67,7 +67,7 @@ class Zombies:
                 zombie.woken = woken = True
                 tick, agent = zombie.step
                 self._injector.note(zombie.fault, {"worker": other, "tick": tick, "agent": agent, "woken": worker})
-        for step in steps:
+        for step in self._injector.addressed(steps):
             for index, _ in self._injector.armed_at("worker.zombie", *step):
                 if worker not in undead:
                     undead[worker] = Undead(index, step)

@@ -95,11 +95,12 @@ class FaultyWorkers:
         if self._loops.strikes(worker, work.lease, steps, about):
             self._inner.kill(worker)
             return
-        if self._kill("idle", worker, steps, about):
+        struck = self._injector.addressed(steps)
+        if self._kill("idle", worker, struck, about):
             return
         if self._zombies.sent(worker, steps, about):
             self._later(_WAKE_NS, lambda: None)
-        for delay, copy in self._frame_faults("work", steps, frame, about):
+        for delay, copy in self._frame_faults("work", struck, frame, about):
             if delay:
                 self._later(delay, partial(self._send_late, worker, copy))
             else:
@@ -129,11 +130,12 @@ class FaultyWorkers:
         agents = {result.agent for result in done.results}
         steps = tuple(step for step in self._leases.get((worker, done.lease), ()) if step[1] in agents)
         about: Fields = {"worker": worker, "lease": done.lease, "incarnation": done.incarnation}
-        if self._stall(arrival, steps, about):
+        struck = self._injector.addressed(steps)
+        if self._stall(arrival, struck, about):
             return
-        if self._kill("after", worker, steps, about):
+        if self._kill("after", worker, struck, about):
             return
-        for delay, copy in self._frame_faults("done", steps, frame, about):
+        for delay, copy in self._frame_faults("done", struck, frame, about):
             if delay:
                 self._later(delay, partial(self._arrive_late, Arrival(worker, copy)))
             else:

@@ -58,8 +58,15 @@ class ObservedGuest:
         status, _, fuel, effects = step
         memory = self._memory()
         size = len(memory)
-        if effects is not None:
-            self._note(arguments, status, effects, fuel, size)
+        if effects is not None:  # nearly every step; `_note` without the call
+            self._log.append(
+                GuestEvent(
+                    self._now(), self._worker, self._incarnation, arguments.agent, arguments.kind, arguments.tick,
+                    bytes(arguments.inbox), status, effects, self._fresh, arguments.fuel, fuel, size, self._module,
+                    self._state,
+                )
+            )  # fmt: skip
+            self._fresh = False
             return step
         if not step.calls:
             self._note(arguments, step.status, (), step.fuel, size)

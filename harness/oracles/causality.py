@@ -32,9 +32,10 @@ def _in_causal_order(run: Judged) -> list[str]:
     clocks: dict[int, _Clock] = {}  # per agent, after its last step
     at_step: dict[tuple[int, int], _Clock] = {}  # (tick, agent) -> its clock in that step
     delivered: dict[int, _Clock] = {}  # per receiver: what is in the past of anything delivered to it
-    latest: dict[tuple[int, int], Sent] = {}  # (receiver, sender): the delivered message that says so
+    latest: dict[int, dict[int, Sent]] = {}  # receiver -> sender -> the delivered message that says so
     writers = {key: (tick, run.config["buffers"][key[0]]["writer"]) for key, (tick, _, _) in published(run)[0].items()}
     found: list[str] = []
+    all_sent = run.flows.sent
     for step, execution in run.flows.taken:
         agent = step.agent
         clock = dict(clocks.get(agent, {}))
@@ -42,16 +43,16 @@ def _in_causal_order(run: Judged) -> list[str]:
         clocks[agent] = at_step[step.tick, agent] = clock
         if execution is None:
             continue
-        known = delivered.setdefault(agent, {})
+        known, told = delivered.setdefault(agent, {}), latest.setdefault(agent, {})
         for kind, _, number, channel, _ in execution.inbox:
             if kind == BUFFER:
                 _join(clock, at_step.get(writers.get((channel, number), (-1, -1)), {}))
-            sent = run.flows.sent.get(number) if kind in (MESSAGE, TOPIC) else None
+            sent = all_sent.get(number) if kind in (MESSAGE, TOPIC) else None
             past = at_step.get((sent.tick, sent.sender)) if sent else None
             if sent is None or past is None:
                 continue
             mine = past[sent.sender]
-            newest = latest.get((agent, sent.sender))
+            newest = told.get(sent.sender)
             if newest is not None and known.get(sent.sender, 0) >= mine and _before(sent, newest, mine, known):
                 found.append(
                     f"guest event {execution.number}: agent {agent} got number {number} ({sent.where}) after "
@@ -60,7 +61,7 @@ def _in_causal_order(run: Judged) -> list[str]:
             for one, steps in past.items():
                 if steps >= known.get(one, 0):
                     known[one] = steps
-                    latest[agent, one] = sent
+                    told[one] = sent
             _join(clock, past)
     return found
 
@@ -74,7 +75,8 @@ def _before(sent: Sent, newest: Sent, mine: int, known: _Clock) -> bool:
 
 def _join(clock: _Clock, other: _Clock) -> None:
     for agent, steps in other.items():
-        clock[agent] = max(steps, clock.get(agent, 0))
+        if steps > clock.get(agent, 0):
+            clock[agent] = steps
 
 
 def monotonic(run: Judged) -> list[str]:

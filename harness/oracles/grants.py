@@ -172,12 +172,9 @@ def _counts(step: Step, event: GuestEvent, config: dict[str, Any], run: Judged) 
     longest = max((call.length for call in event.calls if call.op in _PAYLOADS and call.data is not None), default=0)
     yield "bytes in one call", longest, config.get("max_payload", longest)
     execution = run.executions[step.tick, step.agent, step.kind]
-    kinds = [(kind, bool(payload)) for kind, _, _, _, payload in execution.inbox if kind != BUFFER]
-    refused = sum(kind == REFUSED for kind, _ in kinds)
-    results = sum(kind == INFERENCE for kind, _ in kinds)
-    wakes = sum(kind == WAKE and not payload for kind, payload in kinds)
-    tasks = sum(kind == TASK for kind, _ in kinds)
-    yield "messages in its inbox", len(kinds) - refused - results - wakes - tasks, config["mailbox"]
+    kinds = [kind for kind, _, _, _, payload in execution.inbox if kind != BUFFER and (kind != WAKE or payload)]
+    refused, results, tasks = kinds.count(REFUSED), kinds.count(INFERENCE), kinds.count(TASK)
+    yield "messages in its inbox", len(kinds) - refused - results - tasks, config["mailbox"]
     yield "tasks of a graph in its inbox", tasks, 1
     yield "refusals in its inbox", refused, config["send_limit"]
     yield "results in its inbox", results, len(config["models"])
