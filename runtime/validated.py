@@ -67,7 +67,7 @@ def problems(error: ValidationError, model: type[BaseModel]) -> str:
         place = ".".join(str(part) for part in one["loc"])
         what = one["msg"].removeprefix("Value error, ")
         if one["type"] == "extra_forbidden":
-            what = _unknown(str(one["loc"][-1]), _known(model, one["loc"]))
+            what = unknown_key(str(one["loc"][-1]), _known(model, one["loc"]))
         elif place and one["type"] != "missing" and not isinstance(one["input"], dict | list):
             what = f"{shown(one['input'])}: {what[:1].lower()}{what[1:]}"
         found.append(f"{place}: {what}" if place else what)
@@ -80,7 +80,8 @@ def shown(value: object) -> str:
     return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
 
 
-def _unknown(name: str, known: Sequence[str]) -> str:
+def unknown_key(name: str, known: Sequence[str]) -> str:
+    """What to say of a key that is none of those known."""
     near = difflib.get_close_matches(name, known, 1)
     if near:
         return f"unknown key, did you mean {near[0]}"

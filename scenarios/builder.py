@@ -10,54 +10,78 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from runtime.errors import ModuleRefused, Refused
-from runtime.state import Action, AgentSpec, BufferSpec, Config, Limits, Send
+from runtime.state import Action, AgentSpec, BufferSpec, Config, Library, Limits, Send
 from runtime.wasm import assemble, check_module
+from runtime.wasm.capabilities import Capability, by_name
 from scenarios.base import Order, Outcome, Scenario
 
 SOURCE = "user"
 
 
 class Agent(NamedTuple):
-    """One agent and its module's bytes."""
+    """One agent and its module's bytes, with those of its libraries in the order of the spec."""
 
     spec: AgentSpec
     wasm: bytes
+    libraries: tuple[bytes, ...] = ()
+
+
+Source = str | bytes | Path  # WAT text, the bytes of a module, or the path of either
 
 
 def agent(
-    name: str, module: str | bytes | Path, capabilities: Sequence[str] = (), limits: Limits | None = None
+    name: str,
+    module: Source,
+    capabilities: Sequence[str] = (),
+    limits: Limits | None = None,
+    *,
+    libraries: Mapping[str, Source] | None = None,
+    offered: Sequence[Capability] = (),
 ) -> Agent:
     """An agent from WAT text, the bytes of a module, or the path of either (.wat, .wasm).
 
-    `capabilities` are the groups of host functions that it may import (docs/abi.md). Raises Refused for a file that
-    cannot be read, text that is not WAT, and a module that fails a load check: it would never run.
+    `capabilities` are the groups of host functions that it may import (docs/abi.md), or the names of some of those
+    `offered`, `libraries` by name what else it imports from. Raises Refused for a file that cannot be read, text that
+    is not WAT, and a module that fails a load check: it would never run.
     """
-    where = f"agent {name}"
-    if isinstance(module, Path):
-        where = str(module)
-        try:
-            data: str | bytes = module.read_bytes() if module.suffix == ".wasm" else module.read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise Refused(f"cannot be read: {error}", where, "give the path of a .wat or .wasm file") from None
-    else:
-        data = module
-    if isinstance(data, str):
-        try:
-            data = assemble(data)
-        except Refused as error:
-            raise Refused(error.what, f"{where}, {error.where}", error.todo) from None
-    digest = hashlib.sha256(data).hexdigest()
+    where = str(module) if isinstance(module, Path) else f"agent {name}"
+    data = _bytes_of(module, where)
     if isinstance(capabilities, str):
         raise Refused("the capabilities are one text", where, f"give a list: [{capabilities!r}]")
-    spec = AgentSpec(name=name, module=digest, capabilities=tuple(capabilities), limits=limits or Limits())
+    given = {each: _bytes_of(source, f"library {each}") for each, source in (libraries or {}).items()}
+    spec = AgentSpec(
+        name=name,
+        module=hashlib.sha256(data).hexdigest(),
+        capabilities=tuple(capabilities),
+        libraries=tuple(Library(name=n, module=hashlib.sha256(b).hexdigest()) for n, b in given.items()) or UNSET,
+        limits=limits or Limits(),
+    )
     try:
-        check_module(spec, data)
+        check_module(spec, data, libraries=tuple(given.values()), offered=by_name(offered, agents=True))
     except ModuleRefused as error:
         raise Refused(error.what, where, error.todo or "see docs/abi.md") from None
-    return Agent(spec, data)
+    return Agent(spec, data, tuple(given.values()))
+
+
+def _bytes_of(source: Source, where: str) -> bytes:
+    data: str | bytes
+    if isinstance(source, Path):
+        try:
+            data = source.read_bytes() if source.suffix == ".wasm" else source.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise Refused(f"cannot be read: {error}", str(source), "give the path of a .wat or .wasm file") from None
+    else:
+        data = source
+    if isinstance(data, bytes):
+        return data
+    try:
+        return assemble(data)
+    except Refused as error:
+        raise Refused(error.what, f"{where}, {error.where}", error.todo) from None
 
 
 def scenario(
@@ -121,7 +145,7 @@ def composed(
         name=name,
         title=title,
         agents=tuple(one.spec for one in agents),
-        modules={one.spec.module: one.wasm for one in agents},
+        modules=_modules(agents),
         config=lambda seed: replace(config, seed=seed),
         source=SOURCE,
         orders=lambda seed: tuple((tick, index) for index, (tick, _) in enumerate(actions)),
@@ -133,3 +157,10 @@ def composed(
         faults=faults,
         profile=profile,
     )
+
+
+def _modules(agents: Sequence[Agent]) -> dict[str, bytes]:
+    found = {one.spec.module: one.wasm for one in agents}
+    for one in agents:
+        found |= {each.module: data for each, data in zip(one.spec.libraries or (), one.libraries, strict=True)}
+    return found

@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 from cli_kit import here, refused
-from wasm_kit import imports, wat
+from wasm_kit import arguments, imports, wat
 
 from runtime.errors import ModuleRefused, Refused, SignatureRefused
-from runtime.manifest import Capabilities, load_manifest, manifest_from
+from runtime.manifest import Capabilities, load_manifest, load_package, manifest_from
 from runtime.state import Limits
 from runtime.versions import ABI, ABI_MINOR
-from runtime.wasm import assemble
+from runtime.wasm import Engine, WasmGuests, assemble, plugin
 from runtime.wasm.abi import GROUPS, PAGE, SECTION, incompatible
 from runtime.wasm.engine import STACK
+from runtime.wasm.linking import PARTS_MAX
 from runtime.wasm.signatures import Demand, sign
 from runtime.wasm.trust import ed25519, key_files, moment, trusting
 
@@ -99,7 +100,7 @@ fuel = 0
 """
     told = problem(text)
     for words in (
-        "title: unknown key; known are capabilities, limits, module",
+        "title: unknown key; known are capabilities, libraries, limits, module",
         "module.name: 'a b'",
         "module.version: Field required",
         "module.entry: '../x.wasm': the file lies in",
@@ -214,8 +215,10 @@ def test_the_schema_says_the_same_keys(capsys: pytest.CaptureFixture[str]) -> No
     told = here(capsys, "schema", "manifest")
     schema = told.json
     assert (told.code, schema["additionalProperties"], schema["required"]) == (0, False, ["module"])
-    tables = {name: schema["$defs"][name] for name in ("Module", "Capabilities", "Allowed")}
-    assert all(table["additionalProperties"] is False for table in tables.values())
+    tables = {name: schema["$defs"][name] for name in ("Module", "Capabilities", "Allowed", "LibraryFile")}
+    assert all(tables[name]["additionalProperties"] is False for name in ("Module", "Allowed", "LibraryFile"))
+    assert tables["Capabilities"]["additionalProperties"] == {"type": "boolean"}  # capabilities that users offer
+    assert schema["properties"]["libraries"]["maxProperties"] == PARTS_MAX - 1
     assert set(tables["Capabilities"]["properties"]) == {*GROUPS, "memory", "threading", "filesystem"}
     assert set(tables["Module"]["required"]) == {"name", "version", "entry", "abi"}
     assert set(tables["Allowed"]["properties"]) == {"memory", "stack", "fuel", "table"}
@@ -243,7 +246,88 @@ def test_a_manifest_is_checked_on_the_command_line(tmp_path: Path, capsys: pytes
 
 
 def test_the_pages_example_is_a_manifest_and_names_every_group() -> None:
-    [example] = re.findall(r"```toml\n(.*?)```", PAGE_TEXT, re.S)
-    assert manifest_from(example.encode()).granted == ("messages", "output")
+    example, libraries = re.findall(r"```toml\n(.*?)```", PAGE_TEXT, re.S)
+    made = manifest_from(f"{example}\n{libraries}".encode())
+    assert made.granted == ("messages", "output") and sorted(made.libraries) == ["chain", "mixing"]
     assert all(f"`{group}`" in PAGE_TEXT for group in GROUPS)
     assert f"This runtime has {ABI}.{ABI_MINOR}" in PAGE_TEXT
+
+
+# --- libraries, and capabilities of users -----------------------------------------------------------------------------
+
+FOLD = '(module (func (export "fold") (param i32) (result i32) (local.get 0)))'
+CHAINED = assemble(
+    wat(before='(import "chain" "fold" (func $f (param i32) (result i32)))', step="(call $f (i32.const 7))")
+)
+LIBRARY = MODULE + '[libraries.chain]\nfile = "chain.wat"\n'
+PACKING = """(module (memory (export "memory") 1)
+  (func (export "allocate") (param i32) (result i32) (i32.const 8))
+  (func (export "other") (param i32) (result i32) (i32.const 8))
+  (func (export "pack") (param i32 i32) (result i32 i32) (local.get 0) (local.get 1)))"""
+PACKS = assemble(wat(before='(import "packing" "pack" (func (param i32 i32 i32 i32) (result i32)))'))
+GRANTED = MODULE + "[capabilities]\nmessages = true\npacking = true\n"
+
+
+def test_a_manifests_libraries_are_files_of_its_folder_and_their_digests_the_agents(tmp_path: Path) -> None:
+    (tmp_path / "chain.wat").write_text(FOLD, "utf-8")
+    found = load_package(packed(tmp_path, LIBRARY, CHAINED))
+    assert found.libraries == (assemble(FOLD),)
+    [library] = found.spec.libraries or ()
+    assert (library.name, library.module) == ("chain", hashlib.sha256(assemble(FOLD)).hexdigest())
+    guest = WasmGuests().instantiate(0, found.spec, found.wasm, found.libraries)
+    assert guest.run(arguments()).status == "agent_error:7"
+    pinned = packed(tmp_path, f'{LIBRARY}sha256 = "{library.module}"\n', CHAINED)
+    assert load_package(pinned).spec == found.spec
+    other = packed(tmp_path, f'{LIBRARY}sha256 = "{"0" * 64}"\n', CHAINED)
+    with pytest.raises(ModuleRefused, match=r"\[digest\].*library chain"):
+        load_package(other)
+
+
+def test_a_library_that_is_missing_wrong_or_elsewhere_is_refused_by_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = packed(tmp_path, LIBRARY, CHAINED)
+    refused(here(capsys, "module", "check", str(place)), "chain.wat", "cannot be read")
+    (tmp_path / "chain.wat").write_text(FOLD.replace("i32", "i64"), "utf-8")
+    told = here(capsys, "module", "check", str(place), "--json").json
+    assert (told["accepted"], told["check"]) == (False, "import") and "its type is (i64) -> (i64)" in told["message"]
+    (tmp_path / "chain.wat").write_text(FOLD, "utf-8")
+    assert "library   chain " in here(capsys, "module", "check", str(place)).out
+    refused(here(capsys, "module", "check", str(packed(tmp_path, MODULE, CHAINED))), "chain.fold is not offered")
+    said = problem(MODULE + '[libraries.engine]\nfile = "/x.wasm"\n[libraries."a b"]\nfile = "x.wasm"\nsha = ""\n')
+    for words in ("engine", "no name that a library can have", "in the manifest's folder", "a b", "sha: unknown key"):
+        assert words in said, said
+
+
+def test_a_capability_that_users_offer_is_granted_by_a_manifest_where_it_is_offered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    packing = plugin("packing", Engine().load_bytes(PACKING.encode(), "packing"), "pack")
+    place = packed(tmp_path, GRANTED, PACKS)
+    assert load_manifest(place, capabilities=(packing,))[1].capabilities == ("messages", "packing")
+    without = GRANTED.replace("packing = true", "packing = false")
+    assert manifest_from(without.encode(), offered=("packing",)).granted == ("messages",)
+    (tmp_path / "pack.wat").write_text(PACKING, "utf-8")
+    told = here(capsys, "module", "check", str(place), "--plugin", f"packing={tmp_path}/pack.wat", "--json")
+    assert told.code == 0 and told.json["capabilities"] == ["messages", "packing"]
+    refused(here(capsys, "module", "check", str(place)), "capabilities.packing: unknown key")
+    refused(here(capsys, "module", "check", str(place), "--plugin", "packing"), "no NAME=FILE")
+    ungranted = packed(tmp_path, without, PACKS)
+    with pytest.raises(ModuleRefused, match=r"\[import\].*packing.pack is not granted"):
+        load_manifest(ungranted, capabilities=(packing,))
+
+
+def test_all_capabilities_that_nobody_offers_are_named_at_once_beside_what_else_is_wrong() -> None:
+    text = MODULE + '[capabilities]\nmesages = true\npackng = true\npricng = 1\noutput = "yes"\n[limits]\nfuel = 0\n'
+    with pytest.raises(Refused) as caught:
+        manifest_from(text.encode(), offered=("packing", "pricing"))
+    said = str(caught.value)
+    for words in (
+        "capabilities.mesages: unknown key, did you mean messages",
+        "capabilities.packng: unknown key, did you mean packing",
+        "capabilities.pricng: unknown key, did you mean pricing",
+        "capabilities.pricng: 1: input should be a valid boolean",
+        "capabilities.output: 'yes'",
+        "limits.fuel: 0",
+    ):
+        assert words in said, said

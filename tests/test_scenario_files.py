@@ -117,7 +117,12 @@ def test_all_errors_are_said_at_once_with_their_places(folder: Path) -> None:
         ('text = "2 hello"', 'text = "4"\nhex = "00"', "workload.0: send needs either text or hex"),
         ('text = "2 hello"', 'text = "4"\ntopic = "news"', "workload.0: send has no topic"),
         ("ticks = 2", "", "workload.1: schedule needs ticks"),
-        ("count = 3", "count = 3\ncapabilities = []\nlimits = {}", "capabilities and limits are the manifest's"),
+        (
+            "count = 3",
+            "count = 3\ncapabilities = []\nlimits = {}",
+            "capabilities, libraries and limits are the manifest's",
+        ),
+        ('["topics", "output"]', '["topics", "outpt"]', "agents.1.capabilities: there is no capability 'outpt'"),
         ("count = 3", "count = 3\nreads = ['frame']", "agents.0.reads: there is no buffer 'frame', declare it"),
         ("count = 3", "count = 10001", "agents.0.count: 10001"),
         ('module = "reporter.wat"', 'module = "../reporter.wat"', "the file lies in the scenario's folder or below it"),
@@ -404,3 +409,95 @@ def test_the_environment_names_paths_and_is_bounded(folder: Path) -> None:
         get(str(copy))
     paths = os.environ[known.ENVIRONMENT].split(os.pathsep)
     assert len(paths) == known.PATHS_MAX and paths[0].endswith(f"copy-{known.PATHS_MAX + 2}")
+
+
+# --- plugins and libraries --------------------------------------------------------------------------------------------
+
+TURNING = """(module (memory (export "memory") 1)
+  (func (export "allocate") (param i32) (result i32) (i32.const 8))
+  (func (export "turn") (param $at i32) (param $length i32) (result i32 i32)
+    (i32.store8 (local.get $at) (i32.add (i32.load8_u (local.get $at)) (i32.const 1)))
+    (local.get $at) (local.get $length)))"""
+SHIFTING = """(module (import "agent" "memory" (memory 1))
+  (func (export "shift") (param $at i32) (i32.store8 (local.get $at)
+    (i32.add (i32.load8_u (local.get $at)) (i32.const {}))))) """
+SHIFTER = """(module
+  (import "engine" "output" (func $output (param i32 i32) (result i32)))
+  (import "turning" "turn" (func $turn (param i32 i32 i32 i32) (result i32)))
+  (import "shifting" "shift" (func $shift (param i32)))
+  (memory (export "memory") 1)
+  (func (export "agent_alloc") (param i32) (result i32) (i32.const 1024))
+  (func (export "agent_init") (result i32) (i32.const 0))
+  (func (export "agent_receive") (param i32 i32) (result i32)
+    (drop (call $turn (i32.add (local.get 0) (i32.const 24)) (i32.const 1) (i32.const 512) (i32.const 1)))
+    (call $shift (i32.const 512))
+    (call $output (i32.const 512) (i32.const 1)))
+  (func (export "agent_step") (param i32) (result i32) (i32.const 0))
+  (func (export "agent_shutdown") (result i32) (i32.const 0)))"""
+OF_MODULE = """module = "shifter.wat"
+capabilities = ["output", "turning"]
+libraries = { shifting = "shifting.wat" }"""
+SHIFTED = """name = "shifts"
+last_tick = 6
+[[plugins]]
+name = "turning"
+file = "turning.wat"
+exports = ["turn"]
+[[agents]]
+AGENT
+[[workload]]
+tick = 1
+to = "shifter"
+text = "a"
+"""
+MANIFEST = """[module]
+name = "shifter"
+version = "1.0.0"
+entry = "shifter.wat"
+abi = "1.1"
+[capabilities]
+output = true
+turning = true
+[libraries.shifting]
+file = "shifting.wat"
+"""
+
+
+def shifting(folder: Path, agent: str = OF_MODULE, by: int = 2, **changed: str) -> Path:
+    files = {"turning": TURNING, "shifting": SHIFTING.format(by), "shifter": SHIFTER} | changed
+    for name, text in files.items():
+        (folder / f"{name}.wat").write_text(text, "utf-8")
+    (folder / "shifter.toml").write_text(MANIFEST, "utf-8")
+    (folder / "scenario.toml").write_text(SHIFTED.replace("AGENT", agent), "utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("agent", [OF_MODULE, 'manifest = "shifter.toml"'])
+def test_agents_of_files_call_plugins_and_libraries_of_files(tmp_path: Path, agent: str) -> None:
+    scenario = read_scenario(shifting(tmp_path, agent))
+    run = simulate(scenario)
+    run.assert_ok()
+    assert [output.payload for output in run.outputs] == [b"d"]  # a, one on by the plugin, two by the library
+    assert {"turning.wat", "shifting.wat", "shifter.wat"} <= set(scenario.files)
+    assert read_scenario(shifting(tmp_path, agent)).name == scenario.name
+    assert read_scenario(shifting(tmp_path, agent, by=3)).name != scenario.name
+    assert (
+        read_scenario(shifting(tmp_path, agent, turning=TURNING.replace("const 1)", "const 2)"))).name != scenario.name
+    )
+
+
+def test_what_is_wrong_with_plugins_and_libraries_is_said_at_once(tmp_path: Path) -> None:
+    folder = shifting(tmp_path, shifting=SHIFTING.format(2).replace('"shift"', '"shft"'))
+    (folder / "scenario.toml").write_text(
+        SHIFTED.replace("AGENT", OF_MODULE)
+        + '[[plugins]]\nname = "none"\nfile = "none.wasm"\nexports = []\n[[plugins]]\nname = "output"\n'
+        + 'file = "turning.wat"\nexports = ["turn"]\n',
+        "utf-8",
+    )
+    said = why(folder / "scenario.toml")
+    for words in (
+        "plugins.1.exports: there is none",
+        "plugins.2: capability: no capability can be called 'output'",
+        "agents.0.module: agent shifter: module refused [import]: shifting.shift is not exported; it exports shft",
+    ):
+        assert words in said, said

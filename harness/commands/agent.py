@@ -15,9 +15,10 @@ from harness.commands import agent_test, module_call, module_sign
 from harness.commands.common import examples, json_option, print_json
 from harness.sdk.compilers import BuildFailed
 from harness.sdk.compilers import build as compiled
-from harness.sdk.projects import LANGUAGES, Project, create, find
+from harness.sdk.projects import LANGUAGES, MANIFEST, Project, create, find
 from reports.words import plain
 from runtime.errors import Refused
+from runtime.manifest import libraries_of
 from runtime.wasm.checks import check_module
 
 folder_argument = click.argument("folder", default=".", type=click.Path(path_type=Path))
@@ -67,8 +68,8 @@ def build(folder: Path, as_json: bool) -> int:
         if error.output:
             print(plain_lines(error.output), file=sys.stderr)
         raise
-    spec = project.manifest.spec(wasm)
-    check_module(spec, wasm)
+    libraries = libraries_of(folder / MANIFEST, project.manifest)
+    check_module(project.manifest.spec(wasm, libraries=libraries), wasm, libraries=libraries)
     _replace(project.module, wasm)
     told: dict[str, Any] = {
         "module": str(project.module),

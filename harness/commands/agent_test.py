@@ -15,8 +15,7 @@ from harness.sdk.playing import Played, play
 from harness.sdk.projects import CONVERSATION, MANIFEST, find
 from reports.words import plain
 from runtime.errors import Refused
-from runtime.manifest import load_manifest
-from runtime.state import AgentSpec
+from runtime.manifest import Package, load_package
 from runtime.wasm.agent_wasi import AgentLine
 
 if TYPE_CHECKING:
@@ -67,9 +66,10 @@ def test(folder: Path, conversation: Path | None, runs: int, build: str, as_json
             file=sys.stderr,
         )
     said = read_conversation(conversation or folder / CONVERSATION)
-    _, spec, wasm = load_manifest(folder / MANIFEST)
-    played = play(spec, wasm, said)
-    disturbed = _disturbed(spec, wasm, said, runs) if runs else None
+    package = load_package(folder / MANIFEST)
+    spec = package.spec
+    played = play(spec, package.wasm, said, package.libraries)
+    disturbed = _disturbed(package, said, runs) if runs else None
     passed = not played.differences and not (disturbed and disturbed.failures)
     if as_json:
         told = {
@@ -88,10 +88,10 @@ def test(folder: Path, conversation: Path | None, runs: int, build: str, as_json
     return 0 if passed else FAILED
 
 
-def _disturbed(spec: AgentSpec, wasm: bytes, said: Conversation, runs: int) -> Disturbed:
+def _disturbed(package: Package, said: Conversation, runs: int) -> Disturbed:
     from harness.sdk.disturbing import disturb  # draws, judges, compares: much to import for who asks for none of it
 
-    return disturb(spec, wasm, said, runs)
+    return disturb(package.spec, package.wasm, said, runs, package.libraries)
 
 
 def _told(line: AgentLine) -> dict[str, Any]:

@@ -8,6 +8,7 @@ Run n is a function of the files and n alone.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from harness.api import Run, simulate
@@ -32,9 +33,9 @@ class Disturbed(NamedTuple):
     failures: list[str]
 
 
-def disturb(spec: AgentSpec, wasm: bytes, said: Conversation, runs: int) -> Disturbed:
+def disturb(spec: AgentSpec, wasm: bytes, said: Conversation, runs: int, libraries: Sequence[bytes] = ()) -> Disturbed:
     """Plays the conversation `runs` times under faults that must not show; each failure names run, oracles, faults."""
-    scenario = as_scenario(spec, wasm, said)
+    scenario = as_scenario(spec, wasm, said, libraries)
     inputs = scenario.workload(said.seed)
     verdicts: Counter[str] = Counter()
     fired: Counter[str] = Counter()

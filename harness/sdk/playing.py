@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Sequence
 from functools import cache
 from itertools import zip_longest
 from typing import NamedTuple
@@ -77,7 +78,7 @@ def _puppet() -> bytes:
     return assemble((FILES / "puppet.wat").read_text("utf-8"))
 
 
-def as_scenario(spec: AgentSpec, wasm: bytes, said: Conversation) -> Scenario:
+def as_scenario(spec: AgentSpec, wasm: bytes, said: Conversation, libraries: Sequence[bytes] = ()) -> Scenario:
     """The conversation as any other scenario: the agent, its peers, and what the outside says."""
     puppet = hashlib.sha256(_puppet()).hexdigest()
     peer = AgentSpec(
@@ -85,7 +86,14 @@ def as_scenario(spec: AgentSpec, wasm: bytes, said: Conversation) -> Scenario:
     )
     reads = tuple(_place(said, "buffers", name) for name in said.reads)
     agents = [
-        AgentSpec(capabilities=spec.capabilities, limits=spec.limits, module=spec.module, name=spec.name, reads=reads)
+        AgentSpec(
+            capabilities=spec.capabilities,
+            libraries=spec.libraries,
+            limits=spec.limits,
+            module=spec.module,
+            name=spec.name,
+            reads=reads,
+        )
     ]
     agents += [
         AgentSpec(capabilities=peer.capabilities, limits=peer.limits, module=puppet, name=name) for name in said.peers
@@ -108,6 +116,8 @@ def as_scenario(spec: AgentSpec, wasm: bytes, said: Conversation) -> Scenario:
         )
 
     orders = _orders(said)
+    modules = {spec.module: wasm, puppet: _puppet()}
+    modules |= {each.module: data for each, data in zip(spec.libraries or (), libraries, strict=True)}
 
     def compose(seed: int, number: int, order: Order) -> Action:
         return orders[order[1]][1]
@@ -116,7 +126,7 @@ def as_scenario(spec: AgentSpec, wasm: bytes, said: Conversation) -> Scenario:
         name=NAME,
         title=f"{spec.name}, alone",
         agents=tuple(agents),
-        modules={spec.module: wasm, puppet: _puppet()},
+        modules=modules,
         config=config,
         source="user",
         orders=lambda seed: tuple((tick, index) for index, (tick, _) in enumerate(orders)),
@@ -154,9 +164,9 @@ def _action(said: Conversation, heard: Heard) -> Action:
     return Send(said.agent(heard.from_), order + heard.payload)
 
 
-def play(spec: AgentSpec, wasm: bytes, said: Conversation) -> Played:
+def play(spec: AgentSpec, wasm: bytes, said: Conversation, libraries: Sequence[bytes] = ()) -> Played:
     """Runs the conversation; raises Refused for an agent that does not pass its load checks."""
-    scenario = as_scenario(spec, wasm, said)
+    scenario = as_scenario(spec, wasm, said, libraries)
     inputs: tuple[Input, ...] = scenario.workload(said.seed)
     history = simulate(scenario, Plan(scenario=NAME, seed=said.seed, inputs=inputs))
     steps: dict[int, StepEntry] = {}

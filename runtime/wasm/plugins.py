@@ -12,6 +12,7 @@ have: each call meets a fresh instance.
 from __future__ import annotations
 
 from runtime.errors import CallFailed, LimitExceeded, ModuleRefused, NoRoom, Refused
+from runtime.wasm.abi import Signature
 from runtime.wasm.capabilities import Capability, Offered, pure
 from runtime.wasm.functions import Module, ModuleLimits
 from runtime.wasm.imports import with_memory
@@ -20,7 +21,7 @@ from runtime.wasm.linear import Memory
 TRAPPED, LIMITED, NO_ROOM, TOO_LONG = -1, -2, -3, -4
 TYPE = "i32 i32 i32 i32 -> i32"
 LIMITS = ModuleLimits(fuel=5_000_000, memory=4 << 20)
-_MEMORY = 2
+_FUNCTION, _MEMORY = 0, 2
 _RANGE, _BYTES = b"\x7f\x7f", (b"\x7e", b"\x7f\x7f")  # (i32, i32); i64 or (i32, i32)
 
 
@@ -40,11 +41,21 @@ def plugin(name: str, module: Module, *exports: str, limits: ModuleLimits = LIMI
         raise Refused(f"allocate has type {module.signature('allocate')}", module.name, "give it type (i32) -> (i32)")
     for export in exports:
         signature = module.signature(export)
-        if signature.parameters != _RANGE or signature.results not in _BYTES:
+        if not _takes_bytes(signature):
             todo = "give it type (i32, i32) -> (i64) or (i32, i32) -> (i32, i32)"
             raise Refused(f"{export} has type {signature}", module.name, todo)
     module.check(limits)
     return Capability(name, **{export: _offered(module, export, limits) for export in exports})
+
+
+def _takes_bytes(signature: Signature) -> bool:
+    return signature.parameters == _RANGE and signature.results in _BYTES
+
+
+def callable_exports(module: Module) -> tuple[str, ...]:
+    """The exports that an agent could call, in the module's order."""
+    functions = (export.name for export in module.parsed.exports if export.kind == _FUNCTION)
+    return tuple(name for name in functions if _takes_bytes(module.signature(name)))
 
 
 def _offered(module: Module, export: str, limits: ModuleLimits) -> Offered:

@@ -77,7 +77,7 @@ def built(described: Description, made: Sequence[Made], files: Files) -> Scenari
     fixed, actions = _actions(described, either)
     scenario = composed(
         described.name,
-        [Agent(spec, one.wasm) for spec, one in zip(specs, agents, strict=True)],
+        [one._replace(spec=spec) for spec, one in zip(specs, agents, strict=True)],
         actions,
         config=config,
         title=described.title or described.name,

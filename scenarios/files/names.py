@@ -11,6 +11,7 @@ from typing import Any
 
 from runtime.state import Task
 from runtime.tasks import order
+from runtime.wasm.abi import GROUPS
 from scenarios.files.tables import ACTIONS_MAX, AGENTS_MAX
 
 Tree = dict[str, Any]
@@ -35,6 +36,10 @@ def name_problems(tree: Tree, agents: list[str], groups: set[str], complete: boo
     topics = texts(tree, "topics")
     either = sorted({*agents, *groups})
     found = [*_twice("agents", agents), *_twice("buffers", buffers), *_twice("topics and channels", topics + channels)]
+    plugins = [one["name"] for one in tables(tree, "plugins") if isinstance(one.get("name"), str)]
+    found += _twice("plugins", plugins)
+    for index, entry in enumerate(tables(tree, "agents")):
+        found += _known(f"agents.{index}.capabilities", texts(entry, "capabilities"), [*GROUPS, *plugins], "capability")
     tenants = [one["name"] for one in tables(tree, "tenants") if isinstance(one.get("name"), str)]
     found += _twice("tenants", tenants)
     for index, entry in enumerate(tables(tree, "agents")):

@@ -19,11 +19,12 @@ from pydantic import ValidationError
 from faults.profiles.reading import from_toml as profile_from_toml
 from runtime.configuration import Configuration, configuration_from
 from runtime.errors import Refused
-from runtime.manifest import load_manifest
+from runtime.manifest import load_package
 from runtime.state import Limits
 from runtime.validated import BYTES_MAX, problems, read_bytes, tree_of
 from runtime.validators import Validator
-from runtime.wasm import Engine
+from runtime.wasm import Engine, plugin
+from runtime.wasm.capabilities import Capability
 from runtime.wasm.checks import MODULE_BYTES
 from scenarios.base import Scenario
 from scenarios.builder import Agent, agent
@@ -33,6 +34,7 @@ from scenarios.files.names import name_problems, tables
 from scenarios.files.tables import (
     AgentTable,
     Description,
+    PluginTable,
     Variation,
 )
 from scenarios.files.variations import configured, named, stem_of
@@ -100,12 +102,34 @@ def _described(folder: Folder, tree: dict[str, Any]) -> Scenario | None:
         described = Description.model_validate(tree)
     except ValidationError as error:
         folder.problems.insert(0, problems(error, Description))
-    made = [_made(folder, index, entry) for index, entry in enumerate(tables(tree, "agents"))]
+    plugins = _plugins(folder, tree)
+    made = [_made(folder, index, entry, plugins) for index, entry in enumerate(tables(tree, "agents"))]
     agents = [one.spec.name for each in made for one in each.agents]
     complete = all(each.agents or each.name for each in made)
     files = _files(folder, tree)
     folder.problems += name_problems(tree, agents, {each.name for each in made if each.name}, complete)
-    return built(described, made, files) if described is not None and not folder.problems else None
+    if described is None or folder.problems:
+        return None
+    return dataclasses.replace(built(described, made, files), capabilities=lambda: plugins)
+
+
+def _plugins(folder: Folder, tree: dict[str, Any]) -> tuple[Capability, ...]:
+    """The capabilities that the tables describe; what cannot be one is noted."""
+    found: list[Capability] = []
+    for index, entry in enumerate(tables(tree, "plugins")):
+        try:
+            table = PluginTable.model_validate(entry)
+        except ValidationError:
+            continue  # the table is refused for that
+        made = folder.attempt(f"plugins.{index}", partial(_plugin, folder, table))
+        if made is not None and made.name not in {each.name for each in found}:  # names that are there twice are told
+            found.append(made)
+    return tuple(found)
+
+
+def _plugin(folder: Folder, table: PluginTable) -> Capability:
+    module = Engine().load_bytes(folder.read(table.file, MODULE_BYTES), table.file)
+    return plugin(table.name, module, *table.exports)
 
 
 def _files(folder: Folder, tree: dict[str, Any]) -> Files:
@@ -149,7 +173,7 @@ def _profile(folder: Folder, name: object) -> str:
     return folder.attempt("profile", check) or ""
 
 
-def _made(folder: Folder, index: int, entry: dict[str, Any]) -> Made:
+def _made(folder: Folder, index: int, entry: dict[str, Any], plugins: tuple[Capability, ...]) -> Made:
     """The agents of an entry, as far as its table is one; what is wrong with its files is noted."""
     given = entry.get("name") if isinstance(entry.get("name"), str) else None
     key = "manifest" if "manifest" in entry else "module"
@@ -159,31 +183,38 @@ def _made(folder: Folder, index: int, entry: dict[str, Any]) -> Made:
         if isinstance(entry.get(key), str) and is_inside(entry[key]):  # else the table is refused for that
             folder.attempt(f"agents.{index}.{key}", lambda: folder.read(entry[key], MODULE_BYTES))
         return Made(given)
-    one = folder.attempt(f"agents.{index}.{key}", lambda: _agent(folder, table))
+    one = folder.attempt(f"agents.{index}.{key}", lambda: _agent(folder, table, plugins))
     if one is None:
         return Made(given)
     names = [one.spec.name]
     if table.count > 1:
         names = [f"{one.spec.name}-{number}" for number in range(table.count)]
     specs = (msgspec.structs.replace(one.spec, name=name, priority=table.priority) for name in names)
-    return Made(one.spec.name, tuple(Agent(spec, one.wasm) for spec in specs))
+    return Made(one.spec.name, tuple(one._replace(spec=spec) for spec in specs))
 
 
-def _agent(folder: Folder, table: AgentTable) -> Agent:
+def _agent(folder: Folder, table: AgentTable, plugins: tuple[Capability, ...]) -> Agent:
     if table.manifest is not None:
         folder.read(table.manifest)
-        manifest, spec, wasm = load_manifest(folder.place(table.manifest))
-        entry = (Path(table.manifest).parent / manifest.module.entry).as_posix()
-        folder.read(entry, MODULE_BYTES)
-        return Agent(msgspec.structs.replace(spec, name=table.name or spec.name), wasm)
+        found = load_package(folder.place(table.manifest), capabilities=plugins)
+        for file in (found.manifest.module.entry, *(each.file for each in found.manifest.libraries.values())):
+            folder.read((Path(table.manifest).parent / file).as_posix(), MODULE_BYTES)
+        spec = msgspec.structs.replace(found.spec, name=table.name or found.spec.name)
+        return Agent(spec, found.wasm, found.libraries)
     assert table.module is not None  # a table has one of the two
     name = table.name or Path(table.module).stem
-    data: str | bytes = folder.read(table.module, MODULE_BYTES)
-    if table.module.endswith(".wat"):
-        try:
-            data = str(data, "utf-8") if isinstance(data, bytes) else data
-        except UnicodeDecodeError:
-            raise Refused("not UTF-8", table.module, "save the text as utf-8") from None
     allowed = table.limits
     limits = Limits(fuel=allowed.fuel, memory=allowed.memory, table=allowed.table) if allowed else Limits()
-    return agent(name, data, table.capabilities, limits)
+    libraries = {each: _module(folder, file) for each, file in sorted(table.libraries.items())}
+    return agent(name, _module(folder, table.module), table.capabilities, limits, libraries=libraries, offered=plugins)
+
+
+def _module(folder: Folder, file: str) -> str | bytes:
+    """A module's bytes, or the text of a `.wat`."""
+    data = folder.read(file, MODULE_BYTES)
+    if not file.endswith(".wat"):
+        return data
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Refused("not UTF-8", file, "save the text as utf-8") from None

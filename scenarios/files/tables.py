@@ -15,10 +15,11 @@ from faults.plan import parse_fault
 from faults.profiles import BUILT_IN
 from runtime.config import COUNT_MAX, FUEL_MAX, MEMORY_MAX, PAYLOAD_MAX, TICK_MAX
 from runtime.errors import Refused
-from runtime.manifest import Size
+from runtime.manifest import LibraryName, Size
 from runtime.state import Limits
-from runtime.wasm.abi import GROUPS, PAGE
+from runtime.wasm.abi import PAGE
 from runtime.wasm.checks import TABLE_MAX
+from runtime.wasm.linking import PARTS_MAX
 
 AGENTS_MAX = 10_000
 ACTIONS_MAX = 100_000
@@ -56,12 +57,6 @@ def _some(value: tuple[Any, ...]) -> tuple[Any, ...]:
     return value
 
 
-def _group(value: str) -> str:
-    if value not in GROUPS:
-        raise ValueError(f"there is no such group of host functions, use {', '.join(GROUPS)}")
-    return value
-
-
 SOME: dict[str, Any] = {"minItems": 1}
 Inside = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(inside)]
 
@@ -88,7 +83,8 @@ class AgentTable(Table):
     module: Inside | None = None
     name: Name | None = None
     count: int = Field(default=1, ge=1, le=AGENTS_MAX)
-    capabilities: tuple[Annotated[str, AfterValidator(_group)], ...] = Field(default=(), strict=False)
+    capabilities: tuple[str, ...] = Field(default=(), strict=False, description="Groups of docs/abi.md, and plugins.")
+    libraries: dict[LibraryName, Inside] = Field(default_factory=dict, max_length=PARTS_MAX - 1)
     limits: Allowed | None = None
     priority: int = Field(default=0, ge=-COUNT_MAX, le=COUNT_MAX)
     reads: tuple[Name, ...] = Field(default=(), strict=False)
@@ -99,8 +95,8 @@ class AgentTable(Table):
     def _one_source(self) -> AgentTable:
         if (self.manifest is None) == (self.module is None):
             raise ValueError("give either manifest or module")
-        if self.manifest is not None and (self.capabilities or self.limits is not None):
-            raise ValueError("capabilities and limits are the manifest's; leave them out")
+        if self.manifest is not None and (self.capabilities or self.libraries or self.limits is not None):
+            raise ValueError("capabilities, libraries and limits are the manifest's; leave them out")
         return self
 
 
@@ -110,6 +106,14 @@ class BufferTable(Table):
     name: Name
     writer: str
     capacity: Annotated[Size, Field(ge=1, le=PAYLOAD_MAX)]
+
+
+class PluginTable(Table):
+    """A capability whose functions are exports of a module: bytes in, bytes out (docs/modules.md)."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")
+    file: Inside
+    exports: Annotated[tuple[str, ...], AfterValidator(_some)] = Field(strict=False, json_schema_extra=SOME)
 
 
 class ModelTable(Table):
@@ -232,6 +236,7 @@ class Description(Table):
     tenants: tuple[TenantTable, ...] = Field(default=(), strict=False)
     guard: Inside | None = Field(default=None, description="A validator that each input's payload must pass.")
     models: tuple[ModelTable, ...] = Field(default=(), strict=False)
+    plugins: tuple[PluginTable, ...] = Field(default=(), strict=False)
     workload: Annotated[tuple[WorkTable, ...], AfterValidator(_some)] = Field(strict=False, json_schema_extra=SOME)
 
 

@@ -24,12 +24,20 @@ DIGITS = 16
 
 
 def named(scenario: Scenario, stem: str) -> Scenario:
-    """The scenario as `stem@digest`, of what decides its runs: options, agents, and the workload of one seed."""
+    """The scenario as `stem@digest`, of what decides its runs: options, agents, workload of one seed, plugins."""
     options = [scenario.config(0), *scenario.agents, *scenario.workload(0)]
     meaning = [stem, *(msgspec.to_builtins(one) for one in options)]
     meaning += [] if scenario.trust is None else [scenario.trust.model_dump(mode="json", by_alias=True)]
+    meaning += _plugins(scenario)
     digest = hashlib.sha256(msgspec.json.encode(meaning, order="sorted")).hexdigest()[:DIGITS]
     return dataclasses.replace(scenario, name=f"{stem}@{digest}")
+
+
+def _plugins(scenario: Scenario) -> list[str]:
+    """Digests of all modules of files that offer their agents plugins; built-in scenarios' are part of the program."""
+    offers = bool(scenario.files) and bool(scenario.capabilities())
+    modules = (data for name, data in sorted(scenario.files.items()) if not name.endswith(".toml"))
+    return [hashlib.sha256(data).hexdigest() for data in modules] if offers else []
 
 
 def stem_of(name: str) -> str:
