@@ -38,6 +38,16 @@ _digests, _modules = load(*(f"upgrade_{version}" for version in (*WEIGHTS, UNLIN
 _of_version = {version: _digests[f"upgrade_{version}"] for version in (*WEIGHTS, UNLINKED)} | {MISSING: "0" * 64}
 
 
+def module_of(version: int) -> str:
+    """The digest of a version's module."""
+    return _of_version[version]
+
+
+def work(amount: int, hops: int = 0) -> bytes:
+    """What a meter is given."""
+    return _WORK.pack(amount, hops)
+
+
 def _second(meter: int) -> bool:
     """Whether this meter has the second version of the library `mixing`."""
     return meter % 2 == 1

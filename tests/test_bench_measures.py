@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from harness import assembly
-from harness.bench import figures, run, scale, stages, targets
+from harness.bench import figures, reloads, run, scale, stages, targets
 from harness.bench.figures import requirement, table
 from harness.bench.floor import bare, cross
 from harness.bench.measure import cpu_ns, in_turn, percentile, spread
@@ -21,6 +21,7 @@ from harness.bench.work import FAULTS, SEED, Work, differences, kills_of, prepar
 from harness.check import Checker
 from harness.simulation import journal_digest, simulate
 from runtime.frames import inbox_of
+from runtime.state import decode
 from runtime.telemetry import Telemetry
 from scenarios.bench import messages
 
@@ -48,6 +49,18 @@ def test_snapshots_are_told_per_mebibyte_and_the_next_one_costs_less_than_the_fi
     taken = report().snapshots
     assert 0 < taken.next_ms < taken.first_ms < taken.restore_ms and taken.file_ms > 0 < taken.read_ms
     assert "ms per MiB" in table(report())
+
+
+def test_a_hot_reload_is_told_with_and_without_migration() -> None:
+    told = report().reloads
+    assert (told.agents, told.turns) == (16, 3) and told.adopted_ms > 0 < told.migrated_ms
+    assert "hot reload of 16 agents in one tick, ms each" in table(report())
+
+
+def test_a_run_that_is_measured_with_reloads_has_them_all_and_one_without_has_none() -> None:
+    for versions, version in (((), None), ((2, 1), 2), ((3, 3), 3)):
+        states = decode(reloads._run(versions)(0).final_state).agents
+        assert len(states) == 16 and all((agent.version or None) == version for agent in states)
 
 
 def test_every_target_of_the_specification_is_told_with_whether_it_is_met_tenfold() -> None:

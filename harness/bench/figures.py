@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from harness.bench import graphs, images, modules, targets
+from harness.bench import graphs, images, modules, reloads, targets
 from harness.bench.graphs import Graphs
 from harness.bench.images import Images
 from harness.bench.measure import Spread
 from harness.bench.modules import ModuleLoad
+from harness.bench.reloads import Reloads
 from harness.bench.scale import Memory, Ticks
 from harness.bench.targets import Target
 
@@ -85,6 +86,7 @@ class Report(Struct, frozen=True, kw_only=True):
     modules: tuple[ModuleLoad, ...]
     snapshots: Images
     graphs: Graphs
+    reloads: Reloads
     targets: tuple[Target, ...]
     stages: dict[str, float]
     stages_missing: tuple[str, ...]
@@ -164,6 +166,7 @@ def table(report: Report) -> str:
         f"{m.last_mib:.1f} MiB, {m.bytes_per_run:+.1f} bytes per run"
     )
     lines += [*modules.lines(report.modules), graphs.line(report.graphs), *images.lines(report.snapshots)]
+    lines.append(reloads.line(report.reloads))
     lines += ["", *targets.lines(report.targets)]
     lines += [f"void: {reason}" for reason in report.void]
     lines += [f"DIFFERS: {difference}" for difference in report.differences]

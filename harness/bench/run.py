@@ -18,6 +18,7 @@ from harness.bench.images import Images, images
 from harness.bench.measure import in_turn, settle, spread
 from harness.bench.modules import ModuleLoad, module_loads
 from harness.bench.naive import NAIVE_MAX
+from harness.bench.reloads import Reloads, reloads
 from harness.bench.targets import targets
 from harness.bench.work import SEED, Work, differences, prepare, variants
 from harness.check import Checker
@@ -81,7 +82,9 @@ def measure(size: Size, quick: bool, news: Callable[[str], None]) -> Report:
     graph = graphs()
     news("snapshots")
     taken = images(IMAGE_MIB, size.rounds)
-    parts = Parts(times, pairs, judged, shares, missing, ticks, costs, memory, different, loads, taken, graph)
+    news("hot reloads")
+    reloaded = reloads()
+    parts = Parts(times, pairs, judged, shares, missing, ticks, costs, memory, different, loads, taken, graph, reloaded)
     return _report(size, quick, work, parts)
 
 
@@ -100,10 +103,11 @@ class Parts(NamedTuple):
     loads: tuple[ModuleLoad, ...]
     taken: Images
     graph: Graphs
+    reloaded: Reloads
 
 
 def _report(size: Size, quick: bool, work: Work, parts: Parts) -> Report:
-    times, pairs, judged, shares, missing, ticks, costs, memory, different, loads, taken, graph = parts
+    times, pairs, judged, shares, missing, ticks, costs, memory, different, loads, taken, graph, reloaded = parts
     ns = {name: median(values) for name, values in times.items()}
     messages = bench.messages(size.agents, size.ticks)
     bare_ns = median(b for _, b in pairs)
@@ -141,6 +145,7 @@ def _report(size: Size, quick: bool, work: Work, parts: Parts) -> Report:
         modules=loads,
         snapshots=taken,
         graphs=graph,
+        reloads=reloaded,
         targets=(),
         stages=shares,
         stages_missing=tuple(missing),

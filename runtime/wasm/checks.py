@@ -379,7 +379,8 @@ def join(loaded: Loaded) -> Joined:
         return Joined(host, raw.Linked(store, loaded.module, [host.export(n) for n in loaded.imports]), None, None)
     served = Served(store, loaded.lent, "agent") if loaded.lent else None
     given = iter(served.externs if served else ())
-    front = agent_wasi.front(store)
+    asks_wasi = any(name.startswith(f"{agent_wasi.MODULE}.") for name in loaded.imports)
+    front = agent_wasi.front(store) if asks_wasi else None
     shelf = loaded.shelf
     shelved = {} if shelf is None else {place: str(number) for number, (place, _, _) in enumerate(shelf.wanted)}
     between = None if shelf is None else shelf.front(store)
@@ -388,11 +389,11 @@ def join(loaded: Loaded) -> Joined:
         module, dot, function = name.rpartition(".")
         if between is not None and place in shelved:
             externs.append(between.export(shelved[place]))
-        elif module == agent_wasi.MODULE:
+        elif front is not None and module == agent_wasi.MODULE:
             externs.append(front.export(function))
         else:
             externs.append(next(given) if dot else host.export(name))
     agent = raw.Linked(store, loaded.module, externs)
     if shelf is not None and between is not None:
         shelf.put_behind(between, agent)
-    return Joined(host, agent, served, agent_wasi.back(front, host, agent))
+    return Joined(host, agent, served, None if front is None else agent_wasi.back(front, host, agent))
