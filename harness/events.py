@@ -71,7 +71,7 @@ def _requests(blocks: Sequence[Block]) -> tuple[RequestEvent, ...]:
     found = []
     for block in blocks:
         for step in block.steps:
-            numbered = [effect.op for effect in step.effects if effect.op in ("send", "publish", "infer")]
+            numbered = [effect.op for effect in step.effects if effect.op in ("send", "publish", "infer", "read")]
             for number, op in enumerate(numbered, step.seq):
                 if op == "infer" and number in answered:
                     found.append(RequestEvent(block.tick, step.agent, number))

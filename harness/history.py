@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from faults.plan import Plan
-from runtime.frames import Output
+from runtime.frames import Ask, Output
 from runtime.state import Input
 from runtime.telemetry import Record
 from runtime.wasm.agent_wasi import AgentLine
@@ -128,6 +128,18 @@ class Receipt(NamedTuple):
     final: bool
     watermark: bytes  # the watermark file as it was synced at that moment
     durable_blobs: int = 0  # bytes of the file of blobs, likewise
+    asks: tuple[Ask, ...] = ()
+    closed: tuple[tuple[str, int], ...] = ()
+
+
+class WorldEvent(NamedTuple):
+    """What the world outside was asked, and what it answered; `block` is the one with which the question left."""
+
+    at: int
+    block: int
+    ask: Ask
+    status: int
+    data: bytes
 
 
 class SyncEvent(NamedTuple):
@@ -202,6 +214,7 @@ class History(Struct):
     loads: list[LoadEvent] = []
     sent: list[Input] = []
     receipts: list[Receipt] = []
+    asked: list[WorldEvent] = []
     crashes: list[Crash] = []
     injections: list[Injection] = []
     lines: list[AgentLine] = []  # what agents wrote to stdout and stderr, the first LINES_MAX writes, repeated ones too

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from harness.refold import Memory, Refolded
 from runtime import state as states
@@ -29,6 +30,7 @@ KINDS = {
     states.BUFFER: "buffer",
     states.INFERENCE: "inference",
     states.TASK: "task",
+    states.READING: "reading",
 }
 
 _COUNTS = ("life", "n", "ready_since", "restart_at", "image_due", "reserved", "restarts", "sent", "seen", "wakes")
@@ -59,6 +61,7 @@ def described(run: Refolded, agent: int | None = None, at: int = 0, length: int 
             for s in state.sessions
             if agent in (None, s.agent)
         ],
+        "reads": {} if state.reads is UNSET else msgspec.to_builtins(state.reads),
         "subscribers": [list(topic) for topic in state.subscribers],
         "admitted": dict(state.admitted),
         "outside": state.outside,

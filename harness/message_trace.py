@@ -19,6 +19,7 @@ from runtime.state import (
     INPUT,
     MESSAGE,
     OUTSIDE,
+    READING,
     TASK,
     TOPIC,
     WAKE,
@@ -32,7 +33,7 @@ from runtime.state import (
 )
 
 _ANEW = "the journal is not one of this runtime's; keep the run anew"
-_OPS = {"send": MESSAGE, "publish": TOPIC, "infer": INFERENCE}
+_OPS = {"send": MESSAGE, "publish": TOPIC, "infer": INFERENCE, "read": READING}
 _LOST = ("refused", "dropped", "refused_message", "refused_request", "dropped_result", "dropped_refusal")
 
 

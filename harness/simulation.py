@@ -95,6 +95,7 @@ class Simulation:
             plan.inputs,
             self._durable,
             self._wake,
+            scenario.sources(plan.seed),
         )
         self.injector = Injector(plan.faults, self._injected, plan.seed)
         self.world = World(
@@ -311,6 +312,8 @@ class Simulation:
         history.journal = history.files.get(JOURNAL, b"")
         history.blobs = journal.read_blobs(history.files.get(BLOBS, b""))[0]
         history.sent = self.client.sent
+        history.asked = self.client.asked
+        self.client.close()
         history.receipts = self.client.receipts
         history.virtual_ns = self.loop.now()
         if self.orchestrator is not None:

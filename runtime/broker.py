@@ -3,7 +3,8 @@
 A message's number comes from its sender's own count: one agent's failure shows in no other agent's envelopes. Order of
 commit is order of delivery, so senders are FIFO and all subscribers of a topic see one order (MSG-1..3). Mailboxes are
 bounded; control messages use room reserved beyond the bound: at most one refusal per effect call of a sender's step
-(`send_limit` of them), the results of its open requests (one per model), and one wake. What lies in the mailbox of an
+(`send_limit` of them), the results of its open requests (one per model), one reading per source,
+and one wake. What lies in the mailbox of an
 agent that is gone is dropped on record.
 """
 
@@ -26,6 +27,7 @@ from runtime.state import (
     MESSAGE,
     OK,
     OUTSIDE,
+    READING,
     REFUSED,
     TOPIC,
     WAKE,
@@ -131,7 +133,7 @@ def discard(state: State, index: int, events: list[Event]) -> None:
             events.append(("dropped_wake", index, _name(message.payload)))
         elif message.kind == REFUSED:
             events.append(("dropped_refusal", message.seq, index))
-        elif message.kind == INFERENCE:
+        elif message.kind in (INFERENCE, READING):
             events.append(("dropped_result", message.seq, index))
         else:
             events.append(("dropped", message.seq, index))

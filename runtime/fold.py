@@ -23,6 +23,7 @@ from runtime import (
     groups,
     journal,
     lifecycle,
+    reads,
     reloads,
     requests,
     scheduler,
@@ -44,6 +45,7 @@ from runtime.state import (
     TERMINATED,
     WAKE,
     AgentState,
+    Answer,
     BufferState,
     Change,
     Config,
@@ -158,6 +160,8 @@ def _apply(state: State, item: Input, events: list[Event], guards: Guards, chang
             _operate(state, item.action, changes, events)
         case Submit(batch):
             tasks.submit(state, item.source, item.n, batch, events)
+        case Answer():
+            reads.answer(state, item, item.action, events)
 
 
 def _configure(state: State, item: Input, config: Config, events: list[Event]) -> None:
@@ -169,11 +173,16 @@ def _configure(state: State, item: Input, config: Config, events: list[Event]) -
     state.config = config
     state.buffers = [BufferState() for _ in config.buffers]
     state.subscribers = channels.members_at_start(config)
+    if config.sources is not UNSET:
+        state.reads = reads.at_start(config)
 
 
 def _operate(state: State, action: Operate | Reload, changes: dict[int, Change], events: list[Event]) -> None:
     if isinstance(action, Reload):
         reloads.admit(state, action, changes, events)
+        return
+    if action.action == "cancel" and 0 <= action.agent < len(state.agents):
+        reads.cancel_all(state, action.agent, events)
         return
     lifecycle.operate(state, action.agent, action.action, events)
     if action.agent in changes and state.agents[action.agent].phase == TERMINATED:
@@ -409,6 +418,10 @@ def _effect(state: State, record: StepRecord, effect: Effect, events: list[Event
         broker.unsubscribe(state, record.agent, target)
     elif op == "infer":
         requests.request(state, record, target, effect.payload, events)
+    elif op == "read":
+        reads.ask(state, record, target, effect.payload, events)
+    elif op == "cancel":
+        reads.cancel(state, record.agent, target, events)
     elif op == "buffer":
         digest = hashlib.sha256(effect.payload).hexdigest()
         crc = google_crc32c.value(effect.payload)

@@ -260,7 +260,29 @@ class Release(Struct, frozen=True, array_like=True, tag="release", gc=False):
     final: bool
 
 
-Frame = Work | Done | Inputs | Release | Infer | Inferred
+class Ask(Struct, frozen=True, array_like=True, gc=False):
+    """A read that leaves with its block: who answers sends input `n` of this source, due then, for this request.
+
+    `first` is the `n` with which the call began that it goes on with; its own where it begins one.
+    """
+
+    source: str
+    n: int
+    agent: int
+    request: int
+    first: int
+    due: int
+    payload: bytes
+
+
+class Asking(Release, frozen=True, array_like=True, tag="asking", gc=False):
+    """A Release of a block in which agents read outside; `closed` are calls, (source, first), that go no further."""
+
+    asks: tuple[Ask, ...]
+    closed: tuple[tuple[str, int], ...]
+
+
+Frame = Work | Done | Inputs | Release | Asking | Infer | Inferred
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)

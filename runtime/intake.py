@@ -1,13 +1,15 @@
 """The intake: inputs that have arrived and are not admitted yet, and which of them a tick waits for.
 
-The schedule says per source in which tick each of its inputs is due. Inputs of unknown sources are not kept; actions
-of this instance's own calls come from source "local" and are due at once.
+The schedule says per source in which tick each of its inputs is due; what was read outside is due as its request
+said. Inputs of unknown sources are not kept; actions of this instance's own calls come from source "local" and are due
+at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from runtime import reads
 from runtime.state import Action, Input, State
 
 LOCAL = "local"
@@ -24,10 +26,19 @@ class Intake:
 
     def offer(self, item: Input, state: State) -> bool:
         """Keep an input from outside; False when it was here before, or is in no schedule."""
+        if item.source.startswith(reads.PREFIX):
+            return self._answer(item, state)
         if not 0 < item.n <= len(self._due.get(item.source, ())):
             return False
         new = item.n > state.admitted.get(item.source, 0) and (item.source, item.n) not in self._inputs
         if item.source != GENESIS:
+            self._inputs[item.source, item.n] = item
+        return new
+
+    def _answer(self, item: Input, state: State) -> bool:
+        """An answer to what was read outside: the first one counts, and only what somebody waits for."""
+        new = reads.waiting_for(state, item) is not None and (item.source, item.n) not in self._inputs
+        if new:
             self._inputs[item.source, item.n] = item
         return new
 
@@ -44,6 +55,7 @@ class Intake:
             admitted = state.admitted.get(source, 0)
             if admitted < len(schedule):
                 ticks.append(schedule[admitted])
+        ticks += [due for _, _, due in reads.expected(state)]
         if any(source == LOCAL for source, _ in self._inputs):
             ticks.append(state.tick + 1)
         return min(ticks, default=None)
@@ -56,7 +68,10 @@ class Intake:
                 n += 1
                 if (source, n) not in self._inputs:
                     return None
-        return [self._inputs[key] for key in sorted(self._inputs) if self._is_due(key, tick)]
+        answers = [(source, n) for source, n, due in reads.expected(state) if due <= tick]
+        if any(key not in self._inputs for key in answers):
+            return None
+        return [self._inputs[key] for key in sorted(self._inputs) if self._is_due(key, tick) or key in answers]
 
     def admitted(self, items: Iterable[Input]) -> None:
         for item in items:

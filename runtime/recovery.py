@@ -13,10 +13,10 @@ from typing import NamedTuple
 import google_crc32c
 import msgspec
 
-from runtime import fold, journal, snapshot, watermark
+from runtime import fold, journal, reads, snapshot, watermark
 from runtime.durability import BLOBS, JOURNAL, check_growth
 from runtime.errors import FailStop, ReadFailed, Refused
-from runtime.frames import Output, Release
+from runtime.frames import Ask, Asking, Output, Release
 from runtime.guards import NONE, Guards
 from runtime.journal import Block, Line
 from runtime.ports import Hazard, Storage, never
@@ -28,6 +28,7 @@ from runtime.versions import ALL
 from runtime.watermark import Watermark
 
 DECREES = "decrees"
+NUMBERED = ("send", "publish", "infer", "read")  # the effects that take a number of their sender's
 
 
 class Recovered(NamedTuple):
@@ -128,7 +129,30 @@ def release_of(number: int, block: Block, blobs: dict[str, bytes]) -> Release:
                 outputs.append(Output(block.tick, task, index, step.agent, payload))
                 index += 1
     final = bool(block.events) and block.events[-1] == ("finished",)
-    return Release(number, block.tick, tuple((i.source, i.n) for i in block.inputs), tuple(outputs), final)
+    acknowledged = tuple((i.source, i.n) for i in block.inputs)
+    if not any(event[0] in ("asked", "closed") for event in block.events):
+        return Release(number, block.tick, acknowledged, tuple(outputs), final)
+    return Asking(number, block.tick, acknowledged, tuple(outputs), final, *_asking(block, blobs))
+
+
+def _asking(block: Block, blobs: dict[str, bytes]) -> tuple[tuple[Ask, ...], tuple[tuple[str, int], ...]]:
+    """What the block's steps ask of the outside, each with its bytes; and the calls that go no further."""
+    payloads: dict[int, bytes] = {}
+    for step in block.steps:
+        number = step.seq
+        for entry in step.effects:
+            if entry.op == "read":
+                payloads[number] = journal.effect_of(entry, blobs).payload
+            number += entry.op in NUMBERED
+    asks, closed = [], []
+    for event in block.events:
+        if event[0] == "asked":
+            name, n, agent, request, first, due = event[1:]
+            payload = payloads[int(request)]
+            asks.append(Ask(reads.PREFIX + str(name), int(n), int(agent), int(request), int(first), int(due), payload))
+        elif event[0] == "closed":
+            closed.append((reads.PREFIX + str(event[1]), int(event[2])))
+    return tuple(asks), tuple(closed)
 
 
 def decree_line(decree: Decree) -> bytes:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import struct
 
-from runtime import broker
+from msgspec import UNSET
+
+from runtime import broker, reads
 from runtime.errors import FailStop
 from runtime.journal import Event
 from runtime.state import (
@@ -107,7 +109,9 @@ def deliver(state: State, tick: int, results: tuple[Inference, ...]) -> None:
 
 
 def forget(state: State, agent: int, events: list[Event]) -> None:
-    """The agent's life is over: its sessions go, and what it asked for is dropped on record."""
+    """The agent's life is over: its sessions go, and what it asked for, here or outside, is dropped on record."""
+    if state.reads is not UNSET:
+        reads.forget(state, agent, events)
     state.sessions = [s for s in state.sessions if s.agent != agent]
     events += [("dropped_result", r.id, r.agent) for r in state.requests if r.agent == agent]
     state.requests = [r for r in state.requests if r.agent != agent]

@@ -14,7 +14,7 @@ from heapq import heappop, heappush
 
 from msgspec import UNSET
 
-from runtime import broker
+from runtime import broker, reads
 from runtime.journal import Event
 from runtime.state import (
     DONE,
@@ -242,7 +242,7 @@ def stepped(state: State, agent: int, reason: str, events: list[Event]) -> None:
     if reason != "ok":
         queue.current = ""
         _fail(graph, name, reason, events)
-    elif not any(request.agent == agent for request in state.requests):
+    elif not any(request.agent == agent for request in state.requests) and not reads.pending(state, agent):
         queue.current = ""
         _done(state, graph, name, events)
 

@@ -19,6 +19,7 @@ from runtime.frames import Output
 from runtime.inference.admission import DeviceSettings
 from runtime.journal import Block
 from runtime.physical import Physical
+from runtime.sources import Function, Served
 from runtime.state import Action, AgentSpec, Config, Configure, Input, Message, Spawn
 from runtime.wasm.capabilities import Capability
 from runtime.wasm.trust import TrustStore
@@ -51,7 +52,9 @@ class Scenario:
     usual one; `physical` gives a run's physical options what the files say of them. `cache_bytes` bounds the compiled
     modules in memory, where it is not None; `devices` says which device of the machine may serve inference. With
     `trust` every module must be signed, by keys that count at the run's `epoch_ms`. `capabilities` gives what agents
-    are offered beside the ABI's host functions; those are pure, made when they are first asked for.
+    are offered beside the ABI's host functions; those are pure, made when they are first asked for. `sources` gives who
+    answers what agents read outside, by the names that the configuration declares, made anew for each run by its seed:
+    functions of the payload, or served modules.
     """
 
     name: str
@@ -73,6 +76,7 @@ class Scenario:
     cache_bytes: int | None = None
     devices: DeviceSettings = DeviceSettings()  # noqa: RUF009  # immutable
     capabilities: Callable[[], tuple[Capability, ...]] = tuple
+    sources: Callable[[int], Mapping[str, Function | Served]] = lambda seed: {}
     trust: TrustStore | None = None
 
     def options(self, workers: int | None = None, usual: Physical = Physical()) -> Physical:  # noqa: B008  # immutable

@@ -1,18 +1,20 @@
 """The simulated client and its pipe: sends inputs, resends what is unacknowledged, keeps a ledger of what it got.
 
 The client takes released blocks in order, once each; its cursor goes with every message. It sends at most `WINDOW`
-inputs beyond the acknowledged ones, and reports again every `RESEND_NS` until it has seen the final block.
+inputs beyond the acknowledged ones, and reports again every `RESEND_NS` until it has seen the final block. It is the
+world outside as well: what agents read is answered once, and the answer kept until it is acknowledged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from harness.adapters.loop import Loop
-from harness.history import Receipt
+from harness.history import Receipt, WorldEvent
 from runtime.errors import FrameRefused
-from runtime.frames import Inputs, Release, pack, unpack
-from runtime.state import Input
+from runtime.frames import Asking, Inputs, Release, pack, unpack
+from runtime.sources import Function, Served, Sources
+from runtime.state import Answer, Input
 
 WINDOW = 32
 RESEND_NS = 10_000_000
@@ -31,6 +33,7 @@ class SimClient:
         inputs: Sequence[Input],
         durable: Callable[[], tuple[int, bytes, int]],
         wake: Callable[[], None],
+        sources: Mapping[str, Function | Served] | None = None,
     ) -> None:
         self._loop, self._latency_ns, self._durable, self._wake = loop, latency_ns, durable, wake
         self._inputs = list(inputs)
@@ -44,6 +47,9 @@ class SimClient:
         self.receipts: list[Receipt] = []
         self.resent: list[tuple[str, int]] = []
         self._quiet_until = 0
+        self.asked: list[WorldEvent] = []
+        self._world = Sources(sources or {})
+        self._answers: list[Input] = []  # those that are not acknowledged
 
     def start(self) -> None:
         self._report()
@@ -80,6 +86,7 @@ class SimClient:
                 frame.final,
                 durable[1],
                 durable[2],
+                *((frame.asks, frame.closed) if isinstance(frame, Asking) else ((), ())),
             ),
         )
         before = self.cursor
@@ -90,8 +97,32 @@ class SimClient:
             for source, n in receipt.acknowledged:
                 self._acknowledged[source] = max(n, self._acknowledged.get(source, 0))
             self.finished = self.finished or receipt.final
+            if receipt.asks or receipt.closed:
+                self._ask(receipt)
         if self.cursor != before and (self.finished or self._fresh()):
             self._report()
+
+    def _ask(self, receipt: Receipt) -> None:
+        """The world outside is read, once for each ask, in the order of blocks; what it says is sent at once."""
+        for source, first in receipt.closed:
+            self._world.close(source, first)
+        answers = []
+        for ask in receipt.asks:
+            item = self._world.answer(ask)
+            assert isinstance(item.action, Answer)
+            event = WorldEvent(self._loop.now(), receipt.block, ask, item.action.status, item.action.data)
+            self.asked.append(event)
+            answers.append(item)
+        self._answers += answers
+        self.sent += answers
+        if answers:
+            frame = pack(Inputs(self.cursor, tuple(answers)))
+            self._loop.later(self._latency_ns, lambda: self.arrive(frame))
+
+    def close(self) -> None:
+        """The run is over: calls that have parts to come are ended."""
+        for source, first in self._world.open:
+            self._world.close(source, first)
 
     def _fresh(self) -> list[Input]:
         """Inputs that may be sent now for the first time: a window's worth, and never half of the tick that waits."""
@@ -119,6 +150,8 @@ class SimClient:
             return  # the orchestrator has had ample chances to hear of it
         self._quiet_until += self.finished
         again = tuple(i for i in self._inputs[: self._next] if i.n > self._acknowledged.get(i.source, 0))
+        self._answers = [i for i in self._answers if i.n > self._acknowledged.get(i.source, 0)]
+        again += tuple(self._answers)
         self.resent += [(i.source, i.n) for i in again]
         self._report(again)
         self._loop.later(RESEND_NS, self._tick)

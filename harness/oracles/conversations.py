@@ -12,7 +12,7 @@ import struct
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from harness.oracles.flows import Answer, Flows, Sent, place
+from harness.oracles.flows import Flows, Result, Sent, place
 from harness.oracles.reading import Journal, JournalEffect
 from harness.oracles.verdict import Unjudged
 from runtime.state import INFERENCE
@@ -32,7 +32,7 @@ class Asked(NamedTuple):
     position: int
     tokens: tuple[int, ...]
     kv: bytes
-    answer: Answer | None
+    answer: Result | None
     added: bytes
     told: bytes | None
 

@@ -23,16 +23,20 @@ from runtime.state import (
     INPUT,
     MESSAGE,
     OUTSIDE,
+    READING,
     REFUSED,
     TASK,
     TOPIC,
     WAKE,
+    Answer,
     Input,
     Publish,
     Schedule,
     Send,
     Submit,
 )
+
+_FAILED, _CANCELLED, _STATUS_BYTES = 2, 3, 4  # of a reading, by docs/abi.md
 
 Key = tuple[int, int, str]  # tick, agent, kind of step
 
@@ -83,7 +87,7 @@ class Undelivered(NamedTuple):
     target: int
 
 
-class Answer(NamedTuple):
+class Result(NamedTuple):
     """One inference result as the journal has it; `kv` as the journal holds bytes, see `JournalEffect`."""
 
     where: str
@@ -91,6 +95,15 @@ class Answer(NamedTuple):
     token: int
     logits: str
     kv: JournalEffect
+
+
+class Told(NamedTuple):
+    """What an agent must be told of a read: the answer as the journal admitted it, or that it was cancelled."""
+
+    where: str
+    tick: int
+    status: int
+    data: bytes
 
 
 # One committed step with the crossing that made it, None when there is none.
@@ -122,7 +135,8 @@ class Flows:
         self.refusals: dict[int, int] = {}  # of requests, and of messages refused as a whole: their number -> status
         self.outsiders: set[int] = set()  # numbers of posts in a channel by who was no member then
         self.barred: list[tuple[int, int]] = []  # (tick, number) of messages refused as a whole
-        self.answers: dict[int, Answer] = {}  # inference results by their request's number
+        self.answers: dict[int, Result] = {}  # inference results by their request's number
+        self.readings: dict[int, Told] = {}  # what was read outside, by its request's number
         self.named: dict[int, str] = {}  # tasks that need each other: their number -> their name
 
 
@@ -142,11 +156,14 @@ class _Joiner:
         self._barred: dict[int, int] = {}  # of this block: numbers of messages refused as a whole -> status
         self._agents = 0
         self._free: dict[int, int] = {}  # by sender: the number that it is given next
+        self._cancelled: set[int] = set()  # numbers of reads that an operator ended before their answer came
+        self._most = int(config["max_payload"]) if "max_payload" in config else 1 << 62
         self._illegal: list[str] = []  # of this block: names of agents that were not spawned
 
     def block(self, block: Block) -> None:
         self._illegal = [event[3] for event in block.events if event[0] == "illegal" and event[2] == "spawn"]
         self._barred = {event[1]: event[3] for event in block.events if event[0] == "refused_message"}
+        self._cancelled |= {e[1] for e in block.events if e[0] == "cancelled" and e[1] in self.flows.sent}
         for item in block.inputs:
             self._input(item, block)
         for number, entry in enumerate(block.inferences):
@@ -154,18 +171,23 @@ class _Joiner:
         for step in block.steps:
             self._step(step)
         for number, event in enumerate(block.events):
-            if event[0] in ("refused", "dropped"):
-                self._lost(block, number, event)
-            elif event[0] == "refused_message":
-                self._refused(block, number, event)
-            elif event[0] == "task_skipped":
-                self._lost(block, number, ("dropped", event[1], event[2]))
-            elif event[0] in ("refused_request", "dropped_result"):
-                self._unanswered(block, number, event)
-            elif event[0] in ("refused_task", "dropped_wake"):
-                self._unscheduled(block, number, event)
-            elif event[0] == "dropped_refusal":
-                self._untold(block, number, event)
+            self._event(block, number, event)
+
+    def _event(self, block: Block, number: int, event: tuple[Any, ...]) -> None:
+        if event[0] in ("refused", "dropped"):
+            self._lost(block, number, event)
+        elif event[0] == "refused_message":
+            self._refused(block, number, event)
+        elif event[0] == "task_skipped":
+            self._lost(block, number, ("dropped", event[1], event[2]))
+        elif event[0] in ("refused_request", "dropped_result"):
+            self._unanswered(block, number, event)
+        elif event[0] == "cancelled":
+            self._uncontinued(block, number, event)
+        elif event[0] in ("refused_task", "dropped_wake"):
+            self._unscheduled(block, number, event)
+        elif event[0] == "dropped_refusal":
+            self._untold(block, number, event)
 
     def _give(self, sent: Sent) -> None:
         number = self._next(sent.sender)
@@ -201,6 +223,8 @@ class _Joiner:
             self._members.join(agent, action["topic"], by_operator=True)
         elif do == "leave":
             self._members.leave(agent, action["topic"])
+        elif do == "answer":
+            self._reading(action, data, block, where)
         elif do == "submit" and not any(e[0] == "refused_tasks" and e[1:3] == identity for e in block.events):
             self._submit(ours, action, block, where)
 
@@ -254,6 +278,8 @@ class _Joiner:
             self._give(Sent(agent, TOPIC, target, targets, data, step.tick, origin))
         elif op == "infer":
             self._give(Sent(agent, INFERENCE, target, (agent,), data, step.tick, origin))
+        elif op == "read":
+            self._give(Sent(agent, READING, target, (agent,), data, step.tick, origin))
         elif op == "subscribe":
             self._members.join(agent, target)
         elif op == "unsubscribe":
@@ -303,14 +329,43 @@ class _Joiner:
         elif seq in self.flows.answers:
             self.flows.unjoined.append(f"{where}: a second result of request {seq}")
         kv = JournalEffect("kv", 0, entry["kv"])
-        self.flows.answers.setdefault(seq, Answer(where, block.tick, entry["token"], entry["logits"], kv))
+        self.flows.answers.setdefault(seq, Result(where, block.tick, entry["token"], entry["logits"], kv))
+
+    def _reading(self, action: dict[str, Any], data: bytes | None, block: Block, where: str) -> None:
+        """An answer to a read; of one that was dropped or cancelled the journal has it, and the agent does not."""
+        flows, seq = self.flows, action["request"]
+        sent = flows.sent.get(seq)
+        if sent is None or sent.kind != READING or seq in flows.readings:
+            flows.unjoined.append(f"{where}: an answer to number {seq}, which is no read that waits for one")
+            return
+        status, data = action["status"], data or b""
+        if seq in self._cancelled:
+            status, data = _CANCELLED, b""
+        elif len(data) > self._most - _STATUS_BYTES:
+            status, data = _FAILED, b""
+        flows.readings[seq] = Told(where, block.tick, status, data)
+
+    def _uncontinued(self, block: Block, number: int, event: tuple[Any, ...]) -> None:
+        """A read is cancelled: one that waited, or one of this block, as the call that it goes on with is over."""
+        _, seq, agent = event
+        where = f"block {block.block} event {number}"
+        sent = self.flows.sent.get(seq)
+        if sent is None or sent.kind != READING or sent.sender != agent:
+            self.flows.unjoined.append(f"{where}: cancels number {seq}, which is no read of agent {agent}")
+        elif seq not in self._cancelled:
+            self.flows.readings[seq] = Told(where, block.tick, _CANCELLED, b"")
 
     def _unanswered(self, block: Block, number: int, event: tuple[Any, ...]) -> None:
         """A request that was refused, or whose result was dropped."""
         flows, where = self.flows, f"block {block.block} event {number}"
         op, seq, agent = event[0], event[1], event[2]
         sent = flows.sent.get(seq)
-        if sent is None or sent.kind != INFERENCE or sent.sender != agent or (seq, agent) in flows.copies_lost:
+        if (
+            sent is None
+            or sent.kind not in (INFERENCE, READING)
+            or sent.sender != agent
+            or (seq, agent) in flows.copies_lost
+        ):
             flows.unjoined.append(f"{where}: {op} of number {seq} of agent {agent}, which is no request of its own")
             return
         flows.copies_lost.add((seq, agent))
@@ -349,6 +404,10 @@ def _payload(ours: Input | None, action: Mapping[str, Any]) -> bytes | None:
     """The client's bytes; those of the journal when the input is not the client's (the run's genesis)."""
     if ours is not None and isinstance(ours.action, Send | Publish | Schedule):
         return ours.action.payload
+    if ours is not None and isinstance(ours.action, Answer):
+        return ours.action.data
+    if action["do"] == "answer":
+        return base64.b64decode(action["data"])
     return base64.b64decode(action["payload"]) if "payload" in action else None
 
 

@@ -16,7 +16,7 @@ from harness.oracles.flows import place
 from harness.oracles.judged import Judged
 from harness.oracles.reading import Step
 from harness.oracles.verdict import Unjudged
-from runtime.state import BUFFER, INFERENCE, REFUSED, TASK, WAKE
+from runtime.state import BUFFER, INFERENCE, READING, REFUSED, TASK, WAKE
 
 # The capability that each effect needs: the oracle's own table, by docs/abi.md.
 NEEDS = {
@@ -28,9 +28,11 @@ NEEDS = {
     "buffer": "buffers",
     "output": "output",
     "infer": "inference",
+    "read": "outside",
+    "cancel": "outside",
 }
 _ENDED = ("terminated", "quarantined")
-_PAYLOADS = ("send", "publish", "output", "infer")
+_PAYLOADS = ("send", "publish", "output", "infer", "read")
 
 
 class Granted(NamedTuple):
@@ -174,10 +176,12 @@ def _counts(step: Step, event: GuestEvent, config: dict[str, Any], run: Judged) 
     execution = run.executions[step.tick, step.agent, step.kind]
     kinds = [kind for kind, _, _, _, payload in execution.inbox if kind != BUFFER and (kind != WAKE or payload)]
     refused, results, tasks = kinds.count(REFUSED), kinds.count(INFERENCE), kinds.count(TASK)
-    yield "messages in its inbox", len(kinds) - refused - results - tasks, config["mailbox"]
+    readings = kinds.count(READING)
+    yield "messages in its inbox", len(kinds) - refused - results - readings - tasks, config["mailbox"]
     yield "tasks of a graph in its inbox", tasks, 1
     yield "refusals in its inbox", refused, config["send_limit"]
     yield "results in its inbox", results, len(config["models"])
+    yield "readings in its inbox", readings, len(config.get("sources", ()))
 
 
 def _list(names: frozenset[str]) -> str:

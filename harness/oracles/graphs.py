@@ -19,7 +19,7 @@ OVERTAKEN = 64  # by docs/tasks.md
 KNOWN = 65_536
 PRIORITY = (1 << 31) - 1
 _NAME = re.compile(r"[A-Za-z0-9_.:/-]{1,64}")
-_NUMBERED = ("send", "publish", "infer")
+_NUMBERED = ("send", "publish", "infer", "read")
 _GONE = ("quarantined", "terminated")
 
 
@@ -104,6 +104,8 @@ class Tasks:
                 illegal.remove(action["spec"]["name"])
             elif do == "spawn":
                 self._agents += 1
+            elif do == "answer":
+                self._open.get((action["request"] >> 32) - 1, set()).discard(action["request"])
             elif do == "submit":
                 self._submit(block, self._batches(item), refused.pop((item["source"], item["n"]), None))
             elif do == "operate" and action["action"] == "terminate" and (action["agent"], "terminated") in moved:
@@ -117,7 +119,7 @@ class Tasks:
 
     def commit(self, block: Block) -> list[int]:
         """What the steps did, in their order, and who was stopped with them."""
-        refused = {event[1] for event in block.events if event[0] == "refused_request"}
+        refused = {event[1] for event in block.events if event[0] in ("refused_request", "cancelled")}
         for step in block.steps:
             if step.status != "ok":
                 self._open.pop(step.agent, None)
@@ -226,7 +228,7 @@ class Tasks:
     def _asked(self, step: Step, refused: set[int]) -> None:
         number = step.seq
         for effect in step.effects:
-            if effect.op == "infer" and number not in refused:
+            if effect.op in ("infer", "read") and number not in refused:
                 self._open.setdefault(step.agent, set()).add(number)
             number += effect.op in _NUMBERED
 

@@ -23,6 +23,7 @@ from runtime.state import (
     INPUT,
     MESSAGE,
     OUTSIDE,
+    READING,
     READY,
     REFUSED,
     TASK,
@@ -40,6 +41,7 @@ _NAMES = {
     WAKE: "task",
     REFUSED: "refusal",
     INFERENCE: "result",
+    READING: "reading",
     TASK: "task of a graph",
 }
 
@@ -74,7 +76,7 @@ def _consumed_once(run: Judged) -> list[str]:
             continue
         sent = run.flows.sent.get(seq)
         copies = 0 if sent is None else int(agent in sent.targets)
-        if sent and sent.kind == INFERENCE and (seq, agent) in run.flows.copies_lost:
+        if sent and sent.kind in (INFERENCE, READING) and (seq, agent) in run.flows.copies_lost:
             copies = 0  # its own refusal, which `control` counts, came in its place
         if sent and number > run.flows.control.get((agent, seq), 0) + copies:
             found.append(f"number {seq} ({sent.where}) was consumed {number} times by agent {agent}")
@@ -87,11 +89,13 @@ def _assigned(flows: Flows, step: Step, seq: int) -> tuple[str, ...]:
     if sent is None:
         return (f"{place(step.at)}: consumed number {seq}, which was given to nothing",)
     if agent in sent.targets and (seq, agent) not in flows.copies_lost:
-        if sent.kind == INFERENCE:
-            answer = flows.answers.get(seq)
+        if sent.kind in (INFERENCE, READING):
+            answer = flows.answers.get(seq) if sent.kind == INFERENCE else flows.readings.get(seq)
             if answer is not None and answer.tick <= step.tick:
                 return ()
-            return (f"{place(step.at)}: consumed the result of request {seq}, which no block holds by then",)
+            return (
+                f"{place(step.at)}: consumed the {_NAMES[sent.kind]} of request {seq}, which no block holds by then",
+            )
         if sent.tick < step.tick or sent.sender == OUTSIDE:
             return ()
         return (f"{place(step.at)}: consumed number {seq}, which {sent.where} sends only in tick {sent.tick}",)
@@ -197,6 +201,8 @@ def _nothing_invented(run: Judged) -> list[str]:
         for number, envelope in enumerate(execution.inbox):
             if envelope[0] == INFERENCE:
                 problem = _misinformed(run, agent, envelope)
+            elif envelope[0] == READING:
+                problem = _misread(run.flows, agent, envelope)
             else:
                 problem = _invented(run.flows, agent, envelope, tasks)
             if problem:
@@ -243,6 +249,21 @@ def _misinformed(run: Judged, agent: int, envelope: Envelope) -> str:
     return ""
 
 
+def _misread(flows: Flows, agent: int, envelope: Envelope) -> str:
+    """How a reading differs from what the journal holds for this read of the agent's, "" when it does not."""
+    _, sender, seq, channel, payload = envelope
+    sent, told = flows.sent.get(seq), flows.readings.get(seq)
+    if sent is None or told is None or (sent.kind, sent.sender) != (READING, agent):
+        return f"a reading for number {seq}, which is no answered read of agent {agent}"
+    if (sender, channel) != (OUTSIDE, sent.channel):
+        return f"a reading for number {seq} from {sender}, source {channel}; {sent.where} asked another"
+    if payload != told.status.to_bytes(4, "little") + told.data:
+        return (
+            f"a reading for number {seq}, {_show(payload)}; {told.where} has status {told.status}, {_show(told.data)}"
+        )
+    return ""
+
+
 def _show(data: bytes | None) -> str:
     if data is None:
         return "bytes out of range"
@@ -254,7 +275,7 @@ def _journaled(step: Step, execution: Execution) -> list[str]:
     return [
         f"{place(step.at)} effect {number}: not the bytes that guest event {execution.number} call {number} passed"
         for number, (effect, call) in enumerate(zip(step.effects, execution.event.calls, strict=False))
-        if effect.op in ("send", "publish", "output", "infer") and not effect.is_of(call.data or b"")
+        if effect.op in ("send", "publish", "output", "infer", "read") and not effect.is_of(call.data or b"")
     ]
 
 
@@ -296,11 +317,12 @@ def _bounded(run: Judged) -> list[str]:
     for index, agent in enumerate(run.final.agents):
         kinds = Counter(message.kind for message in agent.mailbox)
         wake = any(message.kind == WAKE and not message.payload for message in agent.mailbox)
-        plain = len(agent.mailbox) - kinds[REFUSED] - kinds[INFERENCE] - kinds[TASK] - wake
+        plain = len(agent.mailbox) - kinds[REFUSED] - kinds[INFERENCE] - kinds[READING] - kinds[TASK] - wake
         for what, number, most in (
             ("messages", plain, config["mailbox"]),
             ("refusals", kinds[REFUSED], config["send_limit"]),
             ("results", kinds[INFERENCE], len(config["models"])),
+            ("readings", kinds[READING], len(config.get("sources", ()))),
             ("tasks of a graph", kinds[TASK], 1),
         ):
             if number > most:
@@ -320,6 +342,8 @@ def _accounted(run: Judged) -> list[str]:
                 flight[channel] = 0
     left = Counter[tuple[int, int]]()
     left[INFERENCE, 0] += len(run.final.requests)
+    if run.final.reads is not UNSET:
+        left[READING, 0] += sum(read.wanted for read in run.final.reads.open)
     left[TASK, 0] += _not_given(run.final)
     for agent in run.final.agents:
         left[WAKE, 0] += sum(bool(payload) for _, payload in agent.tasks)

@@ -20,7 +20,7 @@ from harness.oracles.reading import Block, Step
 from harness.oracles.tenancy import Member, Tenants
 from runtime.state import OUTSIDE
 
-_NUMBERED = ("send", "publish", "infer")  # the effects that take a number
+_NUMBERED = ("send", "publish", "infer", "read")  # the effects that take a number
 _GONE = ("quarantined", "terminated")
 _PRIORITIES, _AGING = 7, 4  # the highest priority, and the ticks that one step of it is worth
 _LOW = 2**32 - 1
@@ -89,6 +89,8 @@ class _Waits:
         self._bounds: dict[int, int] = {}  # by tenant, for the agents that there are
         self._tasks = Tasks(config, journaled)
         self._told: set[tuple[int, int]] = set()  # (agent, since) that are in `found`
+        self._reads: set[int] = set()  # those that the block's steps made; membership only
+        self._ended: set[int] = set()  # reads that nobody waits for any more; membership only
         self._tick = -1
 
     def block(self, block: Block) -> None:
@@ -112,6 +114,7 @@ class _Waits:
                 self._moved(agent, after, block.tick)
         self._deliver(block.tick)
         self._judge(block.tick, f"block {block.block}", block.steps)
+        self._reads.clear()
         for step in block.steps:
             self._effects(step, lost, barred)
         for event in block.events:
@@ -139,6 +142,8 @@ class _Waits:
             self._bounds = {}
         elif do == "send" and (0, agent) not in lost:
             self._got(agent, tick)
+        elif do == "answer" and action["request"] not in self._ended:
+            self._got((action["request"] >> 32) - 1, tick)
         elif do == "publish":
             for subscriber in self._members.targets(OUTSIDE, action["topic"]):
                 if (0, subscriber) not in lost:
@@ -205,6 +210,8 @@ class _Waits:
                 self._members.leave(step.agent, target)
             elif op == "wake":
                 self._agents[step.agent].wakes.append(step.tick + max(1, target))
+            elif op == "read":
+                self._reads.add(number)
             number += op in _NUMBERED
 
     def _answered(self, event: tuple[Any, ...], tick: int) -> None:
@@ -213,6 +220,10 @@ class _Waits:
             "refused_request",
             "refused_message",
         ):
+            self._got(event[2], tick)
+        elif event[0] == "dropped_result":  # of a read the answer comes all the same, and reaches nobody
+            self._ended.add(event[1])
+        elif event[0] == "cancelled" and event[1] in self._reads:  # asked for in this block
             self._got(event[2], tick)
         elif event[0] == "refused_wake" and event[2] in self._agents[event[1]].wakes:
             self._agents[event[1]].wakes.remove(event[2])

@@ -91,6 +91,8 @@ HOST: dict[str, HostFunction] = {
     "buffer_write": HostFunction("buffers", "effect", _signature(3, I32), "buffer"),
     "output": HostFunction("output", "effect", _signature(2, I32), "output"),
     "infer": HostFunction("inference", "effect", _signature(3, I32), "infer"),
+    "read": HostFunction("outside", "effect", _signature(3, I32), "read"),
+    "cancel": HostFunction("outside", "effect", _signature(1, I32), "cancel"),
     "now": HostFunction("time", "recorded", _signature(0, I64)),
     "random": HostFunction("random", "recorded", _signature(0, I64)),
     "self": HostFunction("", "pure", _signature(0, I32)),
@@ -100,7 +102,18 @@ HOST: dict[str, HostFunction] = {
 GROUPS: tuple[str, ...] = tuple(sorted({function.group for function in HOST.values() if function.group} | {"wasi"}))
 
 # Codes of the effects in the shim's list; position is the code.
-OPS: tuple[str, ...] = ("send", "publish", "subscribe", "unsubscribe", "wake", "buffer", "output", "infer")
+OPS: tuple[str, ...] = (
+    "send",
+    "publish",
+    "subscribe",
+    "unsubscribe",
+    "wake",
+    "buffer",
+    "output",
+    "infer",
+    "read",
+    "cancel",
+)
 
 KINDS: dict[str, int] = {"init": 1, "step": 2, "shutdown": 3}
 

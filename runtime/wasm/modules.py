@@ -5,7 +5,7 @@ use one memory, the shim's, which no agent can reach:
 
     0 now_ms i64 | 8 random state i64 | 16 tick u64 | 24 host calls i64 | 32 stop_at i64 | 40 kind | 44 listed |
     48 where the inbox is | 52 agent | 56 agents | 60 topics | 64 buffers | 68 send_limit | 72 max_payload |
-    76 effect calls | 80 recorded entries | 84 stopped | 88 models | 128 names of the ops, 16 bytes each | 256 entries
+    76 effect calls | 80 recorded entries | 84 stopped | 88 models | 128 names of the ops, 16 bytes each | 512 entries
     of 16 bytes (op, target, pointer, length)
 
 The inbox is the msgpack array of `runtime.state.Message` as it stands in a work frame; the driver makes the envelopes
@@ -23,9 +23,9 @@ import struct
 HEADER = struct.Struct("<QQQQQIIIIIIIIIIIII")
 RECORDED = struct.Struct("<II")  # entries, stopped
 RECORDED_AT = 80
-LIST_AT = 256
+LIST_AT = 512
 _NAMES_AT, _NAME_SIZE = 128, 16
-_OPS = ("send", "publish", "subscribe", "unsubscribe", "wake", "buffer", "output", "infer")
+_OPS = ("send", "publish", "subscribe", "unsubscribe", "wake", "buffer", "output", "infer", "read", "cancel")
 
 
 def _names() -> str:
@@ -59,10 +59,10 @@ SHIM = (
   (func $append (param $op i32) (param $target i32) (param $ptr i32) (param $len i32) (result i32)
     (local $n i32) (local $at i32)
     (local.set $at (i32.shl (local.tee $n (i32.load (i32.const 80))) (i32.const 4)))
-    (i32.store offset=256 (local.get $at) (local.get $op))
-    (i32.store offset=260 (local.get $at) (local.get $target))
-    (i32.store offset=264 (local.get $at) (local.get $ptr))
-    (i32.store offset=268 (local.get $at) (local.get $len))
+    (i32.store offset=512 (local.get $at) (local.get $op))
+    (i32.store offset=516 (local.get $at) (local.get $target))
+    (i32.store offset=520 (local.get $at) (local.get $ptr))
+    (i32.store offset=524 (local.get $at) (local.get $len))
     (i32.store (i32.const 80) (i32.add (local.get $n) (i32.const 1)))
     (i32.const 0))
 
@@ -115,6 +115,17 @@ SHIM = (
     (if (i32.ge_u (local.get $model) (i32.load (i32.const 88))) (then (return (i32.const 2))))
     (if (i32.gt_u (local.get $len) (i32.load (i32.const 72))) (then (return (i32.const 3))))
     (call $append (i32.const 7) (local.get $model) (local.get $ptr) (local.get $len)))
+
+  (func (export "read") (param $source i32) (param $ptr i32) (param $len i32) (result i32)
+    (call $enter)
+    (if (call $limited) (then (return (i32.const 1))))
+    (if (i32.gt_u (local.get $len) (i32.load (i32.const 72))) (then (return (i32.const 3))))
+    (call $append (i32.const 8) (local.get $source) (local.get $ptr) (local.get $len)))
+
+  (func (export "cancel") (param $source i32) (result i32)
+    (call $enter)
+    (if (call $limited) (then (return (i32.const 1))))
+    (call $append (i32.const 9) (local.get $source) (i32.const 0) (i32.const 0)))
 
   (func (export "now") (result i64) (call $enter) (i64.load (i32.const 0)))
 
@@ -257,7 +268,7 @@ DRIVER = """
 
   ;; Bytes that the effects need at most; 0 when the host must look at the entries.
   (func $size (result i64) (local $entry i32) (local $end i32) (local $total i64) (local $last i64)
-    (local.set $entry (i32.const 256))
+    (local.set $entry (i32.const 512))
     (local.set $end (i32.add (local.get $entry) (i32.shl (i32.load $shim (i32.const 80)) (i32.const 4))))
     (local.set $total (i64.const 8))
     (loop $next
@@ -308,7 +319,7 @@ DRIVER = """
             (call $put8 (i32.const 0))
             (call $put8 (local.get $count)))
           (else (call $put (i32.const 0xdb) (local.get $count))))))
-    (local.set $entry (i32.const 256))
+    (local.set $entry (i32.const 512))
     (local.set $end (i32.add (local.get $entry) (i32.shl (local.get $count) (i32.const 4))))
     (loop $next
       (call $effect (local.get $entry))
