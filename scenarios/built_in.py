@@ -13,12 +13,13 @@ from scenarios.ledger import LEDGER
 from scenarios.noisy import NOISY
 from scenarios.pipeline import PIPELINE
 from scenarios.plugins import PLUGINS
+from scenarios.readings import READINGS
 from scenarios.upgrade import UPGRADE
 
 # The default list, in the order in which it is run and shown.
 SCENARIOS: dict[str, Scenario] = {scenario.name: scenario for scenario in (HELLO, LEDGER, FRAMES, ASSISTANTS, UPGRADE)}
 
-_UNLISTED = {scenario.name: scenario for scenario in (EDGES, BENCH, GUARDED, NOISY, PIPELINE, PLUGINS)}
+_UNLISTED = {scenario.name: scenario for scenario in (EDGES, BENCH, GUARDED, NOISY, PIPELINE, PLUGINS, READINGS)}
 
 
 def built_in(name: str) -> Scenario | None:

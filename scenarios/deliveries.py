@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from runtime.frames import Output
 from runtime.journal import Block, Event, StepEntry, effect_of
+from runtime.reads import CANCELLED, FAILED, STATUS
 from runtime.state import (
     BACKOFF,
     E_FULL,
@@ -26,10 +27,12 @@ from runtime.state import (
     MESSAGE,
     OUTSIDE,
     QUARANTINED,
+    READING,
     REFUSED,
     TASK,
     TOPIC,
     WAKE,
+    Answer,
     Configure,
     Effect,
     Input,
@@ -48,7 +51,7 @@ from scenarios.base import Outcome
 from scenarios.turns import Turns
 
 _ENVELOPE = struct.Struct("<IIQII")
-_DISCARDED = {"dropped": (MESSAGE, TOPIC, INPUT), "dropped_refusal": (REFUSED,), "dropped_result": (INFERENCE,)}
+_DISCARDED = {"dropped": (MESSAGE, TOPIC, INPUT), "dropped_refusal": (REFUSED,), "dropped_result": (INFERENCE, READING)}
 
 
 class Loss(Struct, frozen=True, gc=False):
@@ -57,6 +60,15 @@ class Loss(Struct, frozen=True, gc=False):
     tick: int
     target: int
     message: Message
+
+
+class Read(Struct, gc=False):
+    """A read that was admitted, and for whom it is still `open`."""
+
+    agent: int
+    source: int
+    payload: bytes
+    open: bool = True
 
 
 class Step(Struct, frozen=True, gc=False):
@@ -74,7 +86,7 @@ class Step(Struct, frozen=True, gc=False):
 class Deliveries:
     """The run's steps in commit order, the losses, and what lies undelivered. `violations` names what cannot be.
 
-    `inference` has the answers of decoders.
+    `inference` has the answers of decoders, `reads` what was asked of the outside, by its number.
     """
 
     def __init__(self, outcome: Outcome) -> None:
@@ -83,6 +95,9 @@ class Deliveries:
         self.inputs: list[Input] = []
         self.violations: list[str] = []
         self.inference = Turns(outcome.blobs, self.violations)
+        self.reads: dict[int, Read] = {}
+        self._most = 0  # bytes of a payload
+        self._cancelled: set[int] = set()  # numbers of reads that an operator ended; membership only
         self._outcome = outcome
         self._queues: list[deque[Message]] = []
         self._topics = 0  # of the numbers that can be published on, those below are topics, the others channels
@@ -115,10 +130,14 @@ class Deliveries:
         self._invalid |= {(int(e[1]), int(e[2])) for e in events if e[0] == "invalid"}
         unanswered = {int(e[1]): int(e[-1]) for e in events if e[0] == "refused_request"}  # request -> status
         dropped = {int(e[1]) for e in events if e[0] == "dropped_result"}  # membership only
+        self._cancelled |= {int(e[1]) for e in events if e[0] == "cancelled"}
         illegal = [event for event in events if event[0] in ("illegal", "refused_tasks")]
         for item in block.inputs:
             self.inputs.append(item)
-            self._admit(block.tick, item, missed, dropped, illegal)
+            if isinstance(item.action, Answer):
+                self._answer(block.tick, item.action)
+            else:
+                self._admit(block.tick, item, missed, dropped, illegal)
         for answer in block.inferences:
             told = self.inference.answer(block.tick, answer, dropped)
             if told:
@@ -132,13 +151,16 @@ class Deliveries:
             if entry.status != "ok" and entry.kind != "reload":  # which is rolled back, and ends no life
                 self.inference.forget(block.tick, entry.agent, dropped)
             for effect in effects:
-                if effect.op == "infer":
-                    self._ask(block.tick, entry.agent, effect, unanswered)
-                else:
-                    self._apply(block.tick, entry.agent, effect, missed)
-        for event in events:
+                self._apply(block.tick, entry.agent, effect, missed, unanswered)
+        self._end(block, dropped)
+
+    def _end(self, block: Block, dropped: set[int]) -> None:
+        """What the block's events end: lives, reads, and what lies in mailboxes."""
+        for event in block.events:
             if event[0] == "lifecycle" and event[3] in (BACKOFF, QUARANTINED):  # of its own failure, or with its group
                 self.inference.forget(block.tick, int(event[1]), dropped)
+            if event[0] == "dropped_result" and int(event[1]) in self.reads:
+                self.reads[int(event[1])].open = False
             if event[0] in _DISCARDED:
                 self._discard(block.tick, int(event[2]), _DISCARDED[str(event[0])], int(event[1]))
 
@@ -147,6 +169,37 @@ class Deliveries:
         back = self.inference.ask(tick, agent, effect.target, request, effect.payload, unanswered)
         if back:
             self._queues[agent].append(back)
+
+    def _read(self, tick: int, agent: int, effect: Effect, unanswered: dict[int, int]) -> None:
+        """A read: it is refused, told at once that it is cancelled, or waits for its answer."""
+        number = self._number(agent)
+        if number in unanswered:
+            back = Message(number, REFUSED, OUTSIDE, unanswered[number], effect.payload)
+            self._queues[agent].append(back)
+            return
+        read = self.reads[number] = Read(agent, effect.target, effect.payload)
+        if number in self._cancelled:
+            read.open = False
+            self._queues[agent].append(_reading(number, read, CANCELLED, b""))
+
+    def _answer(self, tick: int, action: Answer) -> None:
+        read = self.reads.get(action.request)
+        if read is None:
+            self.violations.append(f"tick {tick}: an answer to number {action.request}, which is no read")
+        elif read.open:
+            read.open = False
+            status, data = action.status, action.data
+            if action.request in self._cancelled:
+                status, data = CANCELLED, b""
+            elif len(data) > self._most - STATUS.size:
+                status, data = FAILED, b""
+            self._queues[read.agent].append(_reading(action.request, read, status, data))
+
+    def _unread(self, agent: int, dropped: set[int]) -> None:
+        """The agent has been terminated before answers that come in this tick."""
+        for number, read in self.reads.items():
+            if read.agent == agent and read.open and number in dropped:
+                read.open = False
 
     def _admit(
         self,
@@ -159,6 +212,7 @@ class Deliveries:
         match item.action:
             case Configure(config) if not self._queues:
                 channels = config.channels or ()
+                self._most = config.max_payload
                 self._topics = len(config.topics)
                 self._closed = [n for n, channel in enumerate(channels, self._topics) if channel.closed]
                 self._subscribers = [[] for _ in config.topics] + [list(channel.members) for channel in channels]
@@ -169,6 +223,7 @@ class Deliveries:
                 self._queues.append(deque())
             case Operate("terminate", agent) if agent < len(self._queues):
                 self.inference.forget(tick, agent, dropped)
+                self._unread(agent, dropped)
             case Send(agent, payload):
                 self._deliver(tick, agent, self._message(INPUT, OUTSIDE, 0, payload), missed)
             case Publish(payload, topic):
@@ -184,8 +239,19 @@ class Deliveries:
             case Leave(agent, topic) if topic < len(self._subscribers):
                 self._unsubscribe(agent, topic)
 
-    def _apply(self, tick: int, agent: int, effect: Effect, missed: dict[tuple[int, int], str]) -> None:
-        if effect.op == "send":
+    def _apply(
+        self,
+        tick: int,
+        agent: int,
+        effect: Effect,
+        missed: dict[tuple[int, int], str],
+        unanswered: dict[int, int],
+    ) -> None:
+        if effect.op == "read":
+            self._read(tick, agent, effect, unanswered)
+        elif effect.op == "infer":
+            self._ask(tick, agent, effect, unanswered)
+        elif effect.op == "send":
             message = self._message(MESSAGE, agent, 0, effect.payload)
             if not self._is_barred(message):
                 self._deliver(tick, effect.target, message, missed)
@@ -258,7 +324,7 @@ class Deliveries:
         found = next((message for message in queue if message.seq == number and message.kind in kinds), None)
         if found:
             queue.remove(found)
-            if found.kind not in (REFUSED, INFERENCE):
+            if found.kind not in (REFUSED, INFERENCE, READING):
                 self.losses.append(Loss(tick, agent, found))
 
     def _take(self, tick: int, entry: StepEntry) -> tuple[Message, ...]:
@@ -292,6 +358,10 @@ class Deliveries:
                     if len(queue) != len(held)
                     else f"agent {agent}: its mailbox at the end differs from the journal's deliveries"
                 )
+
+
+def _reading(number: int, read: Read, status: int, data: bytes) -> Message:
+    return Message(number, READING, OUTSIDE, read.source, STATUS.pack(status) + data)
 
 
 def envelope(message: Message) -> bytes:

@@ -32,6 +32,8 @@ uint32_t we_on_receive(const we_envelope *m) {
     switch (we_get_u8(&in)) {
     case 'b': return we_buffer_write(0, m->payload, m->length);
     case 'p': return we_publish(0, m->payload, m->length);
+    case 'r': return we_read_outside(0, m->payload, m->length);
+    case 'c': return we_cancel(0);
     case 'u': return we_unsubscribe(0);
     case 'i': return we_infer(0, request, sizeof request);
     case 'n': return we_send(77, m->payload, m->length) == WE_E_TARGET ? we_send(m->sender, "none", 4) : 9;
@@ -70,6 +72,7 @@ fn number(kind: Kind) -> u32 {
         Kind::Refused => 5,
         Kind::Buffer => 6,
         Kind::Inference => 7,
+        Kind::Reading => 9,
         _ => 99,
     }
 }
@@ -92,6 +95,8 @@ impl Agent for Probe {
             Kind::Message => match input.u8()? {
                 b'b' => host.buffer_write(0, m.payload()),
                 b'p' => host.publish(0, m.payload()),
+                b'r' => host.read(0, m.payload()),
+                b'c' => host.cancel(0),
                 b'u' => host.unsubscribe(0),
                 b'i' => host.infer(0, true, &[5, 6]),
                 b'n' if host.send(77, m.payload()) == Err(E_TARGET) => host.send(m.sender(), "none"),
@@ -125,7 +130,7 @@ export_agent!(Probe);
 PROBE_SCRIPT = """
 import {
   Agent, Context, E_TARGET, Envelope, INPUT, MESSAGE, OK, Reader, WAKE, Writer,
-  bufferWrite, infer, now, output, ownNumber, publish, random, send, subscribe, unsubscribe, wake,
+  bufferWrite, cancel, infer, now, output, ownNumber, publish, random, read, send, subscribe, unsubscribe, wake,
 } from "./sdk/wasm_engine";
 
 class Probe extends Agent {
@@ -146,6 +151,8 @@ class Probe extends Agent {
       if (input.failed) return 100;
       if (what == 0x62) return bufferWrite(0, m.payload);
       if (what == 0x70) return publish(0, m.payload);
+      if (what == 0x72) return read(0, m.payload);
+      if (what == 0x63) return cancel(0);
       if (what == 0x75) return unsubscribe(0);
       if (what == 0x69) return infer(0, true, [5, 6]);
       if (what == 0x6e && send(77, m.payload) == E_TARGET) {
@@ -176,6 +183,7 @@ topics = ["news"]
 buffers = [{ name = "frames", capacity = 64, writer = "self" }]
 reads = ["frames"]
 models = ["small"]
+sources = [{ name = "sky", says = [{ text = "grey" }] }]
 [init]
 does = [{ call = "subscribe", topic = "news" }, { call = "wake", ticks = 2 }]
 [shutdown]
@@ -219,6 +227,24 @@ does = [{ call = "output", any = true }]
 tick = 7
 hears = [{ from = "friend", text = "u" }]
 does = [{ call = "unsubscribe", topic = "news" }]
+[[turn]]
+tick = 8
+hears = [{ from = "friend", text = "r?" }]
+does = [{ call = "read", source = "sky", text = "r?" }]
+[[turn]]
+tick = 9
+hears = [{ from = "friend", text = "r!" }]
+does = [
+  { call = "read", source = "sky", text = "r!" },
+  { call = "output", parts = [
+    { u32 = 9 }, { u32 = 4294967295 },
+    { u64 = 4294967300 }, { u32 = 0 }, { u32 = 8 }, { u32 = 0 }, { text = "grey" }, { u32 = 14 }
+  ] },
+]
+[[turn]]
+tick = 10
+hears = [{ from = "friend", text = "c" }]
+does = [{ call = "cancel", source = "sky" }, { call = "output", any = true }, { call = "output", any = true }]
 """
 SHORT = """topics = ["news"]
 buffers = [{ name = "frames", capacity = 64, writer = "self" }]

@@ -61,7 +61,7 @@ def test_the_bindings_declare_every_import_with_its_type(language: str) -> None:
 
 
 CODES = {"E_LIMIT": state.E_LIMIT, "E_TARGET": state.E_TARGET, "E_SIZE": state.E_SIZE, "E_FULL": state.E_FULL}
-KINDS = ("MESSAGE", "TOPIC", "INPUT", "WAKE", "REFUSED", "BUFFER", "INFERENCE")
+KINDS = ("MESSAGE", "TOPIC", "INPUT", "WAKE", "REFUSED", "BUFFER", "INFERENCE", "TASK", "READING")
 
 
 def test_the_bindings_have_the_numbers_of_the_state_tree() -> None:

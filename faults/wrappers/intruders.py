@@ -50,6 +50,7 @@ _CALLS = {
     "topics": ("publish", "(param i32 i32 i32)", "(local.get 0) (local.get 1) (local.get 2)"),
     "buffers": ("buffer_write", "(param i32 i32 i32)", "(local.get 0) (local.get 1) (local.get 2)"),
     "inference": ("infer", "(param i32 i32 i32)", "(local.get 0) (local.get 1) (local.get 2)"),
+    "outside": ("read", "(param i32 i32 i32)", "(local.get 0) (local.get 1) (local.get 2)"),
     "output": ("output", "(param i32 i32)", "(local.get 1) (local.get 2)"),
 }
 _UNGRANTED = {
@@ -59,6 +60,7 @@ _UNGRANTED = {
     "timers": "wake",
     "buffers": "buffer_write",
     "inference": "infer",
+    "outside": "read",
 }
 _SHAPES = {"wake": "(param i32)", "output": "(param i32 i32)"}
 

@@ -104,8 +104,6 @@ class SimClient:
 
     def _ask(self, receipt: Receipt) -> None:
         """The world outside is read, once for each ask, in the order of blocks; what it says is sent at once."""
-        for source, first in receipt.closed:
-            self._world.close(source, first)
         answers = []
         for ask in receipt.asks:
             item = self._world.answer(ask)
@@ -113,6 +111,8 @@ class SimClient:
             event = WorldEvent(self._loop.now(), receipt.block, ask, item.action.status, item.action.data)
             self.asked.append(event)
             answers.append(item)
+        for source, first in receipt.closed:
+            self._world.close(source, first)
         self._answers += answers
         self.sent += answers
         if answers:

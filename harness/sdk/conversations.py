@@ -158,20 +158,25 @@ _FIELDS: dict[str, str] = {  # call -> what it is addressed to
     "buffer_write": "buffer",
     "output": "",
     "infer": "model",
+    "read": "source",
+    "cancel": "source",
 }
-_BARE = ("subscribe", "unsubscribe", "wake")
+_BARE = ("subscribe", "unsubscribe", "wake", "cancel")
 assert set(_FIELDS) == {name for name, function in HOST.items() if function.kind == "effect"}
 
 
 class Done(_Payload):
     """One host call with an effect, as the agent must make it. `any`: its payload may be whatever it is."""
 
-    call: Literal["send", "publish", "subscribe", "unsubscribe", "wake", "buffer_write", "output", "infer"]
+    call: Literal[
+        "send", "publish", "subscribe", "unsubscribe", "wake", "buffer_write", "output", "infer", "read", "cancel"
+    ]
     to: Annotated[str, _known("agents")] | None = None
     topic: Annotated[str, _known("topics")] | None = None
     ticks: _U32 | None = None
     buffer: Annotated[str, _known("buffers")] | None = None
     model: Annotated[str, _known("models")] | None = None
+    source: Annotated[str, _known("sources")] | None = None
     any: bool = False
 
     @model_validator(mode="after")
@@ -223,6 +228,13 @@ class Turn(_Ended):
         return self
 
 
+class Source(_Table):
+    """What the agent may read outside, and what it is told, read after read; then reading it fails."""
+
+    name: _NAME
+    says: Annotated[tuple[_Payload, ...], Field(strict=False, max_length=TURNS_MAX)] = ()
+
+
 class Buffer(_Table):
     """A shared buffer: its bytes, and who writes it."""
 
@@ -270,6 +282,7 @@ class Conversation(_Table):
     buffers: Annotated[tuple[Buffer, ...], Field(strict=False, max_length=PEERS_MAX), AfterValidator(_distinct)] = ()
     reads: Annotated[tuple[Annotated[str, _known("buffers")], ...], Field(strict=False), AfterValidator(_distinct)] = ()
     models: Annotated[tuple[Literal["small"], ...], Field(strict=False), AfterValidator(_distinct)] = ()
+    sources: Annotated[tuple[Source, ...], Field(strict=False, max_length=PEERS_MAX), AfterValidator(_distinct)] = ()
     seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 1
     end: Annotated[int, Field(ge=2, le=TICK_MAX)] | None = None
     mailbox: Annotated[int, Field(ge=1, le=COUNT_MAX)] = DEFAULTS.mailbox
@@ -306,16 +319,19 @@ def read_conversation(path: Path) -> Conversation:
 def _declared(tree: dict[str, Any]) -> dict[str, tuple[str, ...]]:
     """The names that a file declares, so that what uses them can be judged together with the rest."""
     peers, topics = _texts(tree.get("peers")), _texts(tree.get("topics"))
-    listed = tree.get("buffers")
-    buffers = _texts([one.get("name") for one in listed if isinstance(one, dict)] if isinstance(listed, list) else [])
     return {
         "peers": peers,
         "agents": (SELF, *peers),
         "those who speak": (OUT, OPERATOR, *peers),
         "topics": topics,
-        "buffers": buffers,
+        "buffers": _named(tree.get("buffers")),
         "models": _texts(tree.get("models")),
+        "sources": _named(tree.get("sources")),
     }
+
+
+def _named(listed: object) -> tuple[str, ...]:
+    return _texts([one.get("name") for one in listed if isinstance(one, dict)] if isinstance(listed, list) else [])
 
 
 def _texts(value: object) -> tuple[str, ...]:

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import zip_longest
 from typing import NamedTuple
 
+from msgspec import UNSET
+
 from faults.plan import Plan
 from harness.history import History
-from harness.sdk.conversations import OPERATOR, OUT, Conversation, Done, Heard
+from harness.sdk.conversations import OPERATOR, OUT, Conversation, Done, Heard, Source
 from harness.sdk.projects import FILES
 from harness.simulation import journal_digest, simulate
 from runtime import journal
@@ -33,6 +35,7 @@ from runtime.state import (
     Operate,
     Publish,
     Send,
+    SourceSpec,
 )
 from runtime.wasm import assemble
 from runtime.wasm.abi import HOST
@@ -112,6 +115,7 @@ def as_scenario(spec: AgentSpec, wasm: bytes, said: Conversation, libraries: Seq
             seed=seed,
             send_limit=said.send_limit,
             snapshot_every=SNAPSHOT_EVERY,
+            sources=tuple(SourceSpec(name=source.name, delay_ticks=1) for source in said.sources) or UNSET,
             topics=said.topics,
         )
 
@@ -134,7 +138,14 @@ def as_scenario(spec: AgentSpec, wasm: bytes, said: Conversation, libraries: Seq
         compose=compose,
         invariant=lambda outcome: [],
         models=lambda: {model.digest: models.build(shape) for model in wanted},
+        sources=lambda seed: {source.name: _saying(source) for source in said.sources},
     )
+
+
+def _saying(source: Source) -> Callable[[bytes], bytes]:
+    """The payloads, one for each read; StopIteration after the last, which is a reading that fails."""
+    said = iter(source.says)
+    return lambda asked: next(said).payload
 
 
 def _place(said: Conversation, kind: str, name: str | None) -> int:
@@ -212,7 +223,7 @@ def _expected(said: Conversation, done: Done) -> Expected:
     elif done.ticks is not None:
         target = done.ticks
     else:
-        kind = next((name for name in ("topic", "buffer", "model") if getattr(done, name) is not None), None)
+        kind = next((name for name in ("topic", "buffer", "model", "source") if getattr(done, name) is not None), None)
         target = _place(said, f"{kind}s", getattr(done, kind)) if kind else 0
     return HOST[done.call].op, target, None if done.any else done.payload
 
@@ -235,12 +246,13 @@ def _done(said: Conversation, got: Effect | None) -> str:
 def _told(said: Conversation, op: str, target: int, payload: bytes | None) -> str:
     """A call in the conversation's own words."""
     kind = {"send": "agents", "publish": "topics", "subscribe": "topics", "unsubscribe": "topics"}.get(op, f"{op}s")
-    kind = {"infers": "models"}.get(kind, kind)
+    kind = {"infers": "models", "reads": "sources", "cancels": "sources"}.get(kind, kind)
     names = {"agents": ("self", *said.peers), "topics": said.topics, "models": said.models}
     names["buffers"] = tuple(buffer.name for buffer in said.buffers)
+    names["sources"] = tuple(source.name for source in said.sources)
     known = names.get(kind, ())
     where = "" if op == "output" else f" {known[target]}" if target < len(known) else f" {target}"
-    if op in ("subscribe", "unsubscribe", "wake"):
+    if op in ("subscribe", "unsubscribe", "wake", "cancel"):
         return f"{_CALLS[op]}{where}"
     return f"{_CALLS[op]}{where} {shown(payload)}"
 

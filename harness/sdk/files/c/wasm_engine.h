@@ -16,6 +16,8 @@
 
 #define WE_OUTSIDE 0xFFFFFFFFu /* the sender of whatever no agent sent */
 
+enum { WE_END = 0, WE_MORE = 1, WE_FAILED = 2, WE_CANCELLED = 3 }; /* how a reading ends */
+
 enum { WE_OK = 0, WE_E_LIMIT = 1, WE_E_TARGET = 2, WE_E_SIZE = 3, WE_E_FULL = 4 };
 
 enum {
@@ -25,7 +27,9 @@ enum {
   WE_WAKE = 4,
   WE_REFUSED = 5,
   WE_BUFFER = 6,
-  WE_INFERENCE = 7
+  WE_INFERENCE = 7,
+  WE_TASK = 8,
+  WE_READING = 9 /* the payload begins with a status, u32: WE_END, WE_MORE, … */
 };
 
 /* --- host functions: each needs its group among the manifest's capabilities --------------------------------------- */
@@ -40,6 +44,8 @@ WE_IMPORT("wake") uint32_t we_wake(uint32_t ticks);
 WE_IMPORT("buffer_write") uint32_t we_buffer_write(uint32_t buffer, const void *data, uint32_t length);
 WE_IMPORT("output") uint32_t we_output(const void *data, uint32_t length);
 WE_IMPORT("infer") uint32_t we_infer(uint32_t model, const void *data, uint32_t length);
+WE_IMPORT("read") uint32_t we_read_outside(uint32_t source, const void *data, uint32_t length);
+WE_IMPORT("cancel") uint32_t we_cancel(uint32_t source);
 WE_IMPORT("now") uint64_t we_now(void);
 WE_IMPORT("random") uint64_t we_random(void);
 WE_IMPORT("self") uint32_t we_self(void);

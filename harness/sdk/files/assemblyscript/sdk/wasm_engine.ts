@@ -19,6 +19,13 @@ export const WAKE: u32 = 4;
 export const REFUSED: u32 = 5;
 export const BUFFER: u32 = 6;
 export const INFERENCE: u32 = 7;
+export const TASK: u32 = 8;
+export const READING: u32 = 9; // its payload begins with a status, u32: END, MORE, FAILED or CANCELLED
+
+export const END: u32 = 0; // it is whole, or the last part
+export const MORE: u32 = 1; // a part: reading the source again goes on with it
+export const FAILED: u32 = 2;
+export const CANCELLED: u32 = 3; // by an operator
 
 // @ts-ignore: decorator
 @external("engine", "send") declare function hostSend(agent: u32, data: usize, length: u32): u32;
@@ -36,6 +43,10 @@ export const INFERENCE: u32 = 7;
 @external("engine", "output") declare function hostOutput(data: usize, length: u32): u32;
 // @ts-ignore: decorator
 @external("engine", "infer") declare function hostInfer(model: u32, data: usize, length: u32): u32;
+// @ts-ignore: decorator
+@external("engine", "read") declare function hostRead(source: u32, data: usize, length: u32): u32;
+// @ts-ignore: decorator
+@external("engine", "cancel") declare function hostCancel(source: u32): u32;
 // @ts-ignore: decorator
 @external("engine", "now") declare function hostNow(): u64;
 // @ts-ignore: decorator
@@ -106,6 +117,10 @@ export function infer(model: u32, anew: bool, tokens: StaticArray<u32>): u32 {
   const bytes = request.done();
   return hostInfer(model, keep(bytes), bytes.length);
 }
+/** Reads a source outside, or the next part of what it has begun to give. */
+export function read(source: u32, bytes: Uint8Array): u32 { return hostRead(source, keep(bytes), bytes.length); }
+/** Wants no more of what this agent reads from a source. */
+export function cancel(source: u32): u32 { return hostCancel(source); }
 /** Milliseconds since 1970, of this tick. */
 export function now(): u64 { return hostNow(); }
 /** 64 random bits, the same whenever this step is run. */

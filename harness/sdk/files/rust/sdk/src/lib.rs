@@ -25,6 +25,8 @@ pub mod raw {
         pub fn buffer_write(buffer: u32, data: *const u8, length: u32) -> u32;
         pub fn output(data: *const u8, length: u32) -> u32;
         pub fn infer(model: u32, data: *const u8, length: u32) -> u32;
+        pub fn read(source: u32, data: *const u8, length: u32) -> u32;
+        pub fn cancel(source: u32) -> u32;
         pub fn now() -> u64;
         pub fn random() -> u64;
         #[link_name = "self"]
@@ -47,6 +49,15 @@ pub const E_FULL: Failure = Failure(4);
 /// A [`Reader`] came to the end of what it reads.
 pub const TOO_SHORT: Failure = Failure(100);
 
+/// A reading that is whole, or the last part of one.
+pub const END: u32 = 0;
+/// A part of a reading: reading the source again goes on with it.
+pub const MORE: u32 = 1;
+/// A reading that could not be made, or did not come to its end.
+pub const FAILED: u32 = 2;
+/// A reading that an operator ended.
+pub const CANCELLED: u32 = 3;
+
 /// What an envelope is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[allow(missing_docs)]
@@ -58,6 +69,9 @@ pub enum Kind {
     Refused,
     Buffer,
     Inference,
+    Task,
+    /// What was read outside; its payload begins with a status, u32: [`END`], [`MORE`], [`FAILED`] or [`CANCELLED`].
+    Reading,
     /// One that this version of the ABI does not know.
     Other(u32),
 }
@@ -88,6 +102,8 @@ impl<'a> Envelope<'a> {
             5 => Kind::Refused,
             6 => Kind::Buffer,
             7 => Kind::Inference,
+            8 => Kind::Task,
+            9 => Kind::Reading,
             other => Kind::Other(other),
         }
     }
@@ -207,6 +223,18 @@ impl Host {
         }
         let (data, length) = self.keep(request);
         status(unsafe { raw::infer(model, data, length) })
+    }
+
+    /// Reads a source outside, or the next part of what it has begun to give; the answer comes as an envelope of
+    /// [`Kind::Reading`].
+    pub fn read(&mut self, source: u32, bytes: impl Into<Vec<u8>>) -> Result<(), Failure> {
+        let (data, length) = self.keep(bytes);
+        status(unsafe { raw::read(source, data, length) })
+    }
+
+    /// Wants no more of what this agent reads from a source.
+    pub fn cancel(&mut self, source: u32) -> Result<(), Failure> {
+        status(unsafe { raw::cancel(source) })
     }
 
     /// Milliseconds since 1970, of this tick.
