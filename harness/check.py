@@ -83,6 +83,7 @@ COMPONENTS = {
     "I35": "wasm",
     "I36": "worker",
     "order": "channels",
+    "reads": "reads",
     "replay": "snapshot",
     "ledger": "durability",
     "scenario": "agents",

@@ -17,7 +17,8 @@ from scenarios.base import Scenario
 INPUTS_MAX = 100_000
 NUMBER_MAX = 2**32 - 1
 SEED = 1
-NAMES = (*SCENARIOS, "edges", "noisy", "pipeline", "plugins")  # what golden digests, and verification, are for
+# What golden digests, and verification, are for.
+NAMES = (*SCENARIOS, "edges", "noisy", "pipeline", "plugins", "readings")
 
 
 def default_plan(name: str, seed: int = SEED, workers: int | None = None) -> Plan:

@@ -109,6 +109,10 @@ class Calls:
         """Let a quarantined agent begin a new life."""
         return self._operate("release", agent)
 
+    def cancel_reads(self, agent: int) -> tuple[str, int]:
+        """End all that the agent is reading outside: it is told CANCELLED where the next part would have come."""
+        return self._operate("cancel", agent)
+
     def reload(self, agent: int, module: str, version: int) -> tuple[str, int]:
         """Another module for the agent, by its sha256; it takes the state over, or nothing changes (docs/abi.md)."""
         _within("version", version, VERSION_MAX)

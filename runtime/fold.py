@@ -36,6 +36,7 @@ from runtime.errors import FailStop
 from runtime.guards import NONE, Guards
 from runtime.journal import Block, Event, InferenceEntry, StepEntry
 from runtime.meter import Meter
+from runtime.outside import Answer
 from runtime.state import (
     ACTIVE,
     BACKOFF,
@@ -45,7 +46,6 @@ from runtime.state import (
     TERMINATED,
     WAKE,
     AgentState,
-    Answer,
     BufferState,
     Change,
     Config,

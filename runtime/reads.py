@@ -21,19 +21,16 @@ from msgspec.structs import replace
 from runtime import broker
 from runtime.errors import FailStop
 from runtime.journal import Event
+from runtime.outside import Answer, Read, Reads, SourceSpec
 from runtime.state import (
     E_FULL,
     E_TARGET,
     OUTSIDE,
     READING,
     REFUSED,
-    Answer,
     Config,
     Input,
     Message,
-    Read,
-    Reads,
-    SourceSpec,
     State,
     StepRecord,
 )

@@ -14,8 +14,9 @@ from collections.abc import Callable, Mapping
 
 from runtime.errors import CallFailed, Refused
 from runtime.frames import Ask
+from runtime.outside import Answer
 from runtime.reads import END, FAILED, MORE, PREFIX
-from runtime.state import Answer, Input
+from runtime.state import Input
 from runtime.wasm.functions import Instance, Module, ModuleLimits
 from runtime.wasm.running import Running, Stream
 

@@ -13,13 +13,15 @@ import google_crc32c
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
+from runtime.outside import Answer, Reads, SourceSpec
+
 OUTSIDE = 0xFFFFFFFF  # the sender of whatever no agent sent
 
 # Kinds of messages, as an agent sees them in the envelope (docs/abi.md).
 MESSAGE, TOPIC, INPUT, WAKE, REFUSED, BUFFER, INFERENCE, TASK, READING = 1, 2, 3, 4, 5, 6, 7, 8, 9
 
 # Status codes of host calls and of refused sends (docs/abi.md).
-OK, E_LIMIT, E_TARGET, E_SIZE, E_FULL, E_MEMBER, E_QUOTA, E_INVALID, E_CANCELLED = 0, 1, 2, 3, 4, 5, 6, 7, 8
+OK, E_LIMIT, E_TARGET, E_SIZE, E_FULL, E_MEMBER, E_QUOTA, E_INVALID = 0, 1, 2, 3, 4, 5, 6, 7
 
 # Phases of an agent's life (ORC-2).
 STARTING, ACTIVE, PAUSED = "starting", "active", "paused"
@@ -139,17 +141,6 @@ class ChannelSpec(Struct, frozen=True, kw_only=True, gc=False):
     name: str
 
 
-class SourceSpec(Struct, frozen=True, kw_only=True, gc=False):
-    """One source outside that agents may read (EXT-1): an answer is due `delay_ticks` after it was asked for.
-
-    `readers` are the agents that may; unset: all that have the capability `outside`.
-    """
-
-    delay_ticks: int = 2
-    name: str
-    readers: tuple[int, ...] | UnsetType = UNSET
-
-
 class Config(Struct, frozen=True, kw_only=True, gc=False):
     """The logical options of a run (CFG-1). Physical ones (workers, leases) are `runtime.physical.Physical`.
 
@@ -253,17 +244,6 @@ class Reload(Struct, frozen=True, tag_field="do", tag="reload", gc=False):
     version: int
 
 
-class Answer(Struct, frozen=True, tag_field="do", tag="answer", gc=False):
-    """What was read outside for the agent's request with this number; `status` is END, MORE or FAILED of `reads`.
-
-    Its input comes from source `read:` and the name of what was read, and is due when the request said.
-    """
-
-    data: bytes
-    request: int
-    status: int
-
-
 Action = Configure | Spawn | Send | Publish | Schedule | Join | Leave | Operate | Submit | Reload | Answer
 
 
@@ -356,8 +336,7 @@ class StepRecord(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Effect(Struct, frozen=True, array_like=True, gc=False):
-    """One host call that had an effect: send, publish, subscribe, unsubscribe, wake, buffer, output, infer, read,
-    cancel."""
+    """One host call that had an effect; `op` as in `runtime.wasm.abi.OPS`."""
 
     op: str
     target: int
@@ -397,36 +376,6 @@ class Inference(Struct, frozen=True, array_like=True, gc=False):
     token: int
     logits: str
     kv: bytes
-
-
-class Read(Struct, frozen=True, array_like=True, gc=False):
-    """What an agent has asked a source for: its message number, and the number `n` of the input that answers.
-
-    `due` is the tick that waits for it; `first` the `n` with which the call began of which this is the next part, or
-    its own. One that is not `wanted` any more is admitted in its tick all the same, and delivered to nobody; of one
-    that an operator has `cancelled` the agent gets that alone.
-    """
-
-    request: int
-    agent: int
-    source: int
-    n: int
-    due: int
-    first: int
-    wanted: bool = True
-    cancelled: bool = False
-
-
-class Reads(Struct):
-    """`given` counts what each source was asked for; `calls` are (agent, source, first) of those with parts to come.
-
-    `cancelled` are (agent, source) of calls that an operator ended, whose agents have not been told yet.
-    """
-
-    given: list[int] = []
-    open: list[Read] = []
-    calls: list[tuple[int, int, int]] = []
-    cancelled: list[tuple[int, int]] = []
 
 
 class Session(Struct):

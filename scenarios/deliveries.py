@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from runtime.frames import Output
 from runtime.journal import Block, Event, StepEntry, effect_of
+from runtime.outside import Answer
 from runtime.reads import CANCELLED, FAILED, STATUS
 from runtime.state import (
     BACKOFF,
@@ -32,7 +33,6 @@ from runtime.state import (
     TASK,
     TOPIC,
     WAKE,
-    Answer,
     Configure,
     Effect,
     Input,

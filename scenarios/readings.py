@@ -13,6 +13,7 @@ import hashlib
 import struct
 from collections.abc import Callable, Mapping
 
+from runtime.outside import Answer, SourceSpec
 from runtime.reads import END, FAILED, MORE, PREFIX, STATUS
 from runtime.sources import CHUNK, Served, served
 from runtime.state import (
@@ -21,13 +22,11 @@ from runtime.state import (
     REFUSED,
     Action,
     AgentSpec,
-    Answer,
     Config,
     Effect,
     Message,
     Operate,
     Send,
-    SourceSpec,
 )
 from runtime.wasm import Engine
 from scenarios.base import Order, Outcome, Scenario, load

@@ -82,7 +82,7 @@ def test_what_needs_further_runs_is_judgeable_only_with_them() -> None:
     run.devices = {"cpu": good}
     run.modules = {MODULE: WASM}
     varied = ("I2", "I4", "I6", "I7", "I33")
-    unjudged = ("I22", "I24", "I26", "I29", "I30", "I36", *varied)
+    unjudged = ("I22", "I24", "I26", "I29", "I30", "I36", "reads", *varied)
     assert judgeable(run) == tuple(id_ for id_ in ORACLES if id_ not in unjudged)
     # There are no graphs, no inference and no reload in this world, no sync failed, no module was signed, nothing was
     # damaged.

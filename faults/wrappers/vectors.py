@@ -213,7 +213,7 @@ _BOMBS: dict[str, Vector] = {
 
 _FOREIGN: dict[str, Vector] = {
     "major": (_OTHER, lambda: _abi(b"2")),
-    "minor": (_OTHER, lambda: _abi(b"1.2")),  # one newer than ours (docs/abi.md)
+    "minor": (_OTHER, lambda: _abi(b"1.3")),  # one newer than ours (docs/abi.md)
     "older": (_OTHER, lambda: _abi(b"0.9")),
     "word": (_OTHER, lambda: _abi(b"one")),
     "empty": (_OTHER, lambda: _abi(b"")),

@@ -13,8 +13,9 @@ from harness.adapters.loop import Loop
 from harness.history import Receipt, WorldEvent
 from runtime.errors import FrameRefused
 from runtime.frames import Asking, Inputs, Release, pack, unpack
+from runtime.outside import Answer
 from runtime.sources import Function, Served, Sources
-from runtime.state import Answer, Input
+from runtime.state import Input
 
 WINDOW = 32
 RESEND_NS = 10_000_000

@@ -25,6 +25,7 @@ from harness.oracles import (
     ordered,
     ordering,
     pooled,
+    recorded,
     refusals,
     reloaded,
     sameness,
@@ -89,6 +90,7 @@ ORACLES: dict[str, Oracle] = {
         Oracle("I35", "ABI", "loads and guest log, journal", loaded.abi),
         Oracle("I36", "hot reload atomicity", "guest log and its modules, journal", reloaded.atomic),
         Oracle("order", "one order", "receivers' guest log, senders' guest log and journal", ordering.one_order),
+        Oracle("reads", "recorded reads", "world's ledger, guest log; journal, what was durable", recorded.recorded),
         Oracle("replay", "replay comparison", "guest log, itself on repeated steps; checks", contained.replays),
         Oracle("ledger", "client's ledger", "client's ledger, journal", durable.ledger),
         Oracle("scenario", "scenario's invariant", "as the scenario says", contained.scenario),
@@ -126,6 +128,7 @@ def judgeable(run: Judged) -> tuple[str, ...]:
         "I30": not run.damaged and not refusals.tried(run, refusals.UNUSABLE),
         "I29": all(sync.good for sync in run.history.syncs),
         "I36": not reloaded.tried(run),
+        "reads": not recorded.reads_outside(run),
         "scenario": run.invariant is None,
     }
     return tuple(id_ for id_ in ORACLES if not missing.get(id_, False))

@@ -18,6 +18,7 @@ from harness.history import GuestEvent
 from harness.oracles.envelopes import Envelope, open_inbox
 from harness.oracles.members import Members
 from harness.oracles.reading import Block, Journal, JournalEffect, Step
+from runtime.outside import Answer
 from runtime.state import (
     INFERENCE,
     INPUT,
@@ -28,7 +29,6 @@ from runtime.state import (
     TASK,
     TOPIC,
     WAKE,
-    Answer,
     Input,
     Publish,
     Schedule,

@@ -24,6 +24,7 @@ from harness.sdk.projects import FILES
 from harness.simulation import journal_digest, simulate
 from runtime import journal
 from runtime.journal import StepEntry, effect_of
+from runtime.outside import SourceSpec
 from runtime.state import (
     Action,
     AgentSpec,
@@ -35,7 +36,6 @@ from runtime.state import (
     Operate,
     Publish,
     Send,
-    SourceSpec,
 )
 from runtime.wasm import assemble
 from runtime.wasm.abi import HOST
