@@ -55,12 +55,12 @@ def test_run_tells_verdict_digests_and_what_was_judged(capsys: pytest.CaptureFix
 def test_a_deep_run_is_judged_by_every_oracle_that_is_built(capsys: pytest.CaptureFixture[str]) -> None:
     """`assistants` has devices, `frames` shared buffers: between them there is something to judge for each.
 
-    Only I22, I26, I29, I30 and I36 judge what neither run has: a graph of tasks, a signed module, a sync that
-    fails, damage, and a reload.
+    Only I22, I26, I29, I30, I36 and reads judge what neither run has: a graph of tasks, reads outside, a signed
+    module, a sync that fails, damage, and a reload.
     """
     told = [here(capsys, "run", name, "--deep", "--json").json["oracles"] for name in ("assistants", "frames")]
-    assert set(ORACLES) - set(told[0]) == {"I15", "I16", "I22", "I26", "I29", "I30", "I36"}
-    assert set(ORACLES) - set(told[1]) == {"I5", "I22", "I24", "I26", "I29", "I30", "I36"}
+    assert set(ORACLES) - set(told[0]) == {"I15", "I16", "I22", "I26", "I29", "I30", "I36", "reads"}
+    assert set(ORACLES) - set(told[1]) == {"I5", "I22", "I24", "I26", "I29", "I30", "I36", "reads"}
     assert {verdict for oracles in told for verdict in oracles.values()} == {"PASS"}
 
 
