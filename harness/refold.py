@@ -17,10 +17,10 @@ from harness.assembly import ModuleArtifacts
 from harness.kept import Kept
 from runtime import buffers, fold, journal
 from runtime.errors import FailStop, Refused
-from runtime.frames import Base, Done, Order, Replay, Work, pack, unpack
+from runtime.frames import Base, Done, Order, Replay, Work, outcome_sum, pack, unpack
 from runtime.guards import Guards
 from runtime.snapshot import HeldImage
-from runtime.state import AgentSpec, Outcome, State, StepRecord, outcome_sum
+from runtime.state import AgentSpec, Outcome, State, StepRecord
 from runtime.wasm import WasmGuest, WasmGuests
 from runtime.wasm.capabilities import Capability
 from runtime.worker import WorkerCore

@@ -346,3 +346,13 @@ def effects_of(raw: bytes) -> tuple[Effect, ...]:
 
 _inbox_decoder = msgspec.msgpack.Decoder(list[Message])
 _effects_decoder = msgspec.msgpack.Decoder(tuple[Effect, ...])
+
+
+def outcome_sum(status: str, effects: Sequence[Effect] | msgspec.Raw) -> int:
+    """What a replayed step is compared by: CRC-32C over its status and effects, image left out.
+
+    It tells a build that computes otherwise from one that does not; what it misses once in 2^32 times, the digest of
+    the agent's next image finds.
+    """
+    checksum: int = google_crc32c.value(_encoder.encode((status, effects)))
+    return checksum

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from runtime.frames import Base, ImageDelta, Replay
+from runtime.frames import Base, ImageDelta, Replay, outcome_sum
 from runtime.snapshot import HeldImage
-from runtime.state import AgentSpec, Change, Outcome, StepRecord, outcome_sum
+from runtime.state import AgentSpec, Change, Outcome, StepRecord
 
 
 class Residence:

@@ -7,9 +7,7 @@ its sha256 the root that the journal carries (STA-1).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 
-import google_crc32c
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
@@ -488,16 +486,3 @@ def decode(data: bytes) -> State:
 
 def root(state: State) -> str:
     return hashlib.sha256(encode(state)).hexdigest()
-
-
-_outcome_encoder = msgspec.msgpack.Encoder()
-
-
-def outcome_sum(status: str, effects: Sequence[Effect] | msgspec.Raw) -> int:
-    """What a replayed step is compared by: CRC-32C over its status and effects, image left out.
-
-    It tells a build that computes otherwise from one that does not; what it misses once in 2^32 times, the digest of
-    the agent's next image finds.
-    """
-    checksum: int = google_crc32c.value(_outcome_encoder.encode((status, effects)))
-    return checksum

@@ -25,6 +25,7 @@ from runtime.frames import (
     StepArguments,
     effects_of,
     inbox_of,
+    outcome_sum,
     pack,
     packed_effects,
     packed_inbox,
@@ -32,7 +33,7 @@ from runtime.frames import (
 )
 from runtime.ports import Artifacts, Call, Guest, Guests, Memory
 from runtime.snapshot import HeldImage, memory_of
-from runtime.state import BUFFER, AgentSpec, Effect, Message, outcome_sum
+from runtime.state import BUFFER, AgentSpec, Effect, Message
 
 BUFFER_SUMMARY = struct.Struct("<II")  # crc, length
 _UNPREPARED = ("init", "reload")  # steps that make an instance

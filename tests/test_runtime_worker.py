@@ -13,11 +13,11 @@ from wasm_kit import imports, spec_of, wat
 
 from runtime import buffers, frames
 from runtime.fold import begin
-from runtime.frames import APART, Base, Order, Replay, Result, Work, pack, unpack
+from runtime.frames import APART, Base, Order, Replay, Result, Work, outcome_sum, pack, unpack
 from runtime.ports import StepArguments
 from runtime.residence import Residence
 from runtime.snapshot import PAGE
-from runtime.state import AgentSpec, BufferSpec, Effect, Outcome, Send, StepRecord, View, outcome_sum
+from runtime.state import AgentSpec, BufferSpec, Effect, Outcome, Send, StepRecord, View
 from runtime.wasm import WasmGuests, assemble
 from runtime.worker import BUFFER_SUMMARY, WorkerCore
 

@@ -52,7 +52,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "hash": (
         "runtime.journal:link",
         "runtime.snapshot:image_digest",
-        "runtime.state:outcome_sum",
+        "runtime.frames:outcome_sum",
     ),
     "sync": (
         "runtime.durability:Durability.append",
