@@ -24,7 +24,9 @@ from scenarios import get
 Kinds = dict[str, tuple[str, ...]]  # by scenario, those that can happen there
 
 ROUNDS = 12  # of runs for the kinds that are short
-RUNS_EACH = 24  # of one kind in one scenario and round
+RUNS_EACH = 60  # of one kind in one round
+MANY = 6  # the attempt at a pair from which on a run has four faults of each of its kinds
+EFFECTS = 3  # of one kind that such a run is expected to have
 
 
 class Asked(NamedTuple):
@@ -129,28 +131,40 @@ class _Led:
             )
 
     def until_each(self) -> None:
-        """Runs about pairs of kinds that are short, wherever they can happen; later attempts have more of each."""
+        """Runs about two kinds that are short, until none is."""
         for _ in range(ROUNDS):
             if not self._short:
                 break
-            self.round({name: self._about_short(name) for name in self._kinds})
+            self.round(self._about_short())
 
-    def _about_short(self, name: str) -> list[int]:
-        """New runs about each kind that is short, the shortest first, beside another such one if there is."""
+    def _about_short(self) -> dict[str, list[int]]:
+        """New runs by scenario, about each kind that is short: first those that few scenarios can have."""
+        need = dict(self._short)
+        where = {kind: [name for name, mine in self._kinds.items() if kind in mine] for kind in need}
+        chosen: dict[str, list[int]] = {name: [] for name in self._kinds}
+        for kind in sorted(need, key=lambda kind: (len(where[kind]), -need[kind], kind)):
+            for name in itertools.islice(itertools.cycle(where[kind]), RUNS_EACH):
+                if need[kind] <= 0:
+                    break
+                found = self._new_run(name, kind, need)
+                if found is not None:
+                    run, other = found
+                    self._done.add((name, run))
+                    chosen[name].append(run)
+                    need[kind] -= EFFECTS
+                    need[other] = need.get(other, 0) - EFFECTS
+        return chosen
+
+    def _new_run(self, name: str, kind: str, need: dict[str, int]) -> tuple[int, str] | None:
+        """One about this kind and another, the one of which most is needed; None where all were done."""
         kinds = self._kinds[name]
-        mine = sorted((kind for kind in kinds if kind in self._short), key=lambda kind: (-self._short[kind], kind))
-        runs: dict[int, None] = {}
-        for place, kind in enumerate(mine):
-            others = [*mine[place + 1 :], *mine[:place], *(other for other in kinds if other not in self._short)]
-            about = (
-                pairing.run_of(kinds, (min(kind, other), max(kind, other)), attempt)
-                for attempt in range(1, 1 + ROUNDS)
-                for other in others
-            )
-            new = (run for run in about if run not in runs and (name, run) not in self._done)
-            wanted = min(RUNS_EACH, -(-self._short[kind] // 2))
-            runs |= dict.fromkeys(itertools.islice(new, wanted))
-        return list(runs)
+        others = sorted((other for other in kinds if other != kind), key=lambda other: (-need.get(other, 0), other))
+        for attempt in range(MANY, MANY + ROUNDS):
+            for other in others:
+                run = pairing.run_of(kinds, (min(kind, other), max(kind, other)), attempt)
+                if (name, run) not in self._done:
+                    return run, other
+        return None
 
     def round(self, runs: Mapping[str, Sequence[int]]) -> None:
         """These runs of the scenarios, as many as are left; none once the campaign was interrupted."""
