@@ -41,7 +41,9 @@ from scenarios.base import Scenario
 
 _TRACE = msgspec.json.Encoder(order="sorted")
 HORIZON_NS = 600_000_000_000
-MAX_EVENTS = 2_000_000
+EVENTS_MAX = 50_000  # of a run, besides those of its ticks and workers: one that makes more goes on for ever
+EVENTS_PER_TICK_MAX = 200
+EVENTS_PER_WORKER_MAX = 50  # and tick
 MAX_CRASHES = 200
 TIMER_NS = 100_000  # how fine a machine's timers are, where its clock may stand
 
@@ -133,7 +135,7 @@ class Simulation:
         try:
             self._boot()
             self.client.start()
-            self.loop.run(self._horizon_ns, MAX_EVENTS)
+            self.loop.run(self._horizon_ns, self._events_max())
         except Refused:
             if self.orchestrator is None and not history.crashes:  # it was never made: the scenario itself cannot run
                 raise
@@ -148,6 +150,11 @@ class Simulation:
             history.failure_detail = f"not finished at {self.loop.now()} ns after {self.loop.events} events"
         self._collect()
         return history
+
+    def _events_max(self) -> int:
+        """Virtual time ends no run that hardly lets it pass; a run that heals needs a hundredth of so many events."""
+        ticks = configuration(self.scenario, self.plan.seed).last_tick
+        return EVENTS_MAX + ticks * (EVENTS_PER_TICK_MAX + EVENTS_PER_WORKER_MAX * self.plan.physical.workers)
 
     # --- incarnations -------------------------------------------------------------------------------------------
 

@@ -74,6 +74,15 @@ def test_a_run_that_waits_for_ever_ends_at_the_horizon(monkeypatch: pytest.Monke
     assert (history.finished, history.failure) == (False, "liveness")
 
 
+def test_a_run_that_keeps_itself_awake_ends_although_time_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    from runtime.orchestrator import Wait
+
+    monkeypatch.setattr(Orchestrator, "advance", lambda self: Wait(0, False))
+    history = simulate(get("hello"), golden.default_plan("hello"))
+    assert (history.finished, history.failure) == (False, "liveness") and " events" in history.failure_detail
+    assert history.virtual_ns < 50_000_000
+
+
 def test_a_run_goes_on_from_the_disk_of_another() -> None:
     straight = simulate(get("ledger"), ledger())
     again = Simulation(get("ledger"), ledger(), files=straight.files).run()
