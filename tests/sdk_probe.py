@@ -265,3 +265,105 @@ _VALUES = [
     '{ string = "grüße" }',
 ]
 ASKED = ASKED.replace("REVERSED", ", ".join(reversed(_VALUES))).replace("VALUES", ", ".join(_VALUES))
+
+
+# A version that takes over the state of another one and lets out what it was given: number, globals, the first global's
+# bits, bytes of memory, and the eight bytes from 8 on. It keeps the second of them, and says it in every step.
+MIGRATING_WAT = """(module
+  (import "engine" "output" (func $output (param i32 i32) (result i32)))
+  (memory (export "memory") 8) (global $kept (mut i32) (i32.const 0))
+  (func (export "agent_alloc") (param i32) (result i32) (i32.const 1024))
+  (func (export "agent_init") (result i32) (i32.const 0))
+  (func (export "agent_receive") (param i32 i32) (result i32) (i32.const 0))
+  (func (export "agent_step") (param i32) (result i32)
+    (i32.store (i32.const 512) (global.get $kept)) (call $output (i32.const 512) (i32.const 4)))
+  (func (export "agent_shutdown") (result i32) (i32.const 0))
+  (func (export "agent_migrate") (param $before i32) (param $at i32) (param $length i32) (result i32)
+    (local $memory i32)
+    (local.set $memory
+      (i32.add (i32.add (local.get $at) (i32.const 8)) (i32.shl (i32.load (local.get $at)) (i32.const 4))))
+    (i32.store (i32.const 0) (local.get $before))
+    (i32.store (i32.const 4) (i32.load (local.get $at)))
+    (i64.store (i32.const 8) (i64.load offset=16 (local.get $at)))
+    (i32.store (i32.const 16) (i32.shl (i32.load offset=4 (local.get $at)) (i32.const 16)))
+    (i64.store (i32.const 20) (i64.load offset=8 (local.get $memory)))
+    (global.set $kept (i32.load offset=8 (local.get $memory)))
+    (call $output (i32.const 0) (i32.const 28))))"""
+MIGRATING_C = """
+#define WE_MIGRATES
+#include "sdk/wasm_engine.h"
+
+static uint32_t kept;
+
+uint32_t we_on_init(void) { return 0; }
+uint32_t we_on_receive(const we_envelope *message) { return message->length & 0; }
+uint32_t we_on_step(const we_context *context) { return we_output(&kept, 4 + (context->flags & 0)); }
+uint32_t we_on_shutdown(void) { return 0; }
+
+uint32_t we_on_migrate(const we_before *before) {
+  we_writer out = we_write(28);
+  we_reader in = we_read(before->memory + 8, 8);
+  uint64_t word = we_get_u64(&in);
+  kept = (uint32_t)word;
+  we_put_u32(&out, before->version); we_put_u32(&out, before->globals); we_put_u64(&out, we_before_global(before, 0));
+  we_put_u32(&out, before->length); we_put_u64(&out, word);
+  return we_before_global(before, 99) ? 9 : we_output(out.data, out.length);
+}
+"""
+MIGRATING_RUST = """
+use wasm_engine_agent::{export_migrating_agent, Agent, Before, Context, Failure, Host, Migrate, Reader, Writer};
+
+#[derive(Default)]
+struct Keeping {
+    kept: u32,
+}
+
+impl Agent for Keeping {
+    fn step(&mut self, host: &mut Host, _context: Context) -> Result<(), Failure> {
+        host.output(Writer::new().u32(self.kept))
+    }
+}
+
+impl Migrate for Keeping {
+    fn migrate(&mut self, host: &mut Host, before: &Before) -> Result<(), Failure> {
+        let word = Reader::new(&before.memory()[8..]).u64()?;
+        self.kept = word as u32;
+        if before.global(99).is_some() {
+            return Err(Failure(9));
+        }
+        let told = Writer::new().u32(before.version()).u32(before.globals() as u32);
+        host.output(told.u64(before.global(0).unwrap_or(0)).u32(before.memory().len() as u32).u64(word))
+    }
+}
+
+export_migrating_agent!(Keeping);
+"""
+MIGRATING_SCRIPT = """
+import { Agent, Before, Context, Reader, Writer, output } from "./sdk/wasm_engine";
+
+class Keeping extends Agent {
+  kept: u32 = 0;
+
+  step(context: Context): u32 {
+    return output(new Writer().u32(this.kept).done());
+  }
+
+  migrate(before: Before): u32 {
+    const word = new Reader(before.bytes(8, 8)).u64();
+    this.kept = <u32>word;
+    if (before.global(99) != 0 || before.bytes(before.length - 4, 8).length != 0) return 9;
+    const told = new Writer().u32(before.version).u32(before.globals).u64(before.global(0));
+    return output(told.u32(before.length).u64(word).done());
+  }
+}
+
+export function create(): Agent {
+  return new Keeping();
+}
+"""
+MIGRATING = {
+    "wat": MIGRATING_WAT,
+    "c": MIGRATING_C,
+    "rust": MIGRATING_RUST,
+    "assemblyscript": MIGRATING_SCRIPT,
+}

@@ -327,11 +327,28 @@ def test_a_start_section_runs_at_the_beginning_of_agent_init_and_only_there() ->
         assert (instance.call("agent_init"), noted) == (7, [1, 2])
 
 
-def test_a_start_section_beside_a_migration_is_refused() -> None:
-    exports = '(func (export "agent_init") (result i32) (i32.const 0)) (func (export "agent_migrate"))'
-    with pytest.raises(Refused, match="without the start section"):
-        finishing.finished(assemble(f"(module (func $begin) {exports} (start $begin))"), "here", "1.0")
-    assert finishing.finished(assemble(f"(module {exports})"), "here", "1.0")
+@pytest.mark.parametrize("globals_", ["", "(global $own (mut i64) (i64.const 5))"])
+def test_a_start_section_beside_a_migration_runs_once_in_the_first_call_of_a_life_or_of_a_reload(globals_: str) -> None:
+    text = f"""(module
+      (import "env" "note" (func $note (param i32))) {globals_}
+      (func $begin (call $note (i32.const 1)))
+      (func (export "agent_alloc") (param i32) (result i32)
+        (call $note (i32.const 3)) (i32.add (local.get 0) (i32.const 8)))
+      (func (export "agent_init") (result i32) (call $note (i32.const 2)) (i32.const 7))
+      (func (export "agent_migrate") (param i32 i32 i32) (result i32) (call $note (i32.const 4)) (i32.const 0))
+      (start $begin))"""
+    done = finishing.finished(assemble(text), "here", "1.0")
+    assert not any(section.id == START for section in outline(done).sections)
+    from runtime.wasm import Engine
+
+    lives = {
+        (("agent_init",), ("agent_alloc", 5), ("agent_init",)): ([7, 13, 7], [1, 2, 3, 2]),
+        (("agent_alloc", 6), ("agent_migrate", 1, 2, 3), ("agent_alloc", 7)): ([14, 0, 15], [1, 3, 4, 3]),
+    }
+    for calls, (answers, told) in lives.items():
+        noted: list[int] = []
+        with Engine().load_bytes(done).instantiate(host={"env.note": noted.append}) as instance:
+            assert [instance.call(*call) for call in calls] == answers and noted == told
 
 
 def test_a_module_says_that_it_was_made_for_what_its_manifest_says(

@@ -9,14 +9,17 @@ from pathlib import Path
 
 import pytest
 from sdk_kit import COMPILED, built, needs, played, there
-from sdk_probe import ASKED, PROBES, SHORT
+from sdk_probe import ASKED, MIGRATING, PROBES, SHORT
+from wasm_kit import arguments, spec_of
 
 from harness.builds import ROOT
-from harness.sdk.projects import FILES
+from harness.sdk.projects import FILES, LANGUAGES
 from runtime import state
+from runtime.carried import PAGE, pack
 from runtime.errors import ModuleRefused
-from runtime.state import AgentSpec, Limits
-from runtime.wasm import check_module
+from runtime.ports import GuestStep
+from runtime.state import AgentSpec, Change, Limits
+from runtime.wasm import WasmGuest, WasmGuests, check_module
 from runtime.wasm.abi import EXPORTS, GROUPS, HOST
 from runtime.wasm.binary import outline
 
@@ -60,7 +63,8 @@ def test_the_bindings_declare_every_import_with_its_type(language: str) -> None:
     assert declared(language) == {name: str(function.signature) for name, function in HOST.items()}
 
 
-CODES = {"E_LIMIT": state.E_LIMIT, "E_TARGET": state.E_TARGET, "E_SIZE": state.E_SIZE, "E_FULL": state.E_FULL}
+_CODES = ("LIMIT", "TARGET", "SIZE", "FULL", "MEMBER", "QUOTA", "INVALID")
+CODES = {f"E_{name}": getattr(state, f"E_{name}") for name in _CODES}
 KINDS = ("MESSAGE", "TOPIC", "INPUT", "WAKE", "REFUSED", "BUFFER", "INFERENCE", "TASK", "READING")
 
 
@@ -179,3 +183,43 @@ def test_what_the_example_needs_is_what_its_manifest_grants(language: str) -> No
         check_module(spec, wasm)
     assert {export.name for export in outline(wasm).exports} >= {"memory", *EXPORTS}
     assert struct.calcsize("<IIQII") == 24
+
+
+# --- migration --------------------------------------------------------------------------------------------------------
+
+
+def reloaded(wasm: bytes, state: bytes, before: int) -> tuple[WasmGuest, GuestStep]:
+    """A fresh instance of this version, which has taken the state over."""
+    spec = spec_of(wasm, capabilities=("output",), memory=4 << 20)
+    one = WasmGuests().instantiate(0, spec, wasm)
+    change = Change(spec, before + 1, before, True)
+    return one, one.run(arguments(kind="reload", carried=state, change=change, fuel=20_000_000))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_program_takes_over_the_state_of_another_version_through_its_binding(language: str) -> None:
+    needs(language)
+    memory = bytearray(2 * PAGE)
+    struct.pack_into("<Q", memory, 8, 0x1122_3344_5566_7788)
+    state = pack((0x7F, 0x7E), (6, 2**63), memoryview(memory))
+    one, step = reloaded(built(language, MIGRATING[language]), state, 41)
+    assert step.status == "ok" and [call.op for call in step.calls] == ["output"]
+    [call] = step.calls
+    told = bytes(one.memory()[call.pointer : call.pointer + call.length])
+    assert struct.unpack("<IIQIQ", told) == (41, 2, 6, 2 * PAGE, 0x1122_3344_5566_7788)
+    again = one.run(arguments())
+    assert again.status == "ok" and bytes(one.memory()[again.calls[0].pointer :][:4]) == bytes.fromhex("88776655")
+
+
+@pytest.mark.parametrize("language", COMPILED)
+def test_a_state_that_is_cut_short_fails_the_migration_by_its_code(language: str) -> None:
+    needs(language)
+    state = pack((0x7F,), (6,), memoryview(bytes(PAGE)))[:-1]
+    _, step = reloaded(built(language, MIGRATING[language]), state, 1)
+    assert step.status in ("agent_error:1", "agent_error:100")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_an_agent_that_does_not_say_that_it_migrates_has_no_such_export(language: str) -> None:
+    needs(language)
+    assert "agent_migrate" not in {export.name for export in outline(built(language)).exports}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from runtime.wasm.text import assemble
 SECONDS_MAX = 600
 OUTPUT_MAX = 8000
 _BUILT_IN = "wasmtime's assembler"
+_MIGRATES = re.compile(r"(?m)^\s*(?:public\s+|override\s+)*migrate\s*\(")  # a method of an agent.ts
 TARGET = "wasm32-unknown-unknown"
 STACK = 65_536  # bytes of the agent's memory for what its language keeps on a stack there
 
@@ -73,13 +75,21 @@ def build(project: Project) -> tuple[bytes, str]:
         made.unlink(missing_ok=True)
     except OSError as error:
         raise Refused(f"cannot be written: {error.strerror}", str(made), "make room for it") from None
-    _run(found, _ARGUMENTS[project.language](made), project)
+    _run(found, _entries(project) + _ARGUMENTS[project.language](made), project)
     if project.language == "rust":
         built = sorted((project.folder / "target" / TARGET / "release").glob("*.wasm"))
         if len(built) != 1:
             raise Refused(f"cargo left {len(built)} modules", str(project.folder), "make it one cdylib")
         made = built[0]
     return finished(read_bytes(made, MODULE_BYTES), str(project.source), abi), found.name
+
+
+def _entries(project: Project) -> list[str]:
+    """The files that asc is given. A module exports what they do, and with `agent_migrate` it is reloaded otherwise."""
+    if project.language != "assemblyscript":
+        return []
+    text = read_bytes(project.source, MODULE_BYTES).decode("utf-8", "replace")
+    return ["sdk/exports.ts", *(["sdk/migrating.ts"] if _MIGRATES.search(text) else [])]
 
 
 def _run(compiler: Compiler, arguments: list[str], project: Project) -> None:
@@ -171,7 +181,6 @@ _ARGUMENTS: dict[str, Callable[[Path], list[str]]] = {
     ],
     "rust": lambda made: ["build", "--release", "--quiet", "--target", TARGET, "--target-dir", "target"],
     "assemblyscript": lambda made: [
-        "sdk/exports.ts",
         "--outFile",
         str(made.relative_to(made.parent.parent)),
         "-O3",

@@ -35,6 +35,8 @@ _PLACES: dict[str, dict[str, str]] = {
     "assemblyscript": {
         "agent.ts": "agent.ts",
         "sdk/exports.ts": "sdk/exports.ts",
+        "sdk/migrating.ts": "sdk/migrating.ts",
+        "sdk/seat.ts": "sdk/seat.ts",
         "sdk/wasm_engine.ts": "sdk/wasm_engine.ts",
     },
 }

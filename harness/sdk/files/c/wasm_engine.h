@@ -1,7 +1,8 @@
 /* wasm-engine's agent ABI, version 1, for C (docs/abi.md).
  *
  * Include it in one file, write the four we_on_ functions below, and build freestanding wasm32. There is no libc and no
- * malloc: what lasts lives in static variables, which are part of the agent's snapshot.
+ * malloc: what lasts lives in static variables, which are part of the agent's snapshot. A version that takes over the
+ * state of another one defines WE_MIGRATES before it includes this file, and writes we_on_migrate.
  *
  * What this header guarantees: a message and its payload stay as they are until the step ends, and so do the bytes given
  * to a call when they come from a we_writer or from we_room. Bytes of your own must not change before the step ends.
@@ -18,7 +19,16 @@
 
 enum { WE_END = 0, WE_MORE = 1, WE_FAILED = 2, WE_CANCELLED = 3 }; /* how a reading ends */
 
-enum { WE_OK = 0, WE_E_LIMIT = 1, WE_E_TARGET = 2, WE_E_SIZE = 3, WE_E_FULL = 4 };
+enum {
+  WE_OK = 0,
+  WE_E_LIMIT = 1,
+  WE_E_TARGET = 2,
+  WE_E_SIZE = 3,
+  WE_E_FULL = 4,
+  WE_E_MEMBER = 5,
+  WE_E_QUOTA = 6,
+  WE_E_INVALID = 7
+};
 
 enum {
   WE_MESSAGE = 1,
@@ -76,6 +86,20 @@ uint32_t we_on_init(void);
 uint32_t we_on_receive(const we_envelope *message);
 uint32_t we_on_step(const we_context *context);
 uint32_t we_on_shutdown(void);
+
+#ifdef WE_MIGRATES
+/* The state of the version before: `version` is its number, `memory` all of its memory, of `length` bytes. */
+typedef struct {
+  uint32_t version;
+  uint32_t globals; /* how many mutable globals it has; we_before_global reads them */
+  const uint8_t *memory;
+  uint32_t length;
+  const uint8_t *cells_;
+} we_before;
+
+/* A hot reload, in place of we_on_init. Any other code than 0 leaves the version before as it was. */
+uint32_t we_on_migrate(const we_before *before);
+#endif
 
 /* --- room that lasts until the step ends --------------------------------------------------------------------------- */
 
@@ -178,6 +202,15 @@ static inline const uint8_t *we_get_bytes(we_reader *reader, uint32_t *length) {
   return from;
 }
 
+#ifdef WE_MIGRATES
+/* The bits of a mutable global of the version before, in index order; 0 where it has none of that number. */
+static inline uint64_t we_before_global(const we_before *before, uint32_t number) {
+  if (number >= before->globals) return 0;
+  we_reader cell = we_read(before->cells_ + 16 * number + 8, 8);
+  return we_get_u64(&cell);
+}
+#endif
+
 /* --- the exports ----------------------------------------------------------------------------------------------------- */
 
 #define WE_EXPORT(name) __attribute__((export_name(name), used))
@@ -202,5 +235,21 @@ WE_EXPORT("agent_shutdown") uint32_t we_agent_shutdown_(void) {
   we_stale_ = 1;
   return code;
 }
+
+#ifdef WE_MIGRATES
+WE_EXPORT("agent_migrate") uint32_t we_agent_migrate_(uint32_t version, uint32_t at, uint32_t length) {
+  we_reader state = we_read((const void *)(uintptr_t)at, length);
+  we_before before;
+  before.version = version;
+  before.globals = we_get_u32(&state);
+  before.length = we_get_u32(&state) << 16;
+  before.cells_ = we_get(&state, before.globals < length / 16 ? 16 * before.globals : length);
+  before.memory = we_get(&state, before.length);
+  if (state.failed) return 1;
+  uint32_t code = we_on_migrate(&before);
+  we_stale_ = 1;
+  return code;
+}
+#endif
 
 #endif

@@ -1,10 +1,7 @@
 // What the module exports. This is the file that asc is given; the agent itself is agent.ts.
 
-import { create } from "../agent";
-import { Agent, Context, Envelope, over, room } from "./wasm_engine";
-
-// @ts-ignore: decorator
-@lazy const agent: Agent = create();
+import { agent } from "./seat";
+import { Context, Envelope, over, room } from "./wasm_engine";
 
 export function agent_alloc(size: u32): usize { return room(size); }
 

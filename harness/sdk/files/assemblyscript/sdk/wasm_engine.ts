@@ -11,6 +11,9 @@ export const E_LIMIT: u32 = 1; // more effect calls in this step than send_limit
 export const E_TARGET: u32 = 2; // no such agent, topic, buffer or model
 export const E_SIZE: u32 = 3; // longer than max_payload, or than the buffer
 export const E_FULL: u32 = 4; // the channel of a refusal: a mailbox was full, or a request is unanswered
+export const E_MEMBER: u32 = 5; // a post in a channel of which the agent is no member
+export const E_QUOTA: u32 = 6; // more messages than the agent's tenant has left in this tick
+export const E_INVALID: u32 = 7; // the receiver's validator did not find the message valid
 
 export const MESSAGE: u32 = 1;
 export const TOPIC: u32 = 2;
@@ -86,6 +89,35 @@ export class Agent {
   step(context: Context): u32 { return OK; }
   /** The last call of a life. */
   shutdown(): u32 { return OK; }
+  /**
+   * A hot reload, in place of init. It is called where agent.ts writes this method; without it, a reload takes the
+   * memory over as it is. Any other code than 0 leaves the version before as it was.
+   */
+  migrate(before: Before): u32 { return OK; }
+}
+
+/** The state of the version before. It lasts until the step ends. */
+export class Before {
+  /** `version` is the number of the version before. */
+  constructor(public version: u32, private at: usize, private size: u32) {}
+  /** How many mutable globals it has. */
+  get globals(): u32 { return load<u32>(this.at); }
+  /** The bytes of its memory. */
+  get length(): u32 { return load<u32>(this.at, 4) << 16; }
+  /** Whether what was given is a whole state. */
+  get whole(): bool {
+    return this.size >= 8 && 8 + (<u64>this.globals << 4) + (<u64>load<u32>(this.at, 4) << 16) == <u64>this.size;
+  }
+  /** The bits of a mutable global, in index order; 0 where it has none of that number. */
+  global(number: u32): u64 { return number < this.globals ? load<u64>(this.at + 16 + (<usize>number << 4)) : 0; }
+  /** A part of its memory; none where that is not all inside. */
+  bytes(offset: u32, length: u32): Uint8Array {
+    const inside = <u64>offset + <u64>length <= <u64>this.length;
+    const bytes = new Uint8Array(inside ? length : 0);
+    const from = this.at + 8 + (<usize>this.globals << 4) + offset;
+    if (inside) memory.copy(bytes.dataStart, from, length);
+    return bytes;
+  }
 }
 
 // --- host functions: each needs its group among the manifest's capabilities ---

@@ -46,6 +46,12 @@ pub const E_TARGET: Failure = Failure(2);
 pub const E_SIZE: Failure = Failure(3);
 /// A mailbox was full, or a request is unanswered: the channel of an envelope of [`Kind::Refused`].
 pub const E_FULL: Failure = Failure(4);
+/// A post in a channel of which the agent is no member.
+pub const E_MEMBER: Failure = Failure(5);
+/// More messages than the agent's tenant has left in this tick.
+pub const E_QUOTA: Failure = Failure(6);
+/// The receiver's validator did not find the message valid.
+pub const E_INVALID: Failure = Failure(7);
 /// A [`Reader`] came to the end of what it reads.
 pub const TOO_SHORT: Failure = Failure(100);
 
@@ -155,6 +161,50 @@ pub trait Agent: Default {
     /// The last call of a life.
     fn shutdown(&mut self, _host: &mut Host) -> Result<(), Failure> {
         Ok(())
+    }
+}
+
+/// An agent that takes over the state of another version, in place of [`Agent::init`]; see [`export_migrating_agent!`].
+pub trait Migrate: Agent {
+    /// A hot reload. A failure leaves the version before as it was.
+    fn migrate(&mut self, _host: &mut Host, _before: &Before) -> Result<(), Failure>;
+}
+
+/// The state of the version before.
+pub struct Before<'a> {
+    version: u32,
+    cells: &'a [u8],
+    memory: &'a [u8],
+}
+
+impl<'a> Before<'a> {
+    fn new(version: u32, state: &'a [u8]) -> Result<Self, Failure> {
+        let mut reader = Reader::new(state);
+        let (globals, pages) = (reader.u32()? as usize, reader.u32()? as usize);
+        let cells = reader.raw(globals.checked_mul(16).ok_or(TOO_SHORT)?)?;
+        let memory = reader.raw(pages.checked_mul(65_536).ok_or(TOO_SHORT)?)?;
+        Ok(Before { version, cells, memory })
+    }
+
+    /// Its number: what its reload said, 1 where there was none.
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// How many mutable globals it has.
+    pub fn globals(&self) -> usize {
+        self.cells.len() / 16
+    }
+
+    /// The bits of a mutable global, in index order.
+    pub fn global(&self, number: usize) -> Option<u64> {
+        let cell = self.cells.chunks_exact(16).nth(number)?;
+        Reader::new(&cell[8..]).u64().ok()
+    }
+
+    /// All of its memory.
+    pub fn memory(&self) -> &'a [u8] {
+        self.memory
     }
 }
 
@@ -426,6 +476,30 @@ impl<A: Agent> Seat<A> {
     pub fn shutdown(&self) -> u32 {
         self.call(true, |agent, host| agent.shutdown(host))
     }
+}
+
+#[doc(hidden)]
+impl<A: Migrate> Seat<A> {
+    /// # Safety
+    /// As for `receive`, with the state of the version before.
+    pub unsafe fn migrate(&self, version: u32, at: u32, length: u32) -> u32 {
+        let state = core::slice::from_raw_parts(at as usize as *const u8, length as usize);
+        self.call(true, |agent, host| agent.migrate(host, &Before::new(version, state)?))
+    }
+}
+
+/// As [`export_agent!`], of a type with [`Migrate`]: a reload to this version calls it. Without it, a reload takes the
+/// memory over as it is.
+#[macro_export]
+macro_rules! export_migrating_agent {
+    ($agent:ty) => {
+        $crate::export_agent!($agent);
+
+        #[no_mangle]
+        pub extern "C" fn agent_migrate(version: u32, at: u32, length: u32) -> u32 {
+            unsafe { SEAT.migrate(version, at, length) }
+        }
+    };
 }
 
 /// Makes a type with [`Agent`] the agent of this module.
