@@ -37,6 +37,13 @@ class _File:
         """The changes of a sync are on the medium, it says; `truly` are those that are."""
         if changes is not truly and self.told is None:
             self.told = bytearray(self.durable)
+        if changes is truly and self.told is None and len(changes) == 1:  # nearly every sync
+            offset, data = changes[0]
+            if data is not None:
+                if offset <= self.whole < offset + len(data):
+                    self.whole = offset + len(data)
+                _apply(self.durable, offset, data)
+                return
         for offset, data in changes:
             if data is None:
                 self.whole = min(self.whole, offset)
@@ -220,7 +227,7 @@ class SimDisk:
 
 def _low(changes: list[Change]) -> int:
     """The first byte that these changes touch; 0 for none."""
-    return min((offset for offset, _ in changes), default=0)
+    return changes[0][0] if len(changes) == 1 else min((offset for offset, _ in changes), default=0)
 
 
 def _apply(content: bytearray, offset: int, data: bytes | None) -> None:

@@ -127,6 +127,8 @@ class SimClient:
 
     def _fresh(self) -> list[Input]:
         """Inputs that may be sent now for the first time: a window's worth, and never half of the tick that waits."""
+        if self._next == len(self._inputs):
+            return []
         waiting = [i for i in self._inputs[: self._next] if i.n > self._acknowledged.get(i.source, 0)]
         end = max(self._next, self._next + WINDOW - len(waiting))
         first = waiting[0].tick if waiting else self._inputs[self._next].tick if self._next < len(self._inputs) else 0

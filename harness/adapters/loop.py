@@ -1,29 +1,16 @@
-"""The virtual clock: simpy's event queue, integer nanoseconds, callbacks instead of processes.
+"""The virtual clock: simpy's event queue, integer nanoseconds, callbacks instead of processes and events.
 
-An exception in a callback leaves `run` as it is (simpy would re-create it). Events of the same time run in the order
+What is scheduled is the callback itself: nobody waits for an event's value, so none is made. An exception in a callback leaves `run` as it is (simpy would re-create it). Events of the same time run in the order
 in which they were scheduled.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from heapq import heappop
+from typing import Any
 
 import simpy
-
-
-class _Due:
-    """An event as `simpy.Environment.step` takes it, of which nobody waits for the value; it calls back once."""
-
-    __slots__ = ("_callback", "callbacks")
-    _ok = True
-
-    def __init__(self, callback: Callable[[], None]) -> None:
-        self._callback = callback
-        self.callbacks: tuple[_Due] | None = (self,)
-
-    def __call__(self, event: _Due) -> None:
-        self._callback()
 
 
 class Loop:
@@ -44,9 +31,8 @@ class Loop:
         return now
 
     def later(self, delay_ns: int, callback: Callable[[], None]) -> None:
-        # simpy schedules anything that `step` can take.
-        event = cast(simpy.Event, _Due(callback))
-        self._env.schedule(event, delay=self.lag_ns + (delay_ns if delay_ns > 0 else 0))
+        delay = self.lag_ns + (delay_ns if delay_ns > 0 else 0)
+        self._env.schedule(callback, delay=delay)  # type: ignore[arg-type]  # `run` takes it out again
 
     def last(self, callback: Callable[[], None]) -> None:
         """Call back once at this same time, after all that is scheduled for it; one callback at a time."""
@@ -58,7 +44,7 @@ class Loop:
     def run(self, until_ns: int, max_events: int) -> bool:
         """True when stopped from inside; False when nothing is left to do or a bound was reached."""
         env = self._env
-        queue, step = env._queue, env.step
+        queue: list[Any] = env._queue
         while not self._stopped:
             last = self._last
             if last is not None and (not queue or queue[0][0] > env._now):
@@ -68,5 +54,6 @@ class Loop:
             if not queue or queue[0][0] > until_ns or self.events >= max_events:
                 return False
             self.events += 1
-            step()
+            env._now, _, _, callback = heappop(queue)
+            callback()
         return True
