@@ -27,7 +27,7 @@ from runtime.physical import Physical
 from runtime.pool import Pool
 from runtime.ports import Ports
 from runtime.releases import Releases
-from runtime.residence import Residence
+from runtime.residence import Residence, kept
 from runtime.router import Router
 from runtime.snapshot import HeldImage
 from runtime.state import Decree, Effect, Inference, Input, Outcome, Request, State, StepRecord
@@ -405,7 +405,7 @@ class Orchestrator(Calls):
         for record in opened.records:
             outcome = outcomes[record.agent]
             if outcome.status == "ok" and not (record.snapshot or record.views or record.grants):
-                residences[record.agent].since += (record, outcome)  # the way of nearly every step
+                residences[record.agent].since.append(kept(record, outcome))  # the way of nearly every step
                 continue
             data = {v.buffer: self._versions[v.buffer, v.version] for v in record.views} if record.views else {}
             residences[record.agent].settle(record, outcome, images.get(record.agent), data)

@@ -1,7 +1,7 @@
 """The virtual clock: simpy's event queue, integer nanoseconds, callbacks instead of processes and events.
 
-What is scheduled is the callback itself: nobody waits for an event's value, so none is made. An exception in a callback leaves `run` as it is (simpy would re-create it). Events of the same time run in the order
-in which they were scheduled.
+What is scheduled is the callback itself: nobody waits for an event's value, so none is made. An exception in a callback
+leaves `run` as it is (simpy would re-create it). Events of the same time run in the order in which they were scheduled.
 """
 
 from __future__ import annotations
