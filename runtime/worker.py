@@ -31,7 +31,7 @@ from runtime.frames import (
     packed_inbox,
     unpack_work,
 )
-from runtime.ports import Artifacts, Call, Guest, Guests, Memory
+from runtime.ports import Artifacts, Call, Guest, Guests, GuestStep, Memory
 from runtime.snapshot import HeldImage, memory_of
 from runtime.state import BUFFER, AgentSpec, Effect, Message
 
@@ -148,7 +148,11 @@ class WorkerCore:
         payloads = self._views(record) if record.views else _NOTHING
         if isinstance(payloads, tuple):
             return Answer(record.agent, record.n, "", NO_EFFECTS, None, 0, 0, "corrupt", payloads)
-        status, effects = self._run(hosted, record, order.fuel, payloads)
+        if hosted.guest is not None and not record.views:  # nearly every step
+            record.fuel = order.fuel
+            status, effects = self._ended(hosted, record, hosted.guest.run(record))
+        else:
+            status, effects = self._run(hosted, record, order.fuel, payloads)
         image = None
         if record.snapshot and hosted.guest:
             image = hosted.image.take(record.n, hosted.guest.memory(), hosted.guest.globals())
@@ -270,14 +274,19 @@ class WorkerCore:
     def _run(
         self, hosted: Hosted, record: StepArguments, fuel: int, payloads: Mapping[int, bytes]
     ) -> tuple[str, msgspec.Raw]:
-        """One step of the instance; a failure closes it, as its memory is discarded."""
+        """One step of the instance, with what it reads behind its messages."""
         guest = hosted.guest
         assert guest is not None
         record.fuel = fuel
-        if record.views:  # behind the messages
+        if record.views:
             views = [Message(v.version, BUFFER, 0, v.buffer, payloads[v.buffer]) for v in record.views]
             record.inbox = packed_inbox(inbox_of(record.inbox) + views)
-        step = guest.run(record)
+        return self._ended(hosted, record, guest.run(record))
+
+    def _ended(self, hosted: Hosted, record: StepArguments, step: GuestStep) -> tuple[str, msgspec.Raw]:
+        """What the step did; a failure closes the instance, as its memory is discarded."""
+        guest = hosted.guest
+        assert guest is not None
         self.fuel_spent += step.fuel
         if step.status == "ok":
             if step.effects is not None:

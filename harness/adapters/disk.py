@@ -27,23 +27,29 @@ class _File:
     def __init__(self, number: int, content: bytes = b"") -> None:
         self.number = number
         self.written = bytearray(content)
-        self.durable = bytearray(content)
+        self._durable = bytearray(content)
+        self._landed: list[Change] = []  # on the medium, and not yet in `_durable`: most is never looked at
         self.told: bytearray | None = None
         self.pending: list[Change] = []
         self.flying: list[list[Change]] = []
         self.whole = len(content)
 
+    @property
+    def durable(self) -> bytearray:
+        for offset, data in self._landed:
+            _apply(self._durable, offset, data)
+        self._landed.clear()
+        return self._durable
+
+    @durable.setter
+    def durable(self, content: bytearray) -> None:
+        self._durable = content
+        self._landed.clear()
+
     def land(self, changes: list[Change], truly: list[Change]) -> None:
         """The changes of a sync are on the medium, it says; `truly` are those that are."""
         if changes is not truly and self.told is None:
             self.told = bytearray(self.durable)
-        if changes is truly and self.told is None and len(changes) == 1:  # nearly every sync
-            offset, data = changes[0]
-            if data is not None:
-                if offset <= self.whole < offset + len(data):
-                    self.whole = offset + len(data)
-                _apply(self.durable, offset, data)
-                return
         for offset, data in changes:
             if data is None:
                 self.whole = min(self.whole, offset)
@@ -51,8 +57,7 @@ class _File:
                 self.whole = max(self.whole, offset + len(data))
             if self.told is not None:
                 _apply(self.told, offset, data)
-        for offset, data in truly:
-            _apply(self.durable, offset, data)
+        self._landed += truly
 
 
 class SimDisk:

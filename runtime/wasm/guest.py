@@ -117,7 +117,7 @@ class WasmGuest:
                     return _new_step(GuestStep, ("ok", (), used, _NONE))
                 if inbox_at + low > len(at):
                     at = self._list = self._host.view()
-                return _new_step(GuestStep, ("ok", (), used, bytes(at[inbox_at : inbox_at + low])))
+                return _new_step(GuestStep, ("ok", (), used, at[inbox_at : inbox_at + low].tobytes()))
             return self._unusual(how, low, used)
         except KeyError:  # what the driver does not do: no step is looked at for it
             return self._other(arguments)
