@@ -24,6 +24,7 @@ SAME_VERSION_MAX = 8
 SILENT_DEVICES_MAX = 6
 CPU_LOADS_MAX = 8
 CLIENT_STALLS_MAX = 4
+ADDED_MAX = 20_000
 NO_AGENT = -1
 ANY_TICK = TOP  # later than what any fault names
 _OF_LINKS = ("link.noise", "link.clog", "link.partition", "tick.repeat", "clock.jump", "clock.strobe", "clock.drift")
@@ -57,6 +58,7 @@ def check(plan: Plan) -> None:
     - Devices may fall silent or slow `SILENT_DEVICES_MAX` times: each costs a lease, which doubles for the same batch.
     - Loads on the CPU, the last resort, may fail `CPU_LOADS_MAX` times: nothing can be computed meanwhile.
     - A device may compute wrong only where every answer is checked; else nothing could tell.
+    - What faults add to the workload is bounded: a run takes time and memory for each message and task.
     - One version of a buffer may be altered `SAME_VERSION_MAX` times: each costs a repair and a new lease.
     """
     if len(plan.faults) > FAULTS_MAX:
@@ -68,6 +70,9 @@ def check(plan: Plan) -> None:
     ends = sum(fault.kind in ("orchestrator.kill", "disk.sync_error") for fault in faults)
     if ends > ORCHESTRATOR_KILLS_MAX:
         raise Refused(f"{ends} ends of the orchestrator", "fault budget", f"at most {ORCHESTRATOR_KILLS_MAX}")
+    added = sum(max(0, fault.number("count"), fault.number("size")) for fault in faults)
+    if added > ADDED_MAX:
+        raise Refused(f"{added} messages and tasks would be added", "fault budget", f"at most {ADDED_MAX}")
     _check_clients(faults)
     _check_devices(faults, plan.physical)
     _check_same(faults, ("disk.lose", "disk.tear"), ("crash",), 1, "a crash leaves one disk")

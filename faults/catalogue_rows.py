@@ -43,10 +43,9 @@ F03 | transparent | scheduler | scheduler.permute | - | I1 I3 | available | the 
 another order
 F04 | transparent | scheduler | tick.repeat | - | I13 I33 | available | the driver's call for a \
 tick is repeated or skipped
-F05 | workload | scheduler | agent.flood | - | I12 I18 | comes with the workload scenarios | one agent makes ten \
+F05 | workload | scheduler | agent.flood | - | I12 I18 | available | one agent makes ten \
 thousand ready tasks
-F06 | workload | scheduler | dag.edit | - | I22 I30 | comes with the workload kinds; the jobs of `pipeline` are \
-late, wide, failing, cyclic | late, failing, cyclic or huge \
+F06 | workload | scheduler | dag.edit | - | I22 I30 | available | late, failing, cyclic or huge \
 nodes in a task graph
 F07 | transparent | scheduler | fault.pair | repair.kill | I19 I30 | available | a second fault while the \
 first is being repaired
@@ -79,7 +78,7 @@ link, or traps at start
 F22 | refused | wasm | module.flip | - | I25 | available | one bit of a good module is flipped \
 before it is loaded
 F23 | visible | wasm | agent.bad_pointer | - | I17 I32 | available | a host call with a bad pointer, length or handle
-F24 | workload | wasm | wasm.nan | - | I1 I5 | comes with the float scenarios | NaN payloads and float order
+F24 | visible | wasm | wasm.nan | - | I1 I5 I32 | available | NaN payloads and float order
 F25 | refused | wasm | module.bomb | - | I18 | available | a module that is made to be slow to \
 compile
 F26 | transparent | shared memory | buffer.torn_read | - | I15 | available | a reader comes between \
@@ -171,13 +170,13 @@ F75 | refused | plugins | module.abi | - | I35 | available | another ABI version
 exports than it asks for
 F76 | refused | plugins | key.trust | - | I26 | available | keys revoked, expired, unknown, weak, or \
 rotated in mid-run
-F77 | visible | plugins | agent.reload | - | I36 I20 | comes with a kind of its own; until then deaths, poison and \
-hangs strike migrations in scenario upgrade | a reload in mid-call, a crash in a migration, a downgrade
+F77 | visible | plugins | agent.reload | - | I36 I20 | available | a reload in mid-call, a crash in a \
+migration, a downgrade
 F78 | transparent | observer | observer.stall | - | I6 I18 | comes with the observer | observers that are slow, \
 stalled, many, or gone
 F79 | refused | observer | observer.request | - | I37 | comes with the observer | requests that an observer must \
 refuse
-F80 | workload | observer | observer.hostile_text | - | I37 | comes with the observer | names made to break a page, \
+F80 | workload | observer | observer.hostile_text | - | I37 | available | names made to break a page, \
 a terminal or a log
 F81 | transparent | resources | host.pressure | - | I18 I32 | comes with the live driver | no memory, processor, \
 inodes or processes are left on the host
@@ -185,6 +184,8 @@ F82 | transparent | resources | harness.kill | - | I38 | comes with campaigns | 
 files are damaged
 F83 | transparent | models/cache | model.load_fail | - | I19 I24 | available | loading a model fails once, or for a \
 while
+F84 | transparent | worker | pool.resize | - | I3 I14 I21 | available | the pool is resized in \
+mid-run, also to one, and after a recovery
 """
 
 # id | name | state | statement

@@ -17,6 +17,7 @@ from faults.injector import Step
 from faults.pipe_rules import PIPE_RULES
 from faults.plan import Fault, Plan
 from faults.worker_effect import WORKER_RULES, found_wrong, lost
+from faults.workload_rules import BLOCK_RULES, NOTHING, Told
 from faults.wrappers.guests import endings
 from faults.wrappers.models import CPU
 
@@ -26,9 +27,16 @@ MET_NS = 1_000_000  # a frame that has arrived is handled within this time
 
 
 def effective(
-    plan: Plan, injections: Sequence[Performed], trace: Trace, journal_steps: Mapping[Step, str]
+    plan: Plan,
+    injections: Sequence[Performed],
+    trace: Trace,
+    journal_steps: Mapping[Step, str],
+    told: Told = NOTHING,
 ) -> dict[int, bool]:
-    """Per fault of the plan, by index. `journal_steps` are (tick, agent) -> the step's status in the journal."""
+    """Per fault of the plan, by index. `journal_steps` are (tick, agent) -> the step's status in the journal.
+
+    `told` is what workload faults are judged by.
+    """
     performed: dict[int, list[Performed]] = {index: [] for index in range(len(plan.faults))}
     for injection in injections:
         performed[injection.fault].append(injection)
@@ -37,6 +45,8 @@ def effective(
         mine = performed[index]
         if not mine:
             verdicts[index] = False
+        elif fault.kind in BLOCK_RULES:
+            verdicts[index] = BLOCK_RULES[fault.kind](fault, index, told)
         elif kind_of(fault.kind).class_ in SHOWN:
             step = (fault.number("tick"), fault.number("agent"))
             verdicts[index] = journal_steps.get(step) in endings(fault)
@@ -187,6 +197,10 @@ def _client_again(fault: Fault, mine: Sequence[Performed], trace: Trace, until: 
     return any("again" in injection.fields and (until is None or injection.at <= until) for injection in mine[1:])
 
 
+def _resized(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
+    return bool(seen(trace, "resized", {"workers": fault.number("workers")}, mine[0].at))
+
+
 def _repairer_lost(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
     if "process" not in mine[0].fields:
         return lost(fault, mine, trace)
@@ -195,6 +209,7 @@ def _repairer_lost(fault: Fault, mine: Sequence[Performed], trace: Trace) -> boo
 
 _RULES: dict[str, Rule] = {
     "repair.kill": _repairer_lost,
+    "pool.resize": _resized,
     **CLOCK_RULES,
     **PIPE_RULES,
     **WORKER_RULES,

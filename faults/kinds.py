@@ -13,6 +13,7 @@ from faults.repair_kinds import REPAIR_KINDS
 from faults.signed_kinds import SIGNED_KINDS
 from faults.wasm_kinds import WASM_KINDS
 from faults.worker_kinds import WORKER_KINDS
+from faults.workload_kinds import WORKLOAD_KINDS
 
 __all__ = ["KINDS", "MS", "TOP", "UNITS", "FaultKind", "Form", "Key", "Value"]
 
@@ -319,4 +320,5 @@ KINDS: tuple[FaultKind, ...] = (
     *MODULE_KINDS,
     *MODEL_KINDS,
     *CLOCK_KINDS,
+    *WORKLOAD_KINDS,
 )

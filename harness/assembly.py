@@ -12,6 +12,7 @@ from faults.hazards import Hazards
 from faults.injector import Injector, Later
 from faults.plan import Plan
 from faults.wrappers.accelerators import FaultyAccelerators
+from faults.wrappers.arrivals import WatchedGateway
 from faults.wrappers.clock import FaultyClock
 from faults.wrappers.crash import Fuse, mortal
 from faults.wrappers.disk import KINDS as DISK_KINDS
@@ -163,7 +164,8 @@ def incarnate(world: World, disk: SimDisk, client: SimClient) -> Incarnation:
         world.clock.tick_of = tick_of
     # What no fault of the plan can strike has nothing around it: these are calls of every tick.
     answering: Workers = LinkedWorkers(repaired, links) if links.active else repaired
-    gateway: Gateway = LinkedGateway(client, links, tick_of) if links.active else client
+    watched: Gateway = WatchedGateway(client, injector, history.owners) if history.owners else client
+    gateway: Gateway = LinkedGateway(watched, links, tick_of) if links.active else watched
     if world.plan.faults:
         answering = faulty_workers = FaultyWorkers(answering, injector, later, memory, tick_of)
         gateway = faulty_gateway = FaultyGateway(gateway, injector, later)

@@ -36,7 +36,8 @@ def liveness_bound(scenario: Scenario, plan: Plan, timing: Timing) -> int:
     fuel = max(spec.limits.fuel for spec in scenario.agents)
     replayed = 1 + 2 * config.snapshot_every
     lease_step = physical.step_ns + fuel * physical.worst_ns_per_fuel
-    per_worker = -(-agents // physical.workers)
+    resized = [fault.number("workers") for fault in plan.faults if fault.kind == "pool.resize"]
+    per_worker = -(-agents // min(physical.workers, *resized)) if resized else -(-agents // physical.workers)
     endless = any(fault.kind == "task.hang" for fault in plan.faults)
     expiries = physical.lost_workers_max + 1 if endless else max(1, physical.lost_workers_max - 1)
     lease = physical.lease_ns + per_worker * replayed * lease_step

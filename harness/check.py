@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from faults import effect
 from faults.catalogue import kind_of
 from faults.plan import Fault, Plan, plan_to_json
+from faults.workload_rules import Told
 from harness import restarts, sometimes
 from harness.adapters.workers import Timing
 from harness.bounds import horizon_ns, liveness_bound
@@ -126,6 +127,11 @@ def transparent(kind: str) -> bool:
     return kind_of(kind).class_ in ("transparent", "measured", "failstop")
 
 
+def lasting(plan: Plan) -> Plan:
+    """The plan with those of its faults alone that are part of its workload."""
+    return replace(plan, faults=tuple(f for f in plan.faults if kind_of(f.kind).class_ == "workload"))
+
+
 def twin_plan(plan: Plan, decrees: tuple[Decree, ...]) -> Plan:
     """The plan without its transparent faults; indices of the others do not matter to their address."""
     return replace(plan, faults=tuple(f for f in plan.faults if not transparent(f.kind)), decrees=decrees)
@@ -176,7 +182,7 @@ class Checker:
 
     def holds_without_faults(self, plan: Plan) -> bool:
         """Whether the scenario's own rule holds for the plan's workload alone: if not, the workload breaks it."""
-        bare = self._clean(replace(plan, faults=(), decrees=()))
+        bare = self._clean(replace(lasting(plan), decrees=()))
         return judge(bare, ("scenario",))["scenario"].verdict is Verdict.PASS
 
     def _clean(self, plan: Plan) -> Judged:
@@ -219,7 +225,7 @@ class Checker:
         judged = Judged(
             history=history,
             twin=twin,
-            baseline=self.clean(replace(bare, faults=())) if bare.faults else twin,
+            baseline=self.clean(lasting(bare)) if lasting(bare) != bare else twin,
             bound_ns=bound,
             invariant=self._invariant,
             recompute=self._recompute,
@@ -236,7 +242,8 @@ class Checker:
             judged.varied |= further.apart(self.scenario, plan, self.timing)
         findings = judge(judged, judgeable(judged))
         known.forget()
-        effective = effect.effective(plan, history.injections, history.trace, read.statuses)
+        told = Told(read.blocks, history.owners)
+        effective = effect.effective(plan, history.injections, history.trace, read.statuses, told)
         row = _row(plan, judged, findings, effective, read, self._reading(twin.journal).digest, run)
         row = replace(row, reached=sometimes.reached(sometimes.Seen(history, read.blocks, effective)))
         return Checked(plan, history, twin, findings, effective, row, judged)

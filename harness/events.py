@@ -10,6 +10,7 @@ from faults.plan import Fault
 from harness.history import History
 from runtime import journal
 from runtime.journal import Block
+from runtime.state import Reload, Send, Submit
 
 
 class StepEvent(NamedTuple):
@@ -33,7 +34,10 @@ class RequestEvent(NamedTuple):
 
 @dataclass(frozen=True)
 class Events:
-    """What happened in a twin, in logical order."""
+    """What happened in a twin, in logical order.
+
+    Agents that were sent messages from outside (`addressed`), given tasks (`submitted`), had a reload (`reloaded`).
+    """
 
     steps: tuple[StepEvent, ...]
     calling: tuple[StepEvent, ...]
@@ -42,6 +46,9 @@ class Events:
     blocks: int
     ticks: tuple[int, ...]
     requests: tuple[RequestEvent, ...] = ()
+    addressed: tuple[int, ...] = ()
+    submitted: tuple[int, ...] = ()
+    reloaded: tuple[int, ...] = ()
 
 
 def events_of(twin: History) -> Events:
@@ -54,6 +61,7 @@ def events_of(twin: History) -> Events:
         )
     steps = tuple(seen[key] for key in sorted(seen))
     blocks = [line.block for line in journal.read(twin.journal).lines]
+    asked = [item.action for block in blocks for item in block.inputs]
     read = sorted({view for block in blocks for step in block.steps for view in step.views})
     return Events(
         steps=steps,
@@ -63,6 +71,9 @@ def events_of(twin: History) -> Events:
         blocks=len(blocks),
         ticks=tuple(block.tick for block in blocks),
         requests=_requests(blocks),
+        addressed=tuple(sorted({action.agent for action in asked if isinstance(action, Send)})),
+        submitted=tuple(sorted({task.agent for a in asked if isinstance(a, Submit) for task in a.tasks})),
+        reloaded=tuple(sorted({action.agent for action in asked if isinstance(action, Reload)})),
     )
 
 

@@ -23,6 +23,7 @@ from harness.events import Chooser, Events, Recipe, RequestEvent, StepEvent, at_
 from harness.recipes import RECIPES, byte_classes
 from harness.repair_aims import REPAIR_AIMS
 from harness.worker_aims import WORKER_AIMS, kill_together
+from harness.workload_aims import WORKLOAD_AIMS
 from runtime.errors import Refused
 from runtime.physical import MS, Physical
 from runtime.second import MILLION
@@ -250,9 +251,10 @@ AIMS: dict[str, tuple[Recipe, ...]] = {
 AIMS |= WORKER_AIMS
 AIMS |= REPAIR_AIMS
 AIMS |= CLOCK_AIMS
+AIMS |= WORKLOAD_AIMS
 AIMS |= {slug: AIMS[slug] * 3 + more for slug, more in COMBINED_AIMS.items()}
 
-STRESS = everything(find("stress"), "transparent", "visible")
+STRESS = everything(find("stress"), "transparent", "visible", "workload")
 TRANSPARENT = everything(find("transparent"))
 CHECKED = everything(find("measured"))  # only where every answer is checked (`checked`)
 

@@ -217,6 +217,7 @@ class History(Struct):
     asked: list[WorldEvent] = []
     crashes: list[Crash] = []
     injections: list[Injection] = []
+    owners: dict[int, int] = {}  # of the inputs that faults add: number -> index of the fault in the plan
     lines: list[AgentLine] = []  # what agents wrote to stdout and stderr, the first LINES_MAX writes, repeated ones too
     hazards: dict[str, int] = {}  # how often each site took its rare choice
     files: dict[str, bytes] = {}  # the disk at the end

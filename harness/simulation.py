@@ -23,6 +23,7 @@ from faults.wrappers.clock import FaultyClock
 from faults.wrappers.damage import damage_at_crash
 from faults.wrappers.driver import Caller
 from faults.wrappers.repairs import Repairs
+from faults.wrappers.resizing import Resizer
 from faults.wrappers.storage import CrashPolicy, Lose, policy_at_crash
 from harness.adapters.disk import SimDisk
 from harness.adapters.gateway import SimClient
@@ -30,6 +31,7 @@ from harness.adapters.loop import Loop
 from harness.adapters.workers import Timing
 from harness.assembly import Incarnation, World, census, incarnate
 from harness.history import Crash, History, Injection
+from harness.workloads import named, work_of
 from runtime import journal, state, watermark
 from runtime.durability import BLOBS, JOURNAL
 from runtime.errors import FailStop, Refused, SyncFailed
@@ -91,10 +93,12 @@ class Simulation:
             self.disk.load(files)
         elif plan.decrees:
             self.disk.load({DECREES: b"".join(decree_line(decree) for decree in plan.decrees)})
+        work = work_of(scenario, plan)
+        self.history.owners = work.owners
         self.client = SimClient(
             self.loop,
             self.timing.client_ns,
-            plan.inputs,
+            work.inputs,
             self._durable,
             self._wake,
             scenario.sources(plan.seed),
@@ -116,6 +120,7 @@ class Simulation:
             repairs=Repairs.of(plan.faults),
             clock=FaultyClock(self.loop, self.injector) if FaultyClock.strikes(self.injector) else None,
         )
+        self._resizer = Resizer(self.injector) if Resizer.strikes(self.injector) else None
         self._caller = Caller(self.injector, self._later) if Caller.strikes(self.injector) else None
         self._spurious = 0  # calls that are still to be made though nothing has come
         self._rings_at = 0  # when the deadline of the last call is over, by the clock that it was told by
@@ -126,12 +131,15 @@ class Simulation:
         self._waking = False  # whether a wake waits for the end of a stall
         self._deaf_until = 0  # a stalled orchestrator is not called
         due: dict[str, list[int]] = {}
-        for item in plan.inputs:
+        for item in work.inputs:
             due.setdefault(item.source, []).append(item.tick)
         self._due = {source: tuple(ticks) for source, ticks in due.items()}
 
     def run(self) -> History:
         history = self.history
+        for index, fault in self.injector.armed("observer.hostile_text"):
+            if fault.number("agent") < len(self.scenario.agents):
+                self.injector.fire(index, {"agent": fault.number("agent")})
         try:
             self._boot()
             self.client.start()
@@ -191,6 +199,9 @@ class Simulation:
             return
         if self._caller is not None and not self._is_called():
             return
+        if self._resizer is not None and self.orchestrator.phase != "boot":
+            for workers in self._resizer.sizes(self.orchestrator.tick, len(self.history.crashes)):
+                self.orchestrator.resize_pool(workers)
         try:
             wait = self.orchestrator.advance()
         except (Killed, SyncFailed):
@@ -375,8 +386,8 @@ def trace_digest(trace: list[Record]) -> str:
 
 
 def genesis(scenario: Scenario, plan: Plan) -> tuple[Input, ...]:
-    """The scenario's first inputs, with the last tick that the plan asks for."""
-    first, *agents = scenario.genesis(plan.seed)
+    """The scenario's first inputs, with the last tick that the plan asks for, and the names that faults give."""
+    first, *agents = named(scenario.genesis(plan.seed), plan)
     assert isinstance(first.action, Configure)
     if not plan.last_tick:
         return (first, *agents)

@@ -20,7 +20,7 @@ from runtime.inference.admission import DeviceSettings
 from runtime.journal import Block
 from runtime.physical import Physical
 from runtime.sources import Function, Served
-from runtime.state import Action, AgentSpec, Config, Configure, Input, Message, Spawn
+from runtime.state import Action, AgentSpec, Config, Configure, Input, Message, Spawn, Task
 from runtime.wasm.capabilities import Capability
 from runtime.wasm.trust import TrustStore
 
@@ -54,7 +54,9 @@ class Scenario:
     `trust` every module must be signed, by keys that count at the run's `epoch_ms`. `capabilities` gives what agents
     are offered beside the ABI's host functions; those are pure, made when they are first asked for. `sources` gives who
     answers what agents read outside, by the names that the configuration declares, made anew for each run by its seed:
-    functions of the payload, or served modules.
+    functions of the payload, or served modules. `node(seed, number, agent, fails)` is a task that
+    stands alone, for who adds graphs to the workload: its name holds its number, and its step fails where it is to.
+    `versions` are modules (sha256) by number that its agents can be reloaded to; one may be missing.
     """
 
     name: str
@@ -78,6 +80,8 @@ class Scenario:
     capabilities: Callable[[], tuple[Capability, ...]] = tuple
     sources: Callable[[int], Mapping[str, Function | Served]] = lambda seed: {}
     trust: TrustStore | None = None
+    node: Callable[[int, int, int, bool], Task] | None = None
+    versions: Mapping[int, str] = field(default_factory=dict)
 
     def options(self, workers: int | None = None, usual: Physical = Physical()) -> Physical:  # noqa: B008  # immutable
         """A run's physical options: the `usual` ones, what the scenario says of them, and this number of workers."""

@@ -186,6 +186,12 @@ def job_of(seed: int, number: int, order: Order) -> tuple[Task, ...]:
     return tuple(reversed(tasks))
 
 
+def node(seed: int, number: int, agent: int, fails: bool) -> Task:
+    """A task of one stage that asks for no answer and that no other stage hears of."""
+    head = _HEAD.pack(_TRAP if fails else _FOLD, number, 0, 0, 0)
+    return Task(agent=agent, id=f"{number}.node", payload=head + text_of(seed, number, agent))
+
+
 @lru_cache(maxsize=256)
 def value_of(texts: tuple[bytes, ...]) -> int:
     """What a job publishes, from the texts of its stages alone."""
@@ -239,6 +245,8 @@ def _published(outcome: Outcome) -> list[str]:
         if tag != 1 or agent != PUBLISH:
             continue
         _, _, number, _, sound, _, value = _DONE.unpack(output.payload)
+        if told.texts.get(number, {"publish": b""}).keys() == {"node"}:
+            continue  # a task that stands alone
         where = f"tick {output.tick}: job {number}"
         if number in published or number not in told.texts:
             violations.append(f"{where} is published {'again' if number in published else 'and was never submitted'}")
@@ -316,4 +324,5 @@ PIPELINE = Scenario(
     compose=_compose,
     invariant=_invariant,
     models=lambda: {models.digest(SHAPE): models.build(SHAPE)},
+    node=node,
 )

@@ -226,4 +226,5 @@ UPGRADE = Scenario(
     compose=_compose,
     invariant=_invariant,
     fixed=_fixed,
+    versions=_of_version,
 )

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from faults.catalogue import near, shown
 from faults.kinds import KINDS, UNITS, FaultKind, Key
 
-DRAWN = ("transparent", "visible", "refused", "measured", "failstop")  # the classes of kinds that are drawn
+DRAWN = ("transparent", "visible", "refused", "measured", "failstop", "workload")  # the classes of kinds that are drawn
 WEIGHT_MAX = 1_000_000
 FAULTS_MAX = 60  # in one plan; what goes beyond the fault budget is left out
 ONE_IN_MAX = 1000
@@ -61,7 +61,9 @@ class Profile(BaseModel):
     title: Text
     faults: tuple[Count, Count]
     swarm: Annotated[bool, Field(strict=True)] = True
-    classes: dict[Literal["transparent", "visible", "refused", "measured", "failstop"], OneIn] = {"transparent": 1}
+    classes: dict[Literal["transparent", "visible", "refused", "measured", "failstop", "workload"], OneIn] = {
+        "transparent": 1
+    }
     weights: dict[str, Weight] = {"default": 1}
     rates: dict[str, Rate] = {}
     ranges: dict[str, dict[str, tuple[Item, ...]]] = {}

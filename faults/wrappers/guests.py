@@ -25,11 +25,18 @@ TRAP_REASON = "trap:injected"
 POINTER_REASON = "bad_pointer"
 BAD_POINTER = 0xFFFFFFFC
 STEP_KINDS = ("agent.trap", "agent.bad_pointer", *intruders.KINDS)  # visible ones, each with its endings
-_IN_STEPS = ("worker.kill", *STEP_KINDS)
+RELOAD = "agent.reload"
+_IN_STEPS = ("worker.kill", RELOAD, *STEP_KINDS)
+_STRUCK = {"no": (), "trap": (TRAP_REASON,), "fuel": (FUEL_REASON,)}
 
 
 def endings(fault: Fault) -> tuple[str, ...]:
-    """The statuses that a step may have in the journal when a visible fault of these wrappers struck it."""
+    """The statuses that a step may have in the journal when a visible fault of these wrappers struck it.
+
+    None for a reload that is not struck: how it ends is its module's affair.
+    """
+    if fault.kind == RELOAD:
+        return _STRUCK[str(fault.get("struck"))]
     own = {"agent.trap": (TRAP_REASON,), "agent.bad_pointer": (POINTER_REASON,)}
     return own.get(fault.kind) or intruders.endings(fault)
 
@@ -50,6 +57,7 @@ class VisibleFaults:
         self._traps: dict[tuple[int, int], list[tuple[int, int]]] = {}
         self._pointers: dict[tuple[int, int], list[tuple[int, int]]] = {}
         self._intruders: dict[tuple[int, int], tuple[int, Fault]] = {}
+        self._reloads: dict[tuple[int, int], tuple[int, str]] = {}
         # Where a copy may be torn, every step must be followed: the wrapper of the memory knows it from here alone.
         self._all = any("byte" in fault.at for fault in faults)
         self._agents = {fault.number("agent") for fault in faults if fault.kind in _IN_STEPS}
@@ -60,6 +68,8 @@ class VisibleFaults:
             step = (fault.number("tick"), fault.number("agent"))
             if fault.kind in intruders.KINDS:
                 self._intruders.setdefault(step, (index, fault))  # one to a step: the first of the plan
+            if fault.kind == RELOAD and endings(fault):
+                self._reloads.setdefault(step, (index, str(fault.get("struck"))))
             if table is not None:
                 table.setdefault(step, []).append((fault.number("hostcall"), index))
 
@@ -70,7 +80,7 @@ class VisibleFaults:
     def at(self, tick: int, agent: int) -> bool:
         """Whether any visible fault addresses this step."""
         step = tick, agent
-        return step in self._traps or step in self._pointers or step in self._intruders
+        return step in self._traps or step in self._pointers or step in self._intruders or step in self._reloads
 
     def may_strike(self, tick: int, agent: int) -> bool:
         """Whether anything of the plan may strike within this step."""
@@ -79,6 +89,11 @@ class VisibleFaults:
     def intruder(self, arguments: StepArguments) -> tuple[int, Fault] | None:
         """The fault that takes this step over, or its fuel."""
         return self._intruders.get((arguments.tick, arguments.agent)) if arguments.kind == "step" else None
+
+    def reload(self, arguments: StepArguments) -> tuple[int, str]:
+        """(fault, how it is struck) of a reload's step; (-1, "") for none."""
+        found = self._reloads.get((arguments.tick, arguments.agent)) if arguments.kind == "reload" else None
+        return found or (-1, "")
 
     def trap(self, arguments: StepArguments) -> tuple[int, int]:
         """(host call, fault) of the first trap of this step; (0, -1) for none."""
@@ -139,6 +154,9 @@ class FaultyGuest:
         pointers = self._visible.pointers(arguments)
         listed = bool(pointers) or self._visible.intruder(arguments) is not None
         fuel, starved = self._starved(arguments)
+        reload, struck = self._visible.reload(arguments)
+        if struck == "fuel":
+            fuel = 1
         step = self._run(replace(arguments, stop_at=stop, listed=listed, fuel=fuel))
         if starved >= 0 and step.status == FUEL_REASON:
             self._injector.fire(starved, {**self._fields(0), "fuel": fuel})
@@ -149,7 +167,17 @@ class FaultyGuest:
         if step.status == STOPPED and stop == trapped_at:
             self._injector.note(trap, self._fields(stop))
             return step._replace(status=TRAP_REASON)
+        if struck and step.status != STOPPED:
+            return self._migrated(reload, struck, step)
         return self._bad_pointers(pointers, step)
+
+    def _migrated(self, reload: int, struck: str, step: GuestStep) -> GuestStep:
+        """What is left of a migration that was struck: it traps when all is done, or had hardly any fuel."""
+        if struck == "trap":
+            step = step._replace(status=TRAP_REASON, calls=[], effects=None)
+        if step.status in _STRUCK[struck]:
+            self._injector.note(reload, self._fields(0))
+        return step
 
     def _run(self, arguments: StepArguments) -> GuestStep:
         """The step by the agent's own module, or by what takes its place."""

@@ -16,14 +16,14 @@ from msgspec.structs import replace
 
 from faults.plan import Fault
 from faults.wasm_kinds import PAGE, VALUES
-from faults.wrappers import signed, vectors
+from faults.wrappers import floats, signed, vectors
 from runtime.errors import ModuleRefused
 from runtime.frames import StepArguments
 from runtime.ports import Call, Guest, Guests, GuestStep
 from runtime.state import AgentSpec
 from runtime.wasm import assemble
 
-KINDS = ("wasm.trap", "agent.fuel_out", "wasm.grow_refused", "agent.misuse", *signed.KINDS, *vectors.KINDS)
+KINDS = ("wasm.trap", "agent.fuel_out", "wasm.grow_refused", "agent.misuse", floats.KIND, *signed.KINDS, *vectors.KINDS)
 FUEL_REASON = "fuel"
 _LENGTH = 16
 _ENDED = 64  # an intruder ends with this + the status of its host call
@@ -137,6 +137,8 @@ def source(fault: Fault, spec: AgentSpec) -> str | None:
         return None
     if fault.kind == "wasm.trap":
         return trapping(str(fault.get("code")))
+    if fault.kind == floats.KIND:
+        return _module(floats.body(str(fault.get("what"))))
     if fault.kind == "wasm.grow_refused":
         return growing(spec.limits.memory // PAGE, fault.number("pages"))
     what, value = str(fault.get("what")), VALUES[str(fault.get("value"))]
@@ -160,6 +162,8 @@ def endings(fault: Fault) -> tuple[str, ...]:
         return (FUEL_REASON if code == "out_of_fuel" else f"trap:{code}",)
     if fault.kind == "agent.fuel_out":
         return (FUEL_REASON,)
+    if fault.kind == floats.KIND:
+        return (f"agent_error:{floats.CANONICAL}",)
     if fault.kind == "wasm.grow_refused":
         return (f"agent_error:{_GROWN}",)
     what, value = fault.get("what"), VALUES[str(fault.get("value"))]

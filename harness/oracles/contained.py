@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from faults.effect import SHOWN
 from faults.plan import Fault
-from faults.wrappers.guests import STEP_KINDS, endings
+from faults.wrappers.guests import RELOAD, STEP_KINDS, endings
 from harness.history import History, Injection
 from harness.oracles import dependence
 from harness.oracles.flows import place
@@ -85,7 +85,7 @@ def _taken_along(run: Judged, tick: int, agent: int) -> int:
     The trace has a batch's size and the worker's slot; a worker that crossed into another agent had another's step.
     """
     history = run.history
-    mine = agent % history.plan.physical.workers
+    mine = agent % history.plan.physical.workers  # its place in the pool, which may get another size
     slots: dict[int, int] = {}
     alone: dict[tuple[int, int, int], Record] = {}  # by incarnation, worker and lease
     count = Counter[int]()
@@ -93,6 +93,8 @@ def _taken_along(run: Judged, tick: int, agent: int) -> int:
         fields = record.fields
         if record.kind == "spawned":
             slots[int(fields["worker"])] = int(fields["slot"])
+        elif record.kind in ("started", "resized"):
+            mine = agent % int(fields.get("workers", history.plan.physical.workers))
         elif record.kind == "sent" and record.tick == tick and fields["orders"] == 1:
             alone[record.incarnation, int(fields["worker"]), int(fields["lease"])] = record
         elif record.kind == "unable" and record.tick == tick and fields["agent"] == agent:
@@ -146,6 +148,8 @@ def _effect(run: Judged, injection: Injection) -> tuple[int, int, list[str]]:
     fault = run.history.plan.faults[injection.fault]
     agent = int(injection.fields.get("agent", fault.at.get("agent", -1)))
     tick = int(injection.fields.get("tick", fault.at.get("tick", -1)))
+    if fault.kind == RELOAD:  # how a reload must end is I36's affair; where it was refused there is none
+        return agent, tick, []
     defined = _defined(fault)
     if not defined or agent < 0 or tick < 0:
         raise Unjudged(f"the effect of fault {injection.fault} ({fault.kind}) has no definition or address")

@@ -87,6 +87,7 @@ class _Leases:
 
     def __init__(self, physical: Physical, mistimed: bool) -> None:
         self._physical, self._mistimed = physical, mistimed
+        self._size = physical.workers  # of the pool as it is
         self._resent: set[int] = set()  # workers whose frame was sent again; membership only
         self._places: dict[int, Place] = {}
         self._sent: dict[int, tuple[int, int]] = {}  # worker -> when, how many orders
@@ -99,13 +100,15 @@ class _Leases:
         place = self._places.get(worker, (-1, -1))
         if record.kind == "spawned":
             self._places[worker] = (record.incarnation, int(record.fields["slot"]))
+        elif record.kind in ("started", "resized"):
+            self._size = int(record.fields.get("workers", self._physical.workers))
         elif record.kind == "opened":
             self._expired, self._alone = Counter(), Counter()
         elif record.kind == "received":
             self._expired[place] = self._alone[place] = 0
         elif record.kind == "decreed":
             # The step is over: what its place is sent next is another step, which has lost no lease yet.
-            ended = (record.incarnation, int(record.fields["agent"]) % self._physical.workers)
+            ended = (record.incarnation, int(record.fields["agent"]) % self._size)
             self._alone[ended] = self._expired[ended] = 0
         elif record.kind == "resent":
             self._resent.add(worker)

@@ -15,8 +15,9 @@ def _several_in_one_tick(seen: Seen) -> bool:
 
 
 def _none_alive(seen: Seen) -> bool:
-    """Every worker of the pool dead at one instant, neither the orchestrator nor the run at its end."""
+    """Every worker of the pool dead at one instant, neither the orchestrator nor the run at its end, nor resized."""
     ends = {seen.history.virtual_ns, *(crash.at for crash in seen.history.crashes)}
+    retired = {record.fields["worker"] for record in seen.all("retired")}
     alive: set[int] = set()
     most = 0
     for life in seen.history.lives:
@@ -25,7 +26,8 @@ def _none_alive(seen: Seen) -> bool:
             most = max(most, len(alive))
         else:
             alive.discard(life.worker)
-            if not alive and most >= seen.history.plan.physical.workers and life.at not in ends:
+            mine = not alive and most >= seen.history.plan.physical.workers and life.worker not in retired
+            if mine and life.at not in ends:
                 return True
     return False
 
