@@ -13,7 +13,7 @@ from faults.plan import Fault
 from faults.wrappers.arrivals import SOURCE
 from faults.wrappers.guests import endings
 from runtime.journal import Block
-from runtime.state import Send, Spawn, Submit
+from runtime.state import Reload, Send, Spawn, Submit
 
 _ENDS = ("task_done", "task_failed", "task_skipped")
 
@@ -80,8 +80,9 @@ def _reloaded(fault: Fault, index: int, told: Told) -> bool:
     for block in told.blocks:
         if block.tick != fault.number("tick"):
             continue
-        if not any(item.source == SOURCE and told.owners.get(item.n) == index for item in block.inputs):
-            continue
+        asked = [i for i in block.inputs if isinstance(i.action, Reload) and i.action.agent == fault.number("agent")]
+        if not asked or asked[0].source != SOURCE or told.owners.get(asked[0].n) != index:
+            continue  # another's comes first, and this one is refused
         for step in block.steps:
             if step.agent == fault.number("agent") and step.kind == "reload":
                 return not struck or step.status in struck

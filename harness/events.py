@@ -36,7 +36,8 @@ class RequestEvent(NamedTuple):
 class Events:
     """What happened in a twin, in logical order.
 
-    Agents that were sent messages from outside (`addressed`), given tasks (`submitted`), had a reload (`reloaded`).
+    Agents that were sent messages from outside (`addressed`), given tasks (`submitted`), had a reload (`reloaded`), and
+    the ticks in which clients may ask for something (`open`).
     """
 
     steps: tuple[StepEvent, ...]
@@ -49,6 +50,7 @@ class Events:
     addressed: tuple[int, ...] = ()
     submitted: tuple[int, ...] = ()
     reloaded: tuple[int, ...] = ()
+    open: tuple[int, ...] = ()
 
 
 def events_of(twin: History) -> Events:
@@ -73,8 +75,15 @@ def events_of(twin: History) -> Events:
         requests=_requests(blocks),
         addressed=tuple(sorted({action.agent for action in asked if isinstance(action, Send)})),
         submitted=tuple(sorted({task.agent for a in asked if isinstance(a, Submit) for task in a.tasks})),
+        open=_open(blocks),
         reloaded=tuple(sorted({action.agent for action in asked if isinstance(action, Reload)})),
     )
+
+
+def _open(blocks: Sequence[Block]) -> tuple[int, ...]:
+    """The ticks from the first input of a client to the last."""
+    asked = [block.tick for block in blocks if block.tick and block.inputs]
+    return tuple(block.tick for block in blocks if asked and asked[0] <= block.tick <= asked[-1])
 
 
 def _requests(blocks: Sequence[Block]) -> tuple[RequestEvent, ...]:

@@ -10,7 +10,7 @@ import gc
 import hashlib
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -130,10 +130,7 @@ class Simulation:
         self._timer_at: int | None = None
         self._waking = False  # whether a wake waits for the end of a stall
         self._deaf_until = 0  # a stalled orchestrator is not called
-        due: dict[str, list[int]] = {}
-        for item in work.inputs:
-            due.setdefault(item.source, []).append(item.tick)
-        self._due = {source: tuple(ticks) for source, ticks in due.items()}
+        self._due = _due(work.inputs)
 
     def run(self) -> History:
         history = self.history
@@ -339,6 +336,14 @@ class Simulation:
         if self._present is not None:
             history.census = census(self.world, self._present)
             self._present.close()
+
+
+def _due(inputs: Sequence[Input]) -> dict[str, tuple[int, ...]]:
+    """Per source the tick of each of its inputs, in order of number."""
+    due: dict[str, list[int]] = {}
+    for item in inputs:
+        due.setdefault(item.source, []).append(item.tick)
+    return {source: tuple(ticks) for source, ticks in due.items()}
 
 
 def simulate(

@@ -26,10 +26,10 @@ def _size(sizes: tuple[tuple[int, int], ...], chooser: Chooser) -> int:
 
 def flood(events: Events, chooser: Chooser, so_far: list[Fault]) -> Fault | None:
     agents = events.submitted if not events.addressed else events.addressed
-    if not agents or not events.ticks:
+    if not agents or not events.open:
         return None
     at: dict[str, int | str] = {
-        "tick": max(1, events.ticks[chooser.below(len(events.ticks))]),
+        "tick": events.open[chooser.below(len(events.open))],
         "agent": agents[chooser.below(len(agents))],
     }
     what = FLOODS[1] if not events.addressed else FLOODS[0]
@@ -38,9 +38,9 @@ def flood(events: Events, chooser: Chooser, so_far: list[Fault]) -> Fault | None
 
 
 def edit_graph(events: Events, chooser: Chooser, so_far: list[Fault]) -> Fault | None:
-    if not events.submitted:
+    if not events.submitted or not events.open:
         return None
-    tick = max(1, events.ticks[chooser.below(len(events.ticks))])
+    tick = events.open[chooser.below(len(events.open))]
     with_: dict[str, int | str] = {"what": GRAPHS[chooser.below(len(GRAPHS))], "size": _size(_NODES, chooser)}
     if with_["what"] == "failing":
         with_["percent"] = 1 + chooser.below(10)

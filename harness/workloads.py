@@ -107,8 +107,10 @@ def _flood(scenario: Scenario, plan: Plan, fault: Fault, number: int) -> list[tu
     orders = _orders_for(scenario, plan.seed, fault, number)
     if not orders:
         return []
-    ticks = _spread(fault, count)
+    ticks = _spread(fault, count)  # none later than a client's order may be: its answer would come after the end
     made = [(tick, scenario.compose(plan.seed, number + n, orders[n % len(orders)])) for n, tick in enumerate(ticks)]
+    last = scenario.bounds[0][1]
+    made = [item for item in made if item[0] <= last]
     return [(tick, action) for tick, action in made if isinstance(action, Send) and action.agent == agent]
 
 

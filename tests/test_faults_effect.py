@@ -9,6 +9,7 @@ import pytest
 from faults.effect import effective
 from faults.kinds import KINDS
 from faults.plan import Plan, parse_fault
+from faults.workload_rules import BLOCK_RULES
 from faults.wrappers.guests import STEP_KINDS
 from runtime.telemetry import Record
 
@@ -153,6 +154,7 @@ TAKEN = [
     ("buffer.second_writer@buffer:0,version:4", [did(10)], [said(11, "rewritten", buffer=0, version=4)]),
     ("buffer.stuck@buffer:0,version:4", [did(10)], [said(at, "repaired", buffer=0, version=4) for at in (11, 12)]),
     ("worker.oom@tick:3,agent:1", [did(10, worker=5)], [lost(11, 5)]),
+    ("pool.resize@tick:3,workers=5", [did(10, workers=5)], [said(11, "resized", workers=5)]),
     ("worker.crash_loop@tick:3,agent:1,times=2", LOOP, [lost(11, 5), said(15, "spawned", worker=6), lost(21, 6)]),
     ("worker.crash_loop@tick:3,agent:1,times=1", LOOP[:1], [lost(11, 5)]),
     ("worker.zombie@tick:3,agent:1", [did(10, **LEASE), WOKEN], [said(41, "stale", 2, reason="late", **LEASE)]),
@@ -287,6 +289,7 @@ def test_what_was_noticed_earlier_was_something_else(
         ("lock.abandon@tick:3,agent:1", [did(10, **LEASE)], [said(11, "lost", cause="exit", **LEASE)]),
         ("buffer.stuck@buffer:0,version:4", [did(10)], [said(11, "repaired", buffer=0, version=4)]),
         ("worker.oom@agent:1", [did(10, worker=5)], [lost(11, 6)]),
+        ("pool.resize@tick:3,workers=5", [did(10, workers=5)], [said(11, "resized", workers=7)]),
         # One death is no loop; nor are two of workers that were there before it.
         ("worker.crash_loop@tick:3,agent:1", LOOP[:1], [lost(11, 5)]),
         ("worker.crash_loop@tick:3,agent:1,times=2", LOOP, [lost(11, 5), lost(21, 6)]),
@@ -353,5 +356,5 @@ def test_faults_are_judged_apart_and_every_kind_has_a_rule() -> None:
     injections = [Performed(10, 1, {"worker": 7})]
     trace = [Record(11, "lost", 1, 4, {"worker": 7, "lease": 1, "cause": "exit"})]
     assert effective(plan, injections, trace, {}) == {0: False, 1: True}
-    judged = {text.partition("@")[0] for text, _, _ in TAKEN} | set(STEP_KINDS)
+    judged = {text.partition("@")[0] for text, _, _ in TAKEN} | set(STEP_KINDS) | set(BLOCK_RULES)
     assert judged == {kind.slug for kind in KINDS}
