@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections import Counter
 from itertools import pairwise
 
 import pytest
+from cli_kit import here
 from msgspec.structs import replace
 from wasm_kit import arguments
 
@@ -306,3 +308,13 @@ def test_a_reload_of_an_agent_that_is_gone_does_not_count_and_is_no_failure() ->
     numbered = tuple(replace(item, n=n) for n, item in enumerate(inputs, 1))
     done = Checker(get("upgrade")).check(replace(plan, inputs=numbered))
     assert done.effective == {0: False} and "I32" not in done.failed and "I36" not in done.failed
+
+
+@pytest.mark.parametrize("what", NAMES)
+def test_a_hostile_name_acts_on_no_terminal_and_keeps_its_line(what: str, capsys: pytest.CaptureFixture[str]) -> None:
+    usual = here(capsys, "state", "hello", "--tick", "3")
+    ended = here(capsys, "state", "hello", "--fault", f"observer.hostile_text@agent:1,what={what}", "--tick", "3")
+    assert ended.code == usual.code == 0 and ended.out != usual.out
+    assert len(ended.out.splitlines()) == len(usual.out.splitlines()) == ended.out.count("\n")
+    unseen = [char for char in ended.out if unicodedata.category(char) in ("Cc", "Cf", "Zl", "Zp") and char != "\n"]
+    assert unseen == []
