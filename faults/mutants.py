@@ -21,6 +21,7 @@ from faults.mutants_shared_out import SHARED_OUT
 from faults.mutants_signed import SIGNED
 from faults.mutants_tasks import TASKS
 from faults.mutants_workers import WORKERS
+from faults.mutants_workload import WORKLOAD
 
 __all__ = ["MARK", "MUTANTS", "RARE", "Edit", "Mutant", "plant"]
 
@@ -29,6 +30,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *RELOADS,
     *LIBRARIES,
     *MODULES,
+    *WORKLOAD,
     Mutant(
         name="frame_checksum_skipped",
         title="a frame's checksum is not compared",
