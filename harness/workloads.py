@@ -22,7 +22,7 @@ from scenarios.base import Order, Scenario
 KINDS = ("agent.flood", "dag.edit", "agent.reload")
 NUMBER = 1_000_000  # what is composed for faults is numbered from here: no plan has as many orders
 NUMBERS = 20_000  # of one fault
-DRAWS_MAX = 64  # orders that are drawn until one is for the agent
+DRAWS_MAX = 600  # orders that are drawn until one is for the agent
 SORTS_MAX = 16  # different ones that a flood has
 PRIORITY = 1000
 NEEDS_MAX = 3
