@@ -71,7 +71,10 @@ TASKS: tuple[Mutant, ...] = (
         oracle="I22",
         edits=(
             Edit(
-                "tasks.py", "    elif not any(request.agent == agent for request in state.requests):\n", "    else:\n"
+                "tasks.py",
+                "    elif not any(request.agent == agent for request in state.requests)"
+                " and not reads.pending(state, agent):\n",
+                "    else:\n",
             ),
         ),
     ),
