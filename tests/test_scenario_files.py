@@ -15,11 +15,14 @@ from harness import cases
 from harness.api import simulate
 from harness.check import Checker
 from runtime.errors import Refused
+from runtime.frames import Output
 from runtime.state import ChannelSpec, Group, Leave, Operate, Schedule, Send, Submit, Task
 from scenarios import get
-from scenarios.base import AGENTS
+from scenarios.base import AGENTS, Outcome
 from scenarios.files import known
 from scenarios.files.reading import read_scenario
+from scenarios.files.rules import judged
+from scenarios.files.tables import RuleTable
 
 DOCS = Path(__file__).parent.parent / "docs"
 EXAMPLE = DOCS / "scenario-example"
@@ -501,3 +504,91 @@ def test_what_is_wrong_with_plugins_and_libraries_is_said_at_once(tmp_path: Path
         "agents.0.module: agent shifter: module refused [import]: shifting.shift is not exported; it exports shft",
     ):
         assert words in said, said
+
+
+# --- invariants -------------------------------------------------------------------------------------------------------
+
+RULE = '[[invariants]]\nname = "mine"\nof = { what = "output", agent = "shifter" }\n'
+
+
+def judged_by(folder: Path, rules: str) -> list[str]:
+    """What the file's rules say of a run without faults, which lets out the first byte of each input, three on."""
+    place = shifting(folder) / "scenario.toml"
+    text = SHIFTED.replace("AGENT", OF_MODULE).replace('text = "a"', 'text = "a"\ntimes = 3')
+    place.write_text(text + rules, "utf-8")
+    run = simulate(read_scenario(place))
+    assert run.failed in ((), ("scenario",))
+    return list(run.findings["scenario"].evidence)
+
+
+@pytest.mark.parametrize(
+    ("rule", "says"),
+    [
+        ("at_least = 3\nat_most = 3\nequals = 3", ""),
+        ("at_least = 4", "mine: there are 3, at least 4 are due"),
+        ("at_most = 2", "mine: there are 3, at most 2 are due"),
+        ("equals = 2", "mine: there are 3, exactly 2 are due"),
+        ('equals_of = { what = "input", agent = "shifter" }', ""),
+        ('at_most_of = { what = "input", begins = "b" }', "mine: there are 3, at most 0 are due"),
+        ('at_least_of = { what = "send" }\nat_most_of = { what = "input" }', ""),
+        ('one_of = ["d", "e"]', ""),
+        ('one_of = ["e"]', "mine: tick 1, agent 0: 64 is none of those allowed"),
+        ("distinct = true", "mine: tick 2, agent 0: 64 is there a second time"),
+    ],
+)
+def test_a_rule_holds_or_says_what_does_not(tmp_path: Path, rule: str, says: str) -> None:
+    found = judged_by(tmp_path, RULE + rule)
+    assert (found == []) if not says else (found[0] == says), found
+
+
+@pytest.mark.parametrize(
+    ("measure", "rule", "says"),
+    [
+        ('as = "u8"', "equals = 300\nrising = true", ""),
+        ('as = "u8"', 'equals_of = { what = "input", as = "u8" }', "mine: the sum is 300, exactly 291 are due"),
+        ('as = "u32"', "at_least = 0", "mine: tick 1, agent 0: 64 has no u32 at 0"),
+        ('as = "u8", at = 1', "at_least = 0", "mine: tick 1, agent 0: 64 has no u8 at 1"),
+        ('as = "u8", begins = "e"', "equals = 0", ""),
+    ],
+)
+def test_a_rule_adds_up_the_numbers_in_payloads(tmp_path: Path, measure: str, rule: str, says: str) -> None:
+    text = f'[[invariants]]\nname = "mine"\nof = {{ what = "output", {measure} }}\n{rule}'
+    found = judged_by(tmp_path, text)
+    assert (found == []) if not says else (found[0] == says), found
+
+
+def test_numbers_of_one_agent_that_fall_are_named() -> None:
+    table = RuleTable.model_validate({"name": "up", "of": {"what": "output", "as": "u8"}, "rising": True})
+    outputs = [Output(tick, 0, 0, agent, bytes([value])) for tick, agent, value in ((1, 0, 5), (2, 1, 3), (3, 0, 4))]
+    found = judged((table,), lambda of: (None, None), Outcome(outputs, (), ()))
+    assert found == ["up: tick 3, agent 0: 04 has 4 after 5"]
+
+
+def test_the_examples_invariant_can_fail_and_then_the_run_does(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = rewritten(folder, ('at_most_of = { what = "publish", topic = "news" }', "at_most = 2"))
+    ended = here(capsys, "run", str(path))
+    said = "FAIL scenario: what is let out was published: there are 8, at most 2 are due"
+    assert ended.code == 1 and said in ended.out
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ("", "invariants.0: it has no condition"),
+        ("distinct = false", "invariants.0: it has no condition"),
+        ("rising = true", "invariants.0: rising needs of.as"),
+        ("at_most = 1\nat_most_of = { what = 'output' }", "invariants.0: give at_most or at_most_of"),
+        ("at_most_of = { what = 'outputs', agent = 'nobody' }", "invariants.0.at_most_of.what: 'outputs'"),
+        ("at_most_of = { what = 'outputs', agent = 'nobody' }", "0.at_most_of.agent: there is no agent 'nobody'"),
+        ("at_most_of = { what = 'send', topic = 'news' }", "send has no topic"),
+        ("at_most_of = { what = 'publish', topic = 'none' }", "at_most_of.topic: there is no topic 'none'"),
+        ("at_mots = 1", "invariants.0.at_mots: unknown key, did you mean at_most"),
+        ("at_most = 'one'", "invariants.0.at_most: 'one'"),
+        ("of = 3", "not TOML"),
+    ],
+)
+def test_a_rule_that_cannot_be_is_refused_with_its_place(folder: Path, rule: str, words: str) -> None:
+    path = rewritten(folder, ('at_most_of = { what = "publish", topic = "news" }', rule))
+    assert words in why(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from msgspec import UNSET
@@ -32,9 +32,10 @@ from runtime.state import (
     Task,
     TenantSpec,
 )
-from scenarios.base import Scenario
+from scenarios.base import Outcome, Scenario
 from scenarios.builder import Agent, composed
-from scenarios.files.tables import Description, GroupTable, ModelTable, TaskTable, WorkTable
+from scenarios.files import rules
+from scenarios.files.tables import Description, GroupTable, MeasureTable, ModelTable, TaskTable, WorkTable
 
 SNAPSHOT_EVERY = 8
 
@@ -83,10 +84,22 @@ def built(described: Description, made: Sequence[Made], files: Files) -> Scenari
         title=described.title or described.name,
         fixed=fixed,
         faults=described.faults,
+        invariant=_invariant(described, either),
     )
     models = {_digest(data): data for data in files.models}
     modules = {**scenario.modules, **{_digest(data): data for data in files.guards.values()}}
     return dataclasses.replace(scenario, models=lambda: models, modules=modules)
+
+
+def _invariant(described: Description, either: dict[str, list[int]]) -> Callable[[Outcome], list[str]]:
+    """The file's rules, with names as numbers."""
+    places = (*described.topics, *(channel.name for channel in described.channels))
+
+    def wanted(of: MeasureTable) -> tuple[frozenset[int] | None, int | None]:
+        agents = None if of.agent is None else frozenset(either[of.agent])
+        return agents, None if of.topic is None else places.index(of.topic)
+
+    return lambda outcome: rules.judged(described.invariants, wanted, outcome)
 
 
 def _digest(data: bytes) -> str:

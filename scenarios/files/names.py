@@ -56,10 +56,27 @@ def name_problems(tree: Tree, agents: list[str], groups: set[str], complete: boo
                 found += _known(f"{key}.{index}.{field}", texts(entry, field), either, "agent")
         for index, entry in enumerate(tables(tree, "workload")):
             found += _known(f"workload.{index}.to", [entry.get("to")], either, "agent")
+    for place, measure in _measures(tree):
+        found += _known(f"{place}.agent", [measure.get("agent")], either, "agent") if complete else []
+        found += _known(f"{place}.topic", [measure.get("topic")], topics + channels, "topic")
+    found += _twice(
+        "invariants", [one["name"] for one in tables(tree, "invariants") if isinstance(one.get("name"), str)]
+    )
     for index, entry in enumerate(tables(tree, "workload")):
         places = topics if entry.get("do") == "publish" else topics + channels
         found += _known(f"workload.{index}.topic", [entry.get("topic")], places, "topic")
     return found + _graph(tree, agents if complete else None) + _times(tree)
+
+
+def _measures(tree: Tree) -> list[tuple[str, Tree]]:
+    """(place, table) of all that invariants measure."""
+    keys = ("of", "at_least_of", "at_most_of", "equals_of")
+    return [
+        (f"invariants.{index}.{key}", entry[key])
+        for index, entry in enumerate(tables(tree, "invariants"))
+        for key in keys
+        if isinstance(entry.get(key), dict)
+    ]
 
 
 def _graph(tree: Tree, agents: list[str] | None) -> list[str]:

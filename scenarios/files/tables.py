@@ -219,6 +219,70 @@ class WorkTable(Table):
         return bytes.fromhex(self.hex) if self.hex is not None else (self.text or "").encode()
 
 
+# The numbers that a rule reads in a payload: bytes, and whether there is a sign; little-endian.
+NUMBERS = {
+    "u8": (1, False),
+    "u16": (2, False),
+    "u32": (4, False),
+    "u64": (8, False),
+    "i32": (4, True),
+    "i64": (8, True),
+}
+
+
+class MeasureTable(Table):
+    """Payloads of a run: how many there are or, with `as`, the sum of the numbers that stand in them, `at` this byte.
+
+    `what`: inputs to an agent, outputs that left, or what agents sent or published. `agent` is whose they are (of an
+    input, whom it is for), `begins` how they begin.
+    """
+
+    what: Literal["input", "output", "send", "publish"]
+    agent: str | None = None
+    topic: str | None = None
+    begins: str = ""
+    at: int = Field(default=0, ge=0, le=PAYLOAD_MAX)
+    number: Literal["u8", "u16", "u32", "u64", "i32", "i64"] | None = Field(default=None, alias="as")
+
+    @model_validator(mode="after")
+    def _fitting(self) -> MeasureTable:
+        if self.topic is not None and self.what != "publish":
+            raise ValueError(f"{self.what} has no topic")
+        return self
+
+
+class RuleTable(Table):
+    """What must hold of each run, whatever is drawn: of these payloads, each condition that is given."""
+
+    name: str = Field(min_length=1, max_length=80)
+    of: MeasureTable
+    at_least: int | None = None
+    at_most: int | None = None
+    equals: int | None = None
+    at_least_of: MeasureTable | None = None
+    at_most_of: MeasureTable | None = None
+    equals_of: MeasureTable | None = None
+    one_of: tuple[str, ...] | None = Field(default=None, strict=False, description="The only texts that they may be.")
+    distinct: bool = Field(default=False, description="No two are the same.")
+    rising: bool = Field(default=False, description="The numbers of one agent never fall; needs `as`.")
+
+    @model_validator(mode="after")
+    def _judging(self) -> RuleTable:
+        wrong = [
+            f"give {key} or {key}_of"
+            for key in ("at_least", "at_most", "equals")
+            if getattr(self, key) is not None and getattr(self, f"{key}_of") is not None
+        ]
+        if self.rising and self.of.number is None:
+            wrong.append("rising needs of.as")
+        values = [getattr(self, name) for name in type(self).model_fields if name not in ("name", "of")]
+        if all(value is None or value is False for value in values):
+            wrong.append("it has no condition: give at_least, at_most, equals, one_of, distinct or rising")
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
+
+
 class Description(Table):
     """The whole file."""
 
@@ -237,6 +301,7 @@ class Description(Table):
     guard: Inside | None = Field(default=None, description="A validator that each input's payload must pass.")
     models: tuple[ModelTable, ...] = Field(default=(), strict=False)
     plugins: tuple[PluginTable, ...] = Field(default=(), strict=False)
+    invariants: tuple[RuleTable, ...] = Field(default=(), strict=False)
     workload: Annotated[tuple[WorkTable, ...], AfterValidator(_some)] = Field(strict=False, json_schema_extra=SOME)
 
 
