@@ -14,6 +14,7 @@ from faults.kinds import SILENT_ENDS, TOP
 from faults.pipe_kinds import NOISY_STEP_MAX
 from faults.plan import Fault, Plan, canonical
 from faults.worker_budget import anywhere, check_endings, taken_of
+from runtime.config import MODELS_MAX
 from runtime.errors import Refused
 from runtime.physical import Physical
 
@@ -86,6 +87,7 @@ def _check_physical(physical: Physical) -> None:
     bounds |= {"batch_max": (1, 1024), "check_ppm": (0, 1_000_000)}
     times = ("lease_ns", "step_ns", "worst_ns_per_fuel", "resend_ns", "respawn_ns", "inference_lease_ns", "probe_ns")
     bounds |= dict.fromkeys(times, (1, 3600 * 10**9))
+    bounds |= dict.fromkeys(("host_models", "device_models"), (1, MODELS_MAX))
     for name, (low, high) in bounds.items():
         value = getattr(physical, name)
         if not low <= value <= high:

@@ -9,7 +9,7 @@ def _mutant(name: str, title: str, file: str, before: str, after: str) -> Mutant
     return Mutant(name=name, title=title, scenario="hello", oracle="I23", edits=(Edit(file, before, after),))
 
 
-_LRU, _ARTEFACTS = "wasm/lru.py", "wasm/artefacts.py"
+_LRU, _ARTEFACTS = "lru.py", "wasm/artefacts.py"
 
 MODULES: tuple[Mutant, ...] = (
     _mutant(

@@ -231,7 +231,9 @@ def _devices(world: World, incarnation: Incarnation, later: Later, note: Callabl
     clock, devices = loop, world.timing.devices
     artifacts = ModelArtifacts(world.scenario)
     spoiling = bool(injector.faults(*MODEL_FILE_KINDS))
-    timings = devices.timings()
+    timings, physical = devices.timings(), world.plan.physical
+    declared = {model.name: model.digest for model in world.scenario.config(world.plan.seed).models}
+    hot = tuple(declared[name] for name in physical.hot_models if name in declared)
     sites: dict[int, DeviceSite] = {}
 
     def made(device: int, process: int) -> Made:
@@ -243,12 +245,13 @@ def _devices(world: World, incarnation: Incarnation, later: Later, note: Callabl
         metered = MeteredModels(models, timings[device].memory, meter)
         faulty = FaultyModels(metered, injector, sites[process], clock)
         observed = ObservedModels(faulty, process, device, process // 1_000_000, loop.now, log, loads)
-        return Made(DeviceCore(process, observed, seen), meter)
+        budget = physical.host_models if device == CPU else physical.device_models
+        return Made(DeviceCore(process, observed, seen, budget, hot), meter)
 
     def stretch(process: int, cost_ns: int) -> int:
         return wrapped.stretch(process, cost_ns)
 
-    simulated = SimAccelerators(loop, devices, made, world.wake, note, stretch)
+    simulated = SimAccelerators(loop, devices, made, world.wake, note, stretch, bool(hot))
     wrapped = FaultyAccelerators(simulated, injector, sites, clock, later, lambda: max(incarnation.where()[0], 0))
     incarnation.devices = simulated.alive
     incarnation.on_close(simulated.orphan, wrapped.close)

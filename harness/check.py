@@ -175,6 +175,7 @@ class Checker:
         self._read: list[Read] = []  # the newest last
         self._computed: OrderedDict[tuple[str, int, tuple[int, ...], bytes], Inference] = OrderedDict()
         self._decoders: dict[str, Decoder] = {}
+        self._sizes = {digest: len(onnx) for digest, onnx in scenario.models().items()}
 
     def clean(self, plan: Plan) -> History:
         """The history of a plan without transparent faults, from the cache if it has run."""
@@ -231,6 +232,7 @@ class Checker:
             recompute=self._recompute,
             known=known,
             modules=self.scenario.modules,
+            models=self._sizes,
         )
         if deep and not judged.damaged:  # other runs would not be damaged where this one is
             judged.repeat = self.simulate(plan)

@@ -99,7 +99,8 @@ class DeviceEvent(NamedTuple):
 
 
 class LoadEvent(NamedTuple):
-    """Bytes that an artefact gave (`side` "given"), or that an instance or a session was made of ("made").
+    """Bytes that an artefact gave (`side` "given"), or that an instance or a session was made of ("made"); "failed"
+    follows a session that could not be made, with ModelFailed's word in `refused`.
 
     `place` is "worker" or "device", `number` whose, `agent` -1 where it is not known; `name` is the digest asked for or
     declared, `digest` that of the bytes, `abi` the versions that they declare, `refused` the check that refused them.

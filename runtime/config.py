@@ -38,6 +38,7 @@ PAYLOAD_MAX = MAX_FRAME // 4
 MEMORY_MAX = MAX_FRAME // 2
 COUNT_MAX = (1 << 31) - 1
 WORKERS_MAX = 4096
+MODELS_MAX = 1 << 44  # bytes of models on a device
 TIERS = ("exact",)
 LIBRARY_NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 HOST_MODULES = (
@@ -124,8 +125,10 @@ def physical_problems(physical: Physical) -> list[str]:
     }
     bounds = {name: (1, high) for name, high in (counts | {"batch_max": COUNT_MAX}).items()}
     bounds["check_ppm"] = (0, 1_000_000)
+    bounds |= dict.fromkeys(("host_models", "device_models"), (1, MODELS_MAX))
     lowest = {"step_ns": 0, "worst_ns_per_fuel": 0, "respawn_ns": 0}
-    return _numbers(physical, "", **bounds, **{name: (lowest.get(name, 1), TIME_MAX) for name in times})
+    found = _numbers(physical, "", **bounds, **{name: (lowest.get(name, 1), TIME_MAX) for name in times})
+    return found + _unique("hot_models", physical.hot_models)
 
 
 def refuse_bad(genesis: Sequence[Input], physical: Physical) -> None:
@@ -134,6 +137,9 @@ def refuse_bad(genesis: Sequence[Input], physical: Physical) -> None:
     for item in genesis:
         if isinstance(item.action, Configure):
             found += [f"config.{problem}" for problem in problems(item.action.config)]
+            known = [model.name for model in item.action.config.models]
+            strange = [name for name in physical.hot_models if name not in known]
+            found += [f"physical.hot_models: there is no model {name!r}" for name in strange]
     if found:
         raise Refused("; ".join(found), "options", "nothing was run")
 

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from runtime.buffers import SLOTS, segment_size
-from runtime.config import COUNT_MAX, FUEL_MAX, MEMORY_MAX, PAYLOAD_MAX, TICK_MAX, TIME_MAX, problems
+from runtime.config import COUNT_MAX, FUEL_MAX, MEMORY_MAX, MODELS_MAX, PAYLOAD_MAX, TICK_MAX, TIME_MAX, problems
 from runtime.errors import Refused
 from runtime.inference.admission import DeviceSettings
 from runtime.inference.admission import Limits as DeviceLimits
@@ -139,9 +139,12 @@ class Buffers(_Table):
 
 
 class Cache(_Table):
-    """Bytes of machine code that compiled modules may take in memory."""
+    """Bytes that compiled modules may take in memory, and models on the host and on a device; models that are hot."""
 
     modules: Annotated[Size, Field(ge=0, le=1 << 40)] = BUDGET
+    models: Annotated[Size, _At(Physical, "host_models"), Field(ge=1, le=MODELS_MAX)] = _PHYSICAL.host_models
+    device_models: Annotated[Size, _At(Physical, "device_models"), Field(ge=1, le=MODELS_MAX)] = _PHYSICAL.device_models
+    hot_models: Annotated[tuple[str, ...], _At(Physical, "hot_models"), Field(strict=False, max_length=64)] = ()
 
 
 class Parallelism(_Table):

@@ -18,6 +18,8 @@ class Physical(Struct, frozen=True, kw_only=True):
     A place in the pool that loses its worker, or fails to start one, waits `respawn_ns`, doubling up to
     `RESPAWN_DOUBLINGS` times until one of its workers has answered. Of a million steps `check_ppm` are executed a
     second time, by another worker where there is one (`runtime.second`).
+    The CPU's process holds models of at most `host_models` bytes, an accelerator's of `device_models` bytes; each loads
+    those of `hot_models`, by name, as it starts, as far as they fit.
     """
 
     workers: int = 2
@@ -34,3 +36,6 @@ class Physical(Struct, frozen=True, kw_only=True):
     batch_max: int = 16
     check_answers: bool = False
     check_ppm: int = 0
+    host_models: int = 1 << 30
+    device_models: int = 1 << 30
+    hot_models: tuple[str, ...] = ()

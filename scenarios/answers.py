@@ -8,16 +8,17 @@ from scenarios.models import Exact
 from scenarios.turns import Turn
 
 
-def answers(deliveries: Deliveries, shape: Exact) -> list[str]:
-    """Each answer is what the decoder computes in integers for all tokens of the session."""
-    sessions: dict[int, list[Turn]] = {}
+def answers(deliveries: Deliveries, *shapes: Exact) -> list[str]:
+    """Each answer is what the decoder, of these by their number, computes in integers for all tokens of the session."""
+    sessions: dict[tuple[int, int], list[Turn]] = {}
     violations = []
     for turn in deliveries.inference.turns:
+        key = turn.asked.agent, turn.asked.model
         if not turn.asked.position:
-            violations += _session(sessions.pop(turn.asked.agent, []), shape)
-        sessions.setdefault(turn.asked.agent, []).append(turn)
-    for agent in sorted(sessions):
-        violations += _session(sessions[agent], shape)
+            violations += _session(sessions.pop(key, []), shapes[turn.asked.model])
+        sessions.setdefault(key, []).append(turn)
+    for key in sorted(sessions):
+        violations += _session(sessions[key], shapes[key[1]])
     return violations
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections import deque
+from collections.abc import Callable
 
 from runtime.state import (
     E_FULL,
@@ -41,6 +42,7 @@ QUEUE = 8
 HOPS_MAX = 7
 DELAY = 2
 SHAPE = models.SMALL
+BOUNDS = ((1, LAST), (0, AGENTS - 1), (0, PROMPT_MAX), (0, HOPS_MAX), (0, 999))  # of an order's integers
 
 PROMPT, NUDGE, UTTER = 1, 2, 3
 _SAID_TAG, _FINAL_TAG = 1, 2
@@ -57,8 +59,8 @@ _digests, _modules = load("assistant")
 class Assistant:
     """One agent in one life, as its source describes it: what each step must do."""
 
-    def __init__(self, agent: int) -> None:
-        self.agent = agent
+    def __init__(self, agent: int, model: int = 0) -> None:
+        self.agent, self.model = agent, model
         self.chain = OFFSET
         self.queue: deque[tuple[int, int, int, bytes]] = deque()
         self.busy = self.nudged = self.anew = False
@@ -80,9 +82,9 @@ class Assistant:
             tokens = self.reply[-1:] if self.want == _NEXT else self.prompt + self.reply
             self.request = struct.pack(f"<{len(tokens) + 1}I", flags, *tokens)
             self.want = 0
-            effects.append(Effect("infer", 0, self.request))
+            effects.append(Effect("infer", self.model, self.request))
         if self.nudged and self.busy:
-            effects.append(Effect("infer", 0, self.request))
+            effects.append(Effect("infer", self.model, self.request))
         self.nudged = False
         return effects
 
@@ -129,13 +131,13 @@ class Assistant:
             effects.append(Effect("send", (self.agent + 1) % AGENTS, head + self.reply))
 
 
-def _steps(deliveries: Deliveries) -> list[str]:
-    """Each step did what the model of its agent does with the same inbox."""
+def steps(deliveries: Deliveries, fresh: Callable[[int], Assistant]) -> list[str]:
+    """Each step did what the model of its agent does with the same inbox; `fresh(agent)` is one at its beginning."""
     violations = []
-    agents = [Assistant(agent) for agent in range(AGENTS)]
+    agents = [fresh(agent) for agent in range(AGENTS)]
     for step in deliveries.steps:
         if step.status != "ok" or step.kind == "init":
-            agents[step.agent] = Assistant(step.agent)
+            agents[step.agent] = fresh(step.agent)
             expected = []
         elif step.kind == "shutdown":
             expected = agents[step.agent].shutdown()
@@ -151,7 +153,7 @@ def _steps(deliveries: Deliveries) -> list[str]:
 def _invariant(outcome: Outcome) -> list[str]:
     """Every token, every logit, every KV cache, every step and every output is what it must be."""
     deliveries = Deliveries(outcome)
-    return deliveries.violations + _steps(deliveries) + answers(deliveries, SHAPE) + as_journaled(outcome)
+    return deliveries.violations + steps(deliveries, Assistant) + answers(deliveries, SHAPE) + as_journaled(outcome)
 
 
 def text_of(seed: int, key: int, length: int) -> bytes:
@@ -160,7 +162,7 @@ def text_of(seed: int, key: int, length: int) -> bytes:
     return bytes(stream.between(0, SHAPE.vocabulary - 1) for _ in range(length))
 
 
-def _orders(seed: int) -> tuple[Order, ...]:
+def orders(seed: int) -> tuple[Order, ...]:
     """(tick, agent, length, hops, key), length 0 being a nudge.
 
     All four begin at once with equal lengths, so that their requests share batches; two begin anew soon after. The
@@ -176,7 +178,7 @@ def _orders(seed: int) -> tuple[Order, ...]:
     return tuple(first + anew + late + steady)
 
 
-def _compose(seed: int, number: int, order: Order) -> Action:
+def compose(seed: int, number: int, order: Order) -> Action:
     _, agent, length, hops, key = order
     if not length:
         return Send(agent, _HEAD.pack(NUDGE, number, 0))
@@ -201,9 +203,9 @@ ASSISTANTS = Scenario(
     modules=_modules,
     config=_config,
     source="user",
-    orders=_orders,
-    bounds=((1, LAST), (0, AGENTS - 1), (0, PROMPT_MAX), (0, HOPS_MAX), (0, 999)),
-    compose=_compose,
+    orders=orders,
+    bounds=BOUNDS,
+    compose=compose,
     invariant=_invariant,
     models=lambda: {models.digest(SHAPE): models.build(SHAPE)},
 )

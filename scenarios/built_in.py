@@ -6,6 +6,7 @@ from scenarios.assistants import ASSISTANTS
 from scenarios.base import Scenario
 from scenarios.bench import BENCH
 from scenarios.edges import EDGES
+from scenarios.experts import EXPERTS
 from scenarios.frames import FRAMES
 from scenarios.guarded import GUARDED
 from scenarios.hello import HELLO
@@ -19,7 +20,9 @@ from scenarios.upgrade import UPGRADE
 # The default list, in the order in which it is run and shown.
 SCENARIOS: dict[str, Scenario] = {scenario.name: scenario for scenario in (HELLO, LEDGER, FRAMES, ASSISTANTS, UPGRADE)}
 
-_UNLISTED = {scenario.name: scenario for scenario in (EDGES, BENCH, GUARDED, NOISY, PIPELINE, PLUGINS, READINGS)}
+_UNLISTED = {
+    scenario.name: scenario for scenario in (EDGES, BENCH, EXPERTS, GUARDED, NOISY, PIPELINE, PLUGINS, READINGS)
+}
 
 
 def built_in(name: str) -> Scenario | None:

@@ -10,8 +10,9 @@ from oracles_kit import finding, world
 from harness.adapters.folder import CompilerEvent, FolderEvent, Seen
 from harness.oracles import Verdict, cached
 from harness.oracles.cached import Asked, Ended, Given, Let, wrong, wrong_on_disk
-from runtime.wasm import artefacts, lru
-from runtime.wasm.lru import CacheEvent
+from runtime import lru
+from runtime.lru import CacheEvent
+from runtime.wasm import artefacts
 
 A, B, C = ("a", "a"), ("b", "b"), ("c", "c")
 

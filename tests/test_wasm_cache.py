@@ -16,11 +16,11 @@ from wasm_kit import arguments, spec_of, wat
 
 from harness.adapters.folder import CompilerEvent, ObservedCompiler, Seen, SimFolder
 from runtime.errors import ModuleRefused, Refused
+from runtime.lru import CacheEvent, Lru
 from runtime.wasm import Engine, WasmGuests, assemble, raw
 from runtime.wasm.artefacts import MAGIC, Artefacts, DiskFolder, Entry
 from runtime.wasm.compiled import ModuleCache, artefact_name
 from runtime.wasm.engine import FINGERPRINT, SETTINGS, engine
-from runtime.wasm.lru import CacheEvent, Lru
 
 KEY = b"sixteen bytes or more"
 NAME = "ab" * 32

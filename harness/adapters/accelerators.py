@@ -64,6 +64,11 @@ class Core(Protocol):
 
     garbled: int
 
+    @property
+    def evicted(self) -> int: ...
+
+    def warm(self) -> None: ...
+
     def handle(self, frame: bytes) -> list[bytes]: ...
 
     def close(self) -> None: ...
@@ -117,6 +122,7 @@ class _Process:
         self.busy = False
         self.pipe: deque[bytes] = deque()
         self.garbled = 0
+        self.evicted = 0
 
 
 class Made(NamedTuple):
@@ -140,13 +146,15 @@ class SimAccelerators:
         wake: Callable[[], None],
         note: Callable[[str, int], None],
         stretch: Callable[[int, int], int] = lambda process, cost_ns: cost_ns,
+        hot: bool = False,
     ) -> None:
+        """`hot` says that processes have models to load as they start."""
         self._loop, self._devices, self._made = loop, devices, made
         self._timings: Mapping[int, DeviceTiming] = devices.timings()
         self._wake, self._note, self._stretch = wake, note, stretch
         self._processes: dict[int, _Process] = {}
         self._arrivals: list[Arrival] = []
-        self._orphaned = False
+        self._orphaned, self._hot = False, hot
 
     def present(self) -> list[int]:
         return sorted(self._timings, reverse=True)
@@ -158,7 +166,14 @@ class SimAccelerators:
             state.ready = True
             self._work(process, state)
 
-        self._loop.later(self._timings[device].spawn_ns, ready)
+        def begun() -> None:
+            """Hot models are loaded before the first batch is taken."""
+            if state.alive:
+                state.core.warm()
+                self._loop.later(state.meter.loaded * self._timings[device].load_ns_per_kib >> 10, ready)
+
+        # Where nothing is loaded at the start there is one event, not two.
+        self._loop.later(self._timings[device].spawn_ns, begun if self._hot else ready)
 
     def send(self, process: int, frame: bytes) -> None:
         state = self._processes[process]
@@ -209,6 +224,9 @@ class SimAccelerators:
         if state.core.garbled > state.garbled:
             state.garbled = state.core.garbled
             self._note("garbled", process)
+        for _ in range(state.core.evicted - state.evicted):
+            self._note("model_evicted", process)
+        state.evicted = state.core.evicted
         timing = self._timings[state.device]
         work = timing.launch_ns + (meter.tokens - tokens) * timing.ns_per_token
         work += (meter.loaded - loaded) * timing.load_ns_per_kib >> 10

@@ -34,9 +34,15 @@ class ObservedModels:
         self._now, self._log, self._loads = now, log, loads
 
     def load(self, digest: str, onnx: bytes) -> Decoder:
-        """What reaches the engine is on record whether or not it loads."""
+        """What reaches the engine is on record whether or not it loads; if it does not, that is as well."""
         self._loads.append(load_event(self._now(), "made", "device", self._place[0], -1, digest, onnx, ""))
-        return _ObservedDecoder(self._inner.load(digest, onnx), digest, self._place, self._now, self._log)
+        try:
+            decoder = self._inner.load(digest, onnx)
+        except ModelFailed as failed:
+            why = failed.failure
+            self._loads.append(load_event(self._now(), "failed", "device", self._place[0], -1, digest, onnx, why))
+            raise
+        return _ObservedDecoder(decoder, digest, self._place, self._now, self._log)
 
 
 class _ObservedDecoder:

@@ -75,7 +75,7 @@ ORACLES: dict[str, Oracle] = {
         Oracle("I20", "snapshot+replay", "final state, final states of recoveries", sameness.recovered),
         Oracle("I21", "no leak", "what the adapters hold at the end, trace and journal", leaks.leaks),
         Oracle("I22", "DAG order", "guest log and journal, client's batches", ordered.in_order),
-        Oracle("I23", "LRU", "account of who asks, the cache's notes; folder, compiler", cached.lru),
+        Oracle("I23", "LRU", "account of who asks, the cache's notes; folder, compiler; loads, device log", cached.lru),
         Oracle("I24", "fallback equivalence", "device log, journal and guest log, trace, CPU", inference.fallback),
         Oracle("I25", "integrity before use", "loads at the artefacts, loads at the engine; journal", loaded.integrity),
         Oracle("I26", "signature", "guest log and journal, verdicts made elsewhere", refusals.signatures),

@@ -1,4 +1,6 @@
-"""The cache of compiled modules (I23): in its budgets, the least recent leaves, what is used stays, reloads are equal.
+"""The caches (I23): in their budgets, the least recent leaves, what is used stays, reloads are equal.
+
+This is the cache of compiled modules; that of models is judged in `harness.oracles.cached_models`.
 
 No run fills a cache, so each run tries the runtime's own, small, over a folder and a compiler of the harness: modules
 are asked for and let go in an order drawn from the run's seed, while files of the folder are damaged, swapped, forged.
@@ -15,11 +17,12 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from harness.adapters.folder import CompilerEvent, FolderEvent, ObservedCompiler, Seen, SimFolder, digest
+from harness.oracles import cached_models
 from harness.oracles.judged import Judged
 from harness.oracles.verdict import Unjudged
+from runtime.lru import CacheEvent, Key, Pin
 from runtime.wasm.artefacts import Artefacts
 from runtime.wasm.compiled import ModuleCache
-from runtime.wasm.lru import CacheEvent, Key, Pin
 from runtime.wasm.text import assemble
 
 TRIALS = 8  # different ones; a process makes each once
@@ -54,10 +57,11 @@ class Ended(NamedTuple):
 
 
 def lru(run: Judged) -> list[str]:
-    """I23, on a trial by the run's seed; a run that loaded no module says nothing of caches."""
+    """I23, on trials by the run's seed and on what its devices held; a run that loaded no module says nothing."""
     if not run.journal.blocks or not run.crossings:
         raise Unjudged("no module was loaded, or the journal does not say what for")
-    return list(_tried(run.history.plan.seed % TRIALS))
+    seed = run.history.plan.seed
+    return [*_tried(seed % TRIALS), *cached_models.tried(seed % cached_models.TRIALS), *cached_models.held(run)]
 
 
 @lru_cache(maxsize=TRIALS)

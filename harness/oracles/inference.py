@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Sequence
 
 from harness.history import DeviceEvent
+from harness.oracles import admitted
 from harness.oracles.conversations import Asked
 from harness.oracles.judged import Judged
 from harness.oracles.verdict import Unjudged
@@ -47,7 +48,8 @@ def fallback(run: Judged) -> list[str]:
     for asked in run.conversations.values():
         if asked.answer is not None:
             found += _result(run, asked, given.get(asked.number, []))
-    return found + _served(run, given) + _switches(run.history.trace) + _after_loss(run.history.trace)
+    found += _served(run, given) + _switches(run.history.trace) + _after_loss(run.history.trace)
+    return [*found, *admitted.tried()]
 
 
 def _untrue(run: Judged) -> dict[int, list[tuple[int, int]]]:

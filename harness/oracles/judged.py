@@ -58,7 +58,8 @@ class Judged:
     result of a request, by the digest of its model, on the CPU and apart from any run. `replays` are (snapshot, final
     state's bytes) of recoveries, by what each began with. `bound_ns` bounds the time a tick stays open after healing; 0
     is: not known. `varied` are runs in which only what must not matter is another, by oracle and by what it is.
-    `known` is another run, judged with the same oracles. `modules` are the scenario's, by digest.
+    `known` is another run, judged with the same oracles. `modules` are the scenario's, by digest; `models` the sizes of
+    its models in bytes, likewise.
     """
 
     history: History
@@ -74,6 +75,7 @@ class Judged:
     varied: dict[str, dict[str, History]] = field(default_factory=dict)
     known: Judged | None = None
     modules: Mapping[str, bytes] = field(default_factory=dict)
+    models: Mapping[str, int] = field(default_factory=dict)
     _clean: dict[Part, bool] = field(default_factory=dict)
 
     # --- damage -----------------------------------------------------------------------------------------------------

@@ -40,7 +40,8 @@ class Patience(NamedTuple):
 class DeviceProcess:
     """One process for one provider. Not for two threads at once.
 
-    `failed` is why it is lost, "" while it lives. `pid` is the operating system's number of it.
+    `failed` is why it is lost, "" while it lives; `stage` where the last call ended, "" for a good one. `pid` is the
+    operating system's number of it.
     """
 
     def __init__(self, provider: Provider, patience: Patience = Patience()) -> None:  # noqa: B008  # immutable
@@ -59,6 +60,7 @@ class DeviceProcess:
         """The reply; raises ModelFailed as the device said, or "device" where the process is lost."""
         if self.failed:
             raise ModelFailed("device", self.failed, self.provider.name)
+        self.stage = ""
         try:
             assert self._process.stdin is not None
             wire.write(self._process.stdin, message)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import wasmtime
 
 from runtime.errors import ModuleRefused
+from runtime.lru import Lru, Pin
 from runtime.state import AgentSpec, Library, Limits
 from runtime.wasm import agent_wasi, libraries, raw
 from runtime.wasm.abi import EXPORTS, GROUPS, HOST, OPTIONAL, PAGE, RESERVED, SECTION, Signature, incompatible
@@ -24,7 +25,6 @@ from runtime.wasm.compiled import DEFAULT, ModuleCache
 from runtime.wasm.engine import engine, shim
 from runtime.wasm.imports import Imported, Served
 from runtime.wasm.libraries import Shelf, Volume
-from runtime.wasm.lru import Lru, Pin
 from runtime.wasm.names import shown
 from runtime.wasm.scan import loops_within
 from runtime.wasm.signatures import Demand

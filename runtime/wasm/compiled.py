@@ -16,10 +16,10 @@ from typing import Protocol, TypeVar, cast
 import wasmtime
 
 from runtime.errors import Refused
+from runtime.lru import Key, Lru, Note, Pin
 from runtime.wasm import raw
 from runtime.wasm.artefacts import Artefacts
 from runtime.wasm.engine import FINGERPRINT, engine
-from runtime.wasm.lru import Key, Lru, Note, Pin
 
 BUDGET = 256 << 20  # bytes of machine code, some five times those of wasm
 

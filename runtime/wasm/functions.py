@@ -20,6 +20,7 @@ import wasmtime
 from msgspec import Struct
 
 from runtime.errors import CallFailed, LimitExceeded, ModuleRefused, NoRoom, Refused
+from runtime.lru import Pin
 from runtime.wasm import growth, imports, linking, raw
 from runtime.wasm.abi import I32, PAGE, Signature
 from runtime.wasm.binary import Parsed
@@ -30,7 +31,6 @@ from runtime.wasm.exclusive import Exclusive
 from runtime.wasm.imports import HostCall, WithMemory
 from runtime.wasm.linear import Memory
 from runtime.wasm.linking import Linkable, Part, check_types, planned
-from runtime.wasm.lru import Pin
 from runtime.wasm.names import shown
 from runtime.wasm.running import SLICE, SLICE_MIN, Running, Value
 from runtime.wasm.values import from_bits, to_bits, told

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from runtime.carried import Carried, unpack
 from runtime.errors import Refused
 from runtime.frames import StepArguments
+from runtime.lru import Pin
 from runtime.ports import Call, GuestStep
 from runtime.state import AgentSpec
 from runtime.wasm import raw
@@ -26,7 +27,6 @@ from runtime.wasm.checks import FUEL_MAX, MODULE_BYTES, Loaded, join, load_pinne
 from runtime.wasm.compiled import DEFAULT, ModuleCache
 from runtime.wasm.exclusive import Exclusive
 from runtime.wasm.linear import Memory
-from runtime.wasm.lru import Pin
 from runtime.wasm.modules import HEADER, LIST_AT, RECORDED, RECORDED_AT
 from runtime.wasm.signatures import Demand
 from runtime.wasm.spares import Instance

@@ -15,8 +15,8 @@ Key = tuple[str, str]  # the content's digest, and what was made of it
 
 
 class CacheEvent(NamedTuple):
-    """`op` is "hit", "missed", "kept", "passed" (it does not fit), "evicted", "pinned", "released"; bytes of the entry,
-    of all entries afterwards, and the budget."""
+    """`op` is "hit", "missed", "kept", "passed" (it does not fit), "evicted", "removed", "pinned", "released"; bytes of
+    the entry, of all entries afterwards, and the budget."""
 
     op: str
     key: Key
@@ -52,10 +52,10 @@ class Pin:
 
 
 class Lru(Generic[V]):
-    """Not for two threads at once. Sizes are given by who puts."""
+    """Not for two threads at once. Sizes are given by who puts. `dropped` is told of each value that leaves."""
 
-    def __init__(self, budget: int, note: Note | None = None) -> None:
-        self._budget, self._note = budget, note
+    def __init__(self, budget: int, note: Note | None = None, dropped: Callable[[V], None] | None = None) -> None:
+        self._budget, self._note, self._dropped = budget, note, dropped
         self._held = 0
         self._entries: OrderedDict[Key, tuple[V, int]] = OrderedDict()
         self._pins: dict[Key, int] = {}
@@ -84,20 +84,48 @@ class Lru(Generic[V]):
         self._settle()
         if key in self._entries:
             return True
-        pinned = sum(self._entries[key][1] for key in self._pins)
-        if size > self._budget - pinned:
+        if not self.room(size):
             self._told("passed", key, size)
             return False
-        for victim in [each for each in self._entries if each not in self._pins]:
-            if self._held + size <= self._budget:
-                break
-            _, freed = self._entries.pop(victim)
-            self._held -= freed
-            self._told("evicted", victim, freed)
         self._entries[key] = (value, size)
         self._held += size
         self._told("kept", key, size)
         return True
+
+    def room(self, size: int) -> bool:
+        """Evicts until so much fits, the least recent first; whether it does. Nothing leaves where it cannot."""
+        self._settle()
+        pinned = sum(self._entries[key][1] for key in self._pins)
+        if size > self._budget - pinned:
+            return False
+        for victim in [each for each in self._entries if each not in self._pins]:
+            if self._held + size <= self._budget:
+                break
+            self._leave(victim, "evicted")
+        return True
+
+    def spare(self) -> bool:
+        """Evicts the least recent that is not pinned, though the budget would hold it; whether there was one."""
+        self._settle()
+        victim = next((each for each in self._entries if each not in self._pins), None)
+        if victim is not None:
+            self._leave(victim, "evicted")
+        return victim is not None
+
+    def remove(self, key: Key) -> bool:
+        """Lets go of this one; False where it is not there, or pinned."""
+        self._settle()
+        if key not in self._entries or key in self._pins:
+            return False
+        self._leave(key, "removed")
+        return True
+
+    def clear(self) -> None:
+        """Lets go of everything, pinned or not: its holder ends."""
+        self._settle()
+        self._pins.clear()
+        for key in list(self._entries):
+            self._leave(key, "removed")
 
     def pin(self, key: Key) -> Pin:
         """A pin on the entry; on nothing where it was not kept."""
@@ -108,9 +136,18 @@ class Lru(Generic[V]):
         self._told("pinned", key, self._entries[key][1])
         return Pin(key, self._released)
 
+    def _leave(self, key: Key, how: str) -> None:
+        value, freed = self._entries.pop(key)
+        self._held -= freed
+        self._told(how, key, freed)
+        if self._dropped is not None:
+            self._dropped(value)
+
     def _settle(self) -> None:
         while self._released:
             key = self._released.popleft()
+            if key not in self._pins:
+                continue  # released after all was let go of
             self._pins[key] -= 1
             if not self._pins[key]:
                 del self._pins[key]
