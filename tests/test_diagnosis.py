@@ -22,7 +22,7 @@ from harness.diagnosis.difference import Difference, first_difference
 from harness.diagnosis.explain import diagnose
 from harness.diagnosis.further import first_further
 from harness.diagnosis.knowledge import CHECKS, GUARDS, LAYERS, ORACLES, TELLERS, WRITERS, guards_of
-from harness.diagnosis.moments import earliest
+from harness.diagnosis.moments import Moment, earliest, leading
 from harness.diagnosis.necessity import necessity
 from harness.diagnosis.sentences import SAID
 from harness.history import History
@@ -183,10 +183,16 @@ def _told(passed: Checked, **evidence: str) -> Facts:
     return Facts(failing, next(iter(evidence)), [], Difference(where="nothing"), traced(lambda: None)[1], frozenset())
 
 
+def test_of_two_records_of_one_time_the_earlier_one_leads_where_they_can_be_compared() -> None:
+    assert leading({"I14": Moment(9, "trace record", 25), "I31": Moment(9, "trace record", 27), "I8": None}) == ("I14",)
+    both = {"I14": Moment(9, "trace record", 25), "I11": Moment(9, "guest event", 31), "I31": Moment(10, "store", 1)}
+    assert leading(both) == ("I14", "I11") and leading({"I8": None}) == ()
+
+
 def test_the_guarantee_that_was_broken_first_leads_and_the_later_ones_follow(passed: Checked) -> None:
     last = len(passed.history.guests) - 1
     torn, invented = "guest event {}: version 1 of buffer 0 is not the 4 B that X passed", "guest event {}: not from X"
-    assert earliest(["no record", torn.format(3)], passed.history) == passed.history.guests[3].at
+    assert earliest(["no record", torn.format(3)], passed.history) == (passed.history.guests[3].at, "guest event", 3)
     assert earliest(["no record", f"guest event {last + 1}: beyond"], passed.history) is None
     first = suspects(_told(passed, I11=invented.format(last), I15=torn.format(2)))
     later = suspects(_told(passed, I11=invented.format(2), I15=torn.format(last)))

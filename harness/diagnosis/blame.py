@@ -31,12 +31,12 @@ from harness.diagnosis.knowledge import (
     Shares,
     guards_of,
 )
-from harness.diagnosis.moments import earliest
+from harness.diagnosis.moments import earliest, leading
 from harness.diagnosis.sentences import SAID
 from harness.history import History, Receipt
 from runtime import journal, watermark
 
-ORACLE, SENTENCE, WRITER, CHECK, RAISED, BELIEF, SPECTRUM = 0.6, 1.0, 0.8, 0.9, 1.5, 1.2, 0.9
+ORACLE, SENTENCE, WRITER, CHECK, RAISED, BELIEF, SPECTRUM = 0.6, 1.0, 0.8, 0.9, 1.1, 1.2, 0.65
 NOTICED, UNNOTICED = 0.3, 1.2  # of a guard, for a fault that the runtime's own records answer, or do not
 LATER = 0.5  # what is said of a guarantee that was broken after another one
 SHOWN_MAX = 8
@@ -101,30 +101,29 @@ def _telling(facts: Facts) -> list[str]:
 
 def _leading(facts: Facts) -> tuple[str, ...]:
     """Those of them whose evidence is the earliest; the recorded one where none names a moment."""
-    times = {name: earliest(facts.checked.findings[name].evidence, facts.checked.history) for name in _telling(facts)}
-    first = min((time for time in times.values() if time is not None), default=None)
-    return tuple(name for name, time in times.items() if time == first) if first is not None else (facts.oracle,)
+    history, findings = facts.checked.history, facts.checked.findings
+    return leading({name: earliest(findings[name].evidence, history) for name in _telling(facts)}) or (facts.oracle,)
 
 
 def _oracle(facts: Facts) -> Iterator[Vote]:
     """The guarantee that is broken; where several are, the first one has the greater part, and broad ones none."""
-    failed, leading = _telling(facts), _leading(facts)
+    failed, first = _telling(facts), _leading(facts)
     for name in failed:
-        part = 0.6 / len(leading) if name in leading else 0.4 / max(1, len(failed) - len(leading))
+        part = 0.6 / len(first) if name in first else 0.4 / max(1, len(failed) - len(first))
         shares = ORACLES.get(name) or {COMPONENTS.get(name, "orchestrator"): 0.5}
         yield from _votes(shares, ORACLE * (1.0 if len(failed) == 1 else part), f"{name} failed, which it keeps")
 
 
 def _sentence(facts: Facts) -> Iterator[Vote]:
     """What the oracles say beyond their names; each pattern counts once. A broad one speaks where it is the reason."""
-    leading = _leading(facts)
+    first = _leading(facts)
     for said in SAID:
         if said.oracle in BROAD and said.oracle != facts.oracle:
             continue
         evidence = facts.checked.findings[said.oracle].evidence if said.oracle in facts.checked.failed else ()
         line = next((line for line in evidence if said.pattern.search(line)), "")
         if line:
-            weight = SENTENCE if said.oracle in leading else SENTENCE * LATER
+            weight = SENTENCE if said.oracle in first else SENTENCE * LATER
             yield from _votes(said.shares, weight, f"{said.oracle}: {line}")
 
 

@@ -25,6 +25,7 @@ def _said(oracle: str, pattern: str, **shares: float) -> Said:
 
 
 SAID: tuple[Said, ...] = (
+    _said("I3", r"whose pool is resized: ", pool=0.9),
     _said("I8", r"admitted again", fold=0.7, intake=0.3),
     _said("I8", r"numbers begin at|is the next free", broker=0.9),
     _said("I8", r"no block admits it", intake=0.6, fold=0.2),
@@ -80,6 +81,11 @@ SAID: tuple[Said, ...] = (
     _said("scenario", r"to 6 it is ", wasm_linking=0.6, wasm_libraries=0.3),  # of `upgrade`: it cannot be linked
     _said("order", r"no member|posted itself", channels=0.9),
     _said("order", r"committed after it", broker=0.7),
+    _said("replay", r"no watermark that verifies", watermark=0.8, durability=0.1),
+    _said("replay", r"is not the one that was synced", watermark=0.5, durability=0.2, journal=0.1),
+    _said("replay", r"synced up to block \d+, but the journal ends", durability=0.4, boot=0.4),
+    _said("replay", r"holds other steps than its inputs select", orchestrator=0.5, fold=0.2),
+    _said("replay", r"an image of \d+ bytes .* is not of this module", snapshot=0.8, recovery=0.1),
     _said("replay", r"did other in tick", worker=0.3, snapshot=0.3, residence=0.2),
     _said("ledger", r"was never received|follows block", releases=0.6, orchestrator=0.2),
     _said("ledger", r"is not what receipt|acknowledges|outputs", recovery=0.4, releases=0.2),
