@@ -77,9 +77,10 @@ class Injector:
 
     def armed(self, *kinds: str) -> list[tuple[int, Fault]]:
         """Faults of these kinds that have not fired, in plan order."""
+        if len(kinds) == 1:
+            one = self._kinds.get(kinds[0])
+            return list(one.items()) if one else []
         here = [self._kinds[kind] for kind in kinds if kind in self._kinds]
-        if len(here) == 1:
-            return list(here[0].items())
         return sorted([item for one in here for item in one.items()], key=lambda item: item[0])
 
     def faults(self, *kinds: str) -> tuple[tuple[int, Fault], ...]:

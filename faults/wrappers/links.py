@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -51,6 +52,21 @@ def _step_of(fault: Fault) -> Step:
     return fault.number("tick"), fault.number("agent")
 
 
+class _Noise(NamedTuple):
+    """A noise by what is asked of it for every frame: from tick `first` to before `end`."""
+
+    number: int
+    fault: Fault
+    direction: str
+    first: int
+    end: int
+
+
+def _noise_of(index: int, fault: Fault) -> _Noise:
+    first = fault.number("tick")
+    return _Noise(index, fault, str(fault.get("direction")), first, first + fault.number("ticks"))
+
+
 class Links:
     """What all links of an incarnation share: which are held or cut, and the noise on them."""
 
@@ -59,6 +75,7 @@ class Links:
         self.alive: list[int] = []
         self.closed = False
         self.active = bool(injector.faults(*LINK_KINDS))
+        self._noises = [_noise_of(index, fault) for index, fault in injector.faults("link.noise")]
         self._held: dict[_End, int] = {}  # -> the fault that holds it
         self._cut: dict[_End, int] = {}
         self._queues: dict[_End, deque[Callable[[], None]]] = {}
@@ -155,9 +172,8 @@ class Links:
     def noise(self, direction: str, tick: int, key: Step, end: _End, frame: bytes, about: Fields) -> list[Delivery]:
         """What becomes of a frame on a noisy link; `key` names it, whatever link it takes."""
         deliveries: list[Delivery] = [(0, frame)]
-        for index, fault in self.injector.faults("link.noise"):
-            first = fault.number("tick")
-            if fault.get("direction") != direction or not first <= tick < first + fault.number("ticks"):
+        for index, fault, way, begin, end_tick in self._noises:
+            if way != direction or not begin <= tick < end_tick:
                 continue
             occurrence = self.injector.count("noise", index, *key)
             chance = fault.number("percent")
