@@ -48,10 +48,10 @@ class HeldImage:
     def take(self, n: int, memory: memoryview, global_bits: Sequence[int]) -> ImageDelta:
         """Compare with the memory as it is now, hash and copy the pages that differ, and become the new image."""
         now = bytes(memory)  # comparing bytes is a memcmp, comparing views is a loop
-        base, changed, pages = self.digest, [], self.pages
+        base, changed = self.digest, []
         self._resize(len(now))
         for index, start in enumerate(range(0, self.size, PAGE)):
-            if not now.startswith(pages.get(index, ZERO), start):  # compares in place
+            if not now.startswith(self.pages.get(index, ZERO), start):  # compares in place
                 page = now[start : start + PAGE]
                 changed.append((index, page))
                 self._put(index, page)
