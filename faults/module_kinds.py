@@ -2,7 +2,7 @@
 
 An agent's next step waits for the load of such a module. The load must refuse it under its own name, and nothing of it
 may run; some are good, as controls, so that a load which refuses everything is found as well. The modules themselves
-are in `wrappers.vectors`.
+are in `wrappers.vectors` and `wrappers.libraries`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,10 @@ UNLINKABLE = (
     "good",
 )  # fmt: skip
 BOMBS = ("functions", "loops", "size", "vector", "locals", "branches", "memory", "elements")
+LIBRARIES = (
+    "type", "function", "kind", "digest", "state", "memory", "data", "start", "segment", "host", "size", "tables",
+    "circle", "undeclared", "good", "good_memory",
+)  # fmt: skip
 FOREIGN = (
     "major", "minor", "older", "word", "empty", "twice", "missing", "extra", "type", "kind", "reserved", "memory",
     "good",
@@ -61,6 +65,13 @@ MODULE_KINDS: tuple[FaultKind, ...] = (
         "wasm",
         "an agent's next module cannot be linked, or would run code at its start (or is good, as a control)",
         _what("what it asks for, or does", UNLINKABLE),
+    ),
+    _kind(
+        "module.library",
+        "F21",
+        "wasm",
+        "an agent's next module imports from a library that cannot be linked, or could remember (or that is good)",
+        _what("what is wrong with the library", LIBRARIES),
     ),
     _kind(
         "module.flip",

@@ -32,6 +32,20 @@ LIBRARIES: tuple[Mutant, ...] = (
         ),
     ),
     Mutant(
+        name="library_with_globals_accepted",
+        title="a library may have mutable globals, which no image of its agent holds, if it has no memory",
+        scenario="hello",
+        oracle="I30",
+        profile="refused",
+        edits=(
+            Edit(
+                "wasm/libraries.py",
+                '        "mutable globals": bool(parsed.mutable),\n',
+                '        "mutable globals": bool(parsed.mutable and parsed.memories),\n',
+            ),
+        ),
+    ),
+    Mutant(
         name="library_type_unchecked",
         title="the type under which an agent imports from a library is not compared",
         scenario="upgrade",

@@ -16,14 +16,15 @@ from msgspec.structs import replace
 
 from faults.plan import Fault
 from faults.wasm_kinds import PAGE, VALUES
-from faults.wrappers import floats, signed, vectors
+from faults.wrappers import floats, libraries, signed, vectors
 from runtime.errors import ModuleRefused
 from runtime.frames import StepArguments
 from runtime.ports import Call, Guest, Guests, GuestStep
 from runtime.state import AgentSpec
 from runtime.wasm import assemble
 
-KINDS = ("wasm.trap", "agent.fuel_out", "wasm.grow_refused", "agent.misuse", floats.KIND, *signed.KINDS, *vectors.KINDS)
+_LOADED = (*signed.KINDS, *vectors.KINDS, libraries.KIND)
+KINDS = ("wasm.trap", "agent.fuel_out", "wasm.grow_refused", "agent.misuse", floats.KIND, *_LOADED)
 FUEL_REASON = "fuel"
 _LENGTH = 16
 _ENDED = 64  # an intruder ends with this + the status of its host call
@@ -157,6 +158,8 @@ def endings(fault: Fault) -> tuple[str, ...]:
         return signed.endings(fault)
     if fault.kind in vectors.KINDS:
         return vectors.endings(fault)
+    if fault.kind == libraries.KIND:
+        return libraries.endings(fault)
     if fault.kind == "wasm.trap":
         code = fault.get("code")
         return (FUEL_REASON if code == "out_of_fuel" else f"trap:{code}",)
@@ -198,10 +201,10 @@ class Intruder:
     """Makes the hostile instances of one agent; `inner` does the load checks as for the agent's own module, `own`."""
 
     def __init__(
-        self, inner: Guests, agent: int, spec: AgentSpec, own: bytes = b"", libraries: Sequence[bytes] = ()
+        self, inner: Guests, agent: int, spec: AgentSpec, own: bytes = b"", given: Sequence[bytes] = ()
     ) -> None:
         self._inner, self._agent, self._spec, self._own = inner, agent, spec, own
-        self._libraries = libraries
+        self._libraries = given  # the bytes of its own ones
 
     def run(self, fault: Fault, arguments: StepArguments) -> tuple[GuestStep, Guest | None] | None:
         """The step as the hostile module makes it, and its instance; None where the agent cannot be misused so."""
@@ -219,6 +222,8 @@ class Intruder:
             return signed.module(fault)
         if fault.kind in vectors.KINDS:
             return vectors.module(fault, self._own)
+        if fault.kind == libraries.KIND:
+            return libraries.module()
         text = source(fault, self._spec)
         return None if text is None else _assembled(text)
 
@@ -236,6 +241,9 @@ class Intruder:
         )
         if fault.kind in signed.KINDS:
             return signed.load(fault, self._agent, replace(hostile, libraries=UNSET), wasm, now_ms)
+        if fault.kind == libraries.KIND:
+            declared, given = libraries.given(fault)
+            return self._inner.instantiate(self._agent, replace(hostile, libraries=declared), wasm, given)
         return self._inner.instantiate(self._agent, hostile, wasm, self._libraries)
 
     def forged(self, fault: Fault) -> Call | None:

@@ -107,6 +107,7 @@ GUARDS: dict[str, Shares] = {
     "key.trust what=weak": {"wasm.ed25519": 0.6, "wasm.trust": 0.3},
     "module.malformed": {"wasm.binary": 0.6, "wasm.checks": 0.3},
     "module.unlinkable": {"wasm.checks": 0.4, "wasm.binary": 0.4},
+    "module.library": {"wasm.libraries": 0.5, "wasm.linking": 0.2, "wasm.checks": 0.2},
     "module.flip": {"wasm.checks": 0.8},
     "module.bomb what=loops": {"wasm.scan": 0.7, "wasm.checks": 0.1},
     "module.bomb": {"wasm.scan": 0.4, "wasm.checks": 0.4},

@@ -20,7 +20,7 @@ from harness.oracles.verdict import Unjudged
 ALTERED = ("module.flip", "module.malformed")  # I25
 FOREIGN = ("module.abi",)  # I35
 HEAVY = ("module.bomb",)  # I18
-UNUSABLE = ("module.malformed", "module.unlinkable")  # I30
+UNUSABLE = ("module.malformed", "module.unlinkable", "module.library")  # I30
 
 
 def tried(run: Judged, kinds: Sequence[str]) -> bool:
