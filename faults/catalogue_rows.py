@@ -122,14 +122,14 @@ another shape or type
 F54 | transparent | models/cache | model.flip | - | I25 | available | one bit of a model file is flipped
 F55 | transparent | models/cache | model.swap | - | I25 I30 | available | a model file is cut, empty, another one, \
 or stale
-F56 | refused | models/cache | model.external | - | I25 I17 | comes with the model cache: now models are bytes by \
-digest, from no folder | external data outside the model's folder, short, or a device
-F57 | refused | models/cache | model.bomb | - | I18 I19 | comes with the model cache, which checks a graph before it \
-is loaded | a model that allocates, or loops, without end
+F56 | refused | models/cache | model.external | - | I25 I17 | comes with models from outside; weights in other files \
+are refused at each load, which I25 tries | external data outside the model's folder, short, or a device
+F57 | refused | models/cache | model.bomb | - | I18 I19 | comes with models from outside; what allocates or loops is \
+refused at each load, by its operators | a model that allocates, or loops, without end
 F58 | transparent | models/cache | model.evict | - | I23 I21 | comes with the model cache: now a device's process \
 keeps its models, and none is evicted | a model in use is evicted; many reload at once
-F59 | refused | models/cache | model.race | - | I25 | comes with the model cache: now the bytes that are checked are \
-those that are loaded | a file changes between its check and its load
+F59 | refused | models/cache | model.race | - | I25 | comes with models from outside; bytes are read once, and I25 \
+tries ones that change between two reads | a file changes between its check and its load
 F60 | transparent | log/snapshot | disk.lose | - | I28 I27 | available | what was not synced at a crash is lost, or \
 torn
 F61 | transparent | log/snapshot | disk.reorder | disk.tear | I28 I20 | available | unsynced writes and names reach \

@@ -64,6 +64,14 @@ MODELS: tuple[Mutant, ...] = (
         "                if failed.failure:\n",
     ),
     _mutant(
+        "model_weights_elsewhere",
+        "a model may name a file that holds weights of it, so that what is used is not what was verified",
+        "I25",
+        "inference/graph.py",
+        "        if number == _EXTERNAL or (number == _LOCATION and value != 0):\n",
+        "        if number == _EXTERNAL and not value:\n",
+    ),
+    _mutant(
         "golden_tokens_alone",
         "of golden answers the tokens are compared, the logits and the KV cache are not",
         "I24",

@@ -67,7 +67,7 @@ def test_every_form_of_every_kind_names_keys_that_exist() -> None:
     [
         ("worker.kil", "unknown fault 'worker.kil'; did you mean worker.kill"),
         ("nonsense", "unknown fault 'nonsense'; there is agent.bad_pointer, agent.flood, agent.fuel_out"),
-        ("model.race", "fault model.race (F59) is not available; it comes with the model cache"),
+        ("model.race", "fault model.race (F59) is not available; it comes with models from outside"),
         ("gpu.flap", "gpu.flap (F52) is carried out by gpu.remove; write gpu.remove@tick:N"),
         ("broker.slow_consumer", "broker.slow_consumer (F43) is carried out by client.stall; write client.stall@"),
     ],

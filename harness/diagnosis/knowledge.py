@@ -36,7 +36,7 @@ ORACLES: dict[str, Shares] = {
     "I21": {"worker": 0.3, "pool": 0.3, "router": 0.2},
     "I23": {"lru": 0.4, "inference.cache": 0.3, "wasm.artefacts": 0.2, "wasm.compiled": 0.1},
     "I24": {"router": 0.6, "requests": 0.1, "inference.golden": 0.15, "inference.device": 0.1},
-    "I25": {"wasm.checks": 0.3, "inference.cache": 0.3, "worker": 0.2},
+    "I25": {"wasm.checks": 0.3, "inference.cache": 0.25, "inference.graph": 0.15, "worker": 0.2},
     "I26": {"wasm.signatures": 0.6, "wasm.ed25519": 0.2, "wasm.trust": 0.1, "wasm.checks": 0.1},
     "I27": {"journal": 0.9},
     "I28": {"durability": 0.4, "orchestrator": 0.2, "boot": 0.2, "releases": 0.1, "watermark": 0.1},

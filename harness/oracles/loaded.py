@@ -24,7 +24,7 @@ from harness.oracles.judged import Judged
 from harness.oracles.verdict import Unjudged
 from runtime.errors import ModelFailed
 from runtime.frames import Base, Done, Infer, InferenceItem, Order, Work, pack, unpack
-from runtime.inference import DeviceCore
+from runtime.inference import DeviceCore, graph
 from runtime.ports import Decoder
 from runtime.state import AgentSpec, Library, StepRecord
 from runtime.wasm import WasmGuests
@@ -39,7 +39,8 @@ def integrity(run: Judged) -> list[str]:
     """I25: whatever was used are the bytes that an artefact gave under the declared digest, and have that digest."""
     loads = _loads(run)
     refused = refusals.ended(run, refusals.ALTERED)
-    return _used(run) + _unverified(loads) + _tried_altered(_module(run), run.history.plan.seed % _ALTERED) + refused
+    tried = [*_tried_altered(_module(run), run.history.plan.seed % _ALTERED), *_tried_outside()]
+    return _used(run) + _unverified(loads) + tried + refused
 
 
 def abi(run: Judged) -> list[str]:
@@ -224,6 +225,30 @@ def _tried_model(name: str, *contents: bytes) -> tuple[LoadEvent, ...]:
     core.handle(pack(Infer(1, 1, 1, name, (InferenceItem(1, 0, (0,), b""),))))
     core.close()
     return tuple(loads)
+
+
+_PLACES = ("weights.bin", "../weights.bin", "/weights.bin", "")
+
+
+@lru_cache(maxsize=1)
+def _tried_outside() -> tuple[str, ...]:
+    """A model whose weights lie outside of the bytes that were hashed: a graph (7) with a tensor (5) that names a file
+    (external_data, 13), or only says that it is elsewhere (data_location, 14)."""
+    found = []
+    for place in _PLACES:
+        entry = _message(1, b"location") + _message(2, place.encode())
+        tensor = b"\x08\x01\x10\x01" + (_message(13, entry) if place else b"") + b"\x70\x01"
+        try:
+            graph.check(_message(7, _message(5, tensor)), "tried")
+        except ModelFailed as failed:
+            if failed.failure == "load":
+                continue
+        found.append(f"tried a model with weights in {place or 'another file'!r}: it is not refused")
+    return tuple(found)
+
+
+def _message(field: int, data: bytes) -> bytes:
+    return bytes([field << 3 | 2, len(data)]) + data
 
 
 def _tried_altered(module: bytes, place: int) -> list[str]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runtime.errors import ModelFailed
 from runtime.frames import InferenceItem
+from runtime.inference import graph
 from runtime.inference.providers import CPU, Provider, line, nodes, opened
 from runtime.ports import Decoder
 from runtime.state import Inference
@@ -60,6 +61,7 @@ class OrtModels:
     def load(self, digest: str, onnx: bytes) -> Decoder:
         made = self._sessions.get(digest)
         if made is None:
+            graph.check(onnx, digest[:12])
             made = open_session(digest, onnx, self._provider)
         layout = _layout(made, digest)
         self._sessions[digest] = made
