@@ -16,6 +16,7 @@ from faults.mutants_models import MODELS
 from faults.mutants_modules import MODULES
 from faults.mutants_plugins import PLUGINS
 from faults.mutants_ports import PORTS
+from faults.mutants_reads import READS
 from faults.mutants_reloads import RELOADS
 from faults.mutants_shared_out import SHARED_OUT
 from faults.mutants_signed import SIGNED
@@ -27,6 +28,7 @@ __all__ = ["MARK", "MUTANTS", "RARE", "Edit", "Mutant", "plant"]
 
 MUTANTS: tuple[Mutant, ...] = (
     *PORTS,
+    *READS,
     *RELOADS,
     *LIBRARIES,
     *MODULES,

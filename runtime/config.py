@@ -14,6 +14,7 @@ from msgspec import UNSET, UnsetType
 from runtime import groups
 from runtime.errors import Refused
 from runtime.frames import MAX_FRAME
+from runtime.outside import SourceSpec
 from runtime.physical import Physical
 from runtime.scheduler import POLICIES
 from runtime.state import (
@@ -83,10 +84,13 @@ def problems(config: Config) -> list[str]:
     channels = config.channels or ()
     for index, channel in enumerate(channels):
         found += _channel(channel, f"channels[{index}].")
+    for index, source in enumerate(config.sources or ()):
+        found += _source(source, f"sources[{index}].")
     tenants = config.tenants or ()
     for index, tenant in enumerate(tenants):
         found += _tenant(tenant, f"tenants[{index}].")
     found += _unique("tenants", [tenant.name for tenant in tenants])
+    found += _unique("sources", [source.name for source in config.sources or ()])
     found += _unique("topics", config.topics)
     found += _unique("channels", [*dict.fromkeys(config.topics), *(channel.name for channel in channels)])
     found += _unique("buffers", [buffer.name for buffer in config.buffers])
@@ -160,6 +164,12 @@ def _buffer(buffer: BufferSpec, prefix: str) -> list[str]:
 def _tenant(tenant: TenantSpec, prefix: str) -> list[str]:
     counts, sizes = (0, COUNT_MAX), (0, FUEL_MAX)
     return _numbers(tenant, prefix, fuel=sizes, memory=sizes, messages=counts, tasks=counts)
+
+
+def _source(source: SourceSpec, prefix: str) -> list[str]:
+    readers = source.readers or ()
+    wrong = _numbers(source, prefix, delay_ticks=(1, TICK_MAX)) + _unique(f"{prefix}readers", readers)
+    return wrong + [f"{prefix}readers: {one} is not from 0 to {ID_MAX}" for one in readers if not 0 <= one <= ID_MAX]
 
 
 def _channel(channel: ChannelSpec, prefix: str) -> list[str]:

@@ -34,7 +34,7 @@ from scenarios.deliveries import Deliveries, Step, as_journaled, envelope
 from scenarios.folds import OFFSET, fold_words, mix
 from scenarios.streams import Stream
 
-AGENTS, LAST_TICK, LAST, ORDERS = 3, 40, 30, 36
+AGENTS, LAST_TICK, LAST, ORDERS = 3, 40, 30, 42
 NAMES = ("dice", "clock", "file", "story")
 DICE, CLOCK, FILE, STORY, NOWHERE = range(5)  # the last is no source
 COUNTED = (DICE, CLOCK, FILE)  # whose answers say how often they were read
@@ -225,7 +225,7 @@ def _orders(seed: int) -> tuple[Order, ...]:
     orders = []
     for key in range(ORDERS):
         what = stream.between(0, 19)
-        op = {0: CANCEL, 1: CANCEL, 2: OPERATOR, 3: OPERATOR, 4: TRAP}.get(what, READ)
+        op = {0: CANCEL, 1: CANCEL, 2: OPERATOR, 3: OPERATOR, 4: OPERATOR, 5: TRAP, 6: TRAP}.get(what, READ)
         source = STORY if stream.chance(1, 3) else stream.between(DICE, NOWHERE)
         orders.append((stream.between(1, LAST), stream.between(0, AGENTS - 1), op, source, stream.between(0, 4), key))
     return tuple(orders)
@@ -249,7 +249,7 @@ def _compose(seed: int, number: int, order: Order) -> Action:
 
 
 def _config(seed: int) -> Config:
-    delays = (2, 1, 3, 1)
+    delays = (3, 2, 5, 1)
     readers = {FILE: (0,)}
     specs = [
         SourceSpec(name=name, delay_ticks=delays[n], readers=readers[n])

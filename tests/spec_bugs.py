@@ -73,11 +73,6 @@ BUGS = {
         "if len(body) != length:",
     ),
     "state_one_block_early": Bug("harness/refold.py", "if line.block.tick > tick:", "if line.block.tick >= tick:"),
-    "reading_of_another_call_accepted": Bug(
-        "runtime/wasm/readings.py",
-        "if (reading.asked, reading.digest) != (asked, digest):",
-        "if reading.asked != asked:",
-    ),
     "binding_of_another_type": Bug(
         "harness/sdk/files/rust/sdk/src/lib.rs",
         "pub fn send(agent: u32, data: *const u8, length: u32) -> u32;",

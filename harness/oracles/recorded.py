@@ -62,6 +62,8 @@ def _asked(run: Judged, reads: dict[int, Sent]) -> Iterator[str]:
         if sent is None or sent.sender != ask.agent:
             yield f"{where}: request {ask.request}, which is no read of agent {ask.agent}"
             continue
+        if ask.request in run.flows.refusals:
+            yield f"{where}: request {ask.request}, which was refused"
         spec = specs[sent.channel] if sent.channel < len(specs) else {"name": "nothing"}
         if ask.source != _PREFIX + spec["name"] or sent.data != ask.payload:
             what = f"request {ask.request} asks {ask.source}"
