@@ -20,7 +20,7 @@ from runtime.errors import FailStop, Refused
 from runtime.frames import Base, Done, Order, Replay, Work, outcome_sum, pack, unpack
 from runtime.guards import Guards
 from runtime.snapshot import HeldImage
-from runtime.state import AgentSpec, Outcome, State, StepRecord
+from runtime.state import AgentSpec, Change, Outcome, State, StepRecord
 from runtime.wasm import WasmGuest, WasmGuests
 from runtime.wasm.capabilities import Capability
 from runtime.worker import WorkerCore
@@ -50,6 +50,7 @@ class Refolded:
         self._guards = Guards(ModuleArtifacts(kept.scenario))
         self.state, self.block = State(), 0
         self._lives: dict[int, list[Step]] = {}  # the steps of each agent's present life
+        self._specs: dict[int, AgentSpec] = {}  # with which that life began
         self._published: dict[tuple[int, int], bytes] = {}
         verified = journal.read(kept.journal)
         reached = verified.lines[-1].block.tick if verified.lines else -1
@@ -86,6 +87,11 @@ class Refolded:
         """Keep each step for the instance that may have to run it again; then publish what the steps wrote."""
         for record in records:
             outcome = outcomes[record.agent]
+            if record.change is not None:
+                self._reload(record, record.change, outcome)
+                continue
+            if record.kind == "init":
+                self._specs[record.agent] = self.state.agents[record.agent].spec
             life = [] if record.kind == "init" else self._lives.get(record.agent, [])
             views = tuple(replace(view, data=self._published[view.buffer, view.version]) for view in record.views)
             life.append((replace(record, views=views), outcome))
@@ -95,6 +101,15 @@ class Refolded:
                 if effect.op == "buffer":
                     version = next(g.version for g in record.grants if g.buffer == effect.target)
                     self._published[effect.target, version] = effect.payload
+
+    def _reload(self, record: StepRecord, change: Change, outcome: Outcome) -> None:
+        """A step of the life where it took a state over; one that was rolled back is a step that does nothing."""
+        life = self._lives.get(record.agent)
+        if not life or not change.carried:
+            return
+        if outcome.status != "ok":
+            record, outcome = replace(record, change=None), Outcome("ok", ())
+        life.append((record, outcome))
 
     def memory(self, agent: int) -> Memory | None:
         """The agent's memory, from a fresh instance that ran its steps again; None for one that has no instance.
@@ -111,8 +126,8 @@ class Refolded:
         core = WorkerCore(WORKER, guests, segments, ModuleArtifacts(self.kept.scenario))
         *earlier, (record, outcome) = life
         replays = tuple(Replay(r, outcome_sum(o.status, o.effects), o.image) for r, o in earlier)
-        spec_ = self.state.agents[agent].spec
-        order = Order(record, spec_.limits.fuel, Base(spec_, None, replays))
+        first = self._specs[agent]  # that of the life's first step; reloads are among the others
+        order = Order(record, first.limits.fuel, Base(first, None, replays))
         (answer,) = core.handle(pack(Work(0, WORKER, 1, (order,))))
         done = unpack(answer)
         assert isinstance(done, Done)

@@ -46,8 +46,9 @@ def test_each_root_of_the_journal_is_that_of_the_state_folded_up_to_it(name: str
         assert (found.block, state.root(found.state)) == (line.number, line.block.root)
 
 
-def test_a_memory_has_the_digest_that_the_journal_has_of_its_image() -> None:
-    run = find("ledger")
+@pytest.mark.parametrize("name", ["ledger", "upgrade"])
+def test_a_memory_has_the_digest_that_the_journal_has_of_its_image(name: str) -> None:
+    run = find(name)
     compared = 0
     for line in journal.read(run.journal).lines[::9]:
         found = Refolded(run, line.block.tick)
@@ -56,7 +57,19 @@ def test_a_memory_has_the_digest_that_the_journal_has_of_its_image() -> None:
                 memory = found.memory(step.agent)
                 assert memory is not None and memory.digest == step.image
                 compared += 1
-    assert compared > 10
+    assert compared > 5
+
+
+def test_a_memory_that_was_reloaded_is_shown_at_every_tick_rolled_back_reloads_included() -> None:
+    run = find("upgrade")
+    kinds = set()
+    for line in journal.read(run.journal).lines:
+        steps = [step for step in line.block.steps if step.kind == "reload"]
+        kinds |= {step.status for step in steps}
+        if steps:
+            found = Refolded(run, line.block.tick)
+            assert all(found.memory(step.agent) is not None for step in steps)
+    assert {"ok", "layout", "refused:digest", "refused:import", "trap:unreachable"} <= kinds
 
 
 def test_faults_that_do_not_matter_leave_every_tick_as_it_was(capsys: pytest.CaptureFixture[str]) -> None:
