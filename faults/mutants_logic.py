@@ -16,10 +16,9 @@ LOGIC: tuple[Mutant, ...] = (
         oracle="I25",
         edits=(
             Edit(
-                "inference/device.py",
-                "            decoder = self._decoders[digest] = self._models.load(digest, onnx)\n",
-                "            decoder = self._models.load(digest, self._artifacts.get(digest))\n"
-                "            self._decoders[digest] = decoder\n",
+                "inference/cache.py",
+                "                decoder = self._models.load(digest, onnx)\n",
+                "                decoder = self._models.load(digest, self._artifacts.get(digest))\n",
             ),
         ),
     ),

@@ -30,8 +30,8 @@ MODULES: tuple[Mutant, ...] = (
         "cache_evicted_still_counted",
         "the bytes of a module that was evicted stay counted",
         _LRU,
-        "            self._held -= freed\n",
-        "            self._held -= 0\n",
+        "        self._held -= freed\n",
+        "        self._held -= 0\n",
     ),
     _mutant(
         "cache_budget_without_newcomer",

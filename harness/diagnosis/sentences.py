@@ -60,7 +60,7 @@ SAID: tuple[Said, ...] = (
     _said("I24", r"nothing tells of a switch|an answer of process", router=0.9),
     _said("I24", r"KV cache that is not the 0 bytes", requests=0.7, router=0.1),  # a session that is new, and is not
     _said("I24", r"KV cache that is not the [1-9]", router=0.5, orchestrator=0.2, requests=0.2),
-    _said("I25", r"device|model", inference_device=0.8),
+    _said("I25", r"device|model", inference_cache=0.7, inference_device=0.1),
     _said("I25", r"module|worker", wasm_checks=0.6, worker=0.3),
     _said("I28", r"holds a decree", orchestrator=0.9),
     _said("I30", r"by no check", recovery=0.7, boot=0.1),
