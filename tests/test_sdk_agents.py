@@ -369,3 +369,25 @@ def test_a_module_says_that_it_was_made_for_what_its_manifest_says(
 def test_a_start_section_without_an_agent_init_is_left_to_the_load_checks(text: str) -> None:
     done = finishing.finished(assemble(text), "here", "1.0")
     assert [section.id for section in outline(done).sections if section.id == START] == []
+
+
+def test_an_agent_with_a_library_is_built_tested_and_disturbed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = project(tmp_path, "wat")
+    (place / "doubling.wat").write_text(
+        '(module (func (export "twice") (param i32) (result i32) (i32.mul (local.get 0) (i32.const 2))))', "utf-8"
+    )
+    source = place / "agent.wat"
+    text = source.read_text("utf-8")
+    head, module, rest = text.partition("(module")
+    take = '(import "doubling" "twice" (func $twice (param i32) (result i32)))'
+    source.write_text(head + module + take + rest, "utf-8")
+    refused(here(capsys, "agent", "build", str(place)), "doubling.twice is not offered")
+    manifest = place / "agent.toml"
+    manifest.write_text(manifest.read_text("utf-8") + '\n[libraries.doubling]\nfile = "doubling.wat"\n', "utf-8")
+    assert here(capsys, "agent", "build", str(place)).code == 0
+    told = here(capsys, "agent", "test", str(place), "--runs", "3", "--json")
+    assert told.code == 0 and told.json["passed"] is True and told.json["faults"]["passed"] == 3
+    (place / "doubling.wat").unlink()
+    refused(here(capsys, "agent", "test", str(place)), "doubling.wat", "cannot be read")

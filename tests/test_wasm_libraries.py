@@ -21,8 +21,9 @@ from runtime.config import agent_problems
 from runtime.errors import ModuleRefused, SignatureRefused
 from runtime.snapshot import HeldImage
 from runtime.state import AgentSpec, Library
-from runtime.wasm import WasmGuests, assemble
+from runtime.wasm import Engine, WasmGuests, assemble
 from runtime.wasm.compiled import ModuleCache
+from runtime.wasm.inspection import describe
 from runtime.wasm.linking import PARTS_MAX
 from runtime.wasm.signatures import Demand, sign
 from runtime.wasm.trust import ed25519, moment, trusting
@@ -262,6 +263,20 @@ def test_a_declaration_is_judged_at_spawn_and_all_that_is_wrong_is_said() -> Non
     assert "'m' is there twice" in told
     many = tuple(Library(name=f"l{n}", module=digest) for n in range(PARTS_MAX))
     assert f"{PARTS_MAX} are more than {PARTS_MAX - 1}" in "; ".join(agent_problems(replace(good, libraries=many), 0))
+
+
+def test_inspecting_a_module_says_whether_it_could_be_a_library() -> None:
+    cases = [
+        ((SHARED, TWICE), None),
+        (('(import "other" "f" (func))', TWICE), None),
+        (("(memory 1)", TWICE), "a memory of its own"),
+        ((BOOM, TWICE), "start section"),
+        (('(import "engine" "self" (func))', TWICE), "engine.self is not offered to a library"),
+        (('(import "other" "f" (global i32))', TWICE), "other.f is a global"),
+    ]
+    for parts, what in cases:
+        said = describe(Engine().load_bytes(library(*parts)))["refused"]["library"]
+        assert said is None if what is None else what in said, said
 
 
 # --- in runs ----------------------------------------------------------------------------------------------------------

@@ -10,25 +10,28 @@ from typing import Any
 
 from runtime.errors import Refused
 from runtime.state import AgentSpec, Limits
-from runtime.wasm import agent_wasi, imports
+from runtime.wasm import agent_wasi, imports, libraries
 from runtime.wasm.abi import GROUPS, HOST, PAGE, SECTION, VALUE_NAMES
-from runtime.wasm.binary import START, Export, Import, Malformed, Parsed, customs
+from runtime.wasm.binary import START, Export, Import, Malformed, Parsed, customs, parse
 from runtime.wasm.checks import check_module
 from runtime.wasm.functions import Module, ModuleLimits
+from runtime.wasm.libraries import Volume
 from runtime.wasm.names import shown
 
 SIGNATURE = "signature"  # the custom section of the module-signature format
 _KINDS = ("function", "table", "memory", "global")
+_OF_HOST = (libraries.AGENT, "engine", agent_wasi.MODULE)
 _LISTED = 200  # imports, exports, sections: the first so many
 
 
 def describe(module: Module, limits: ModuleLimits | None = None) -> dict[str, Any]:
-    """Everything about it, and under `refused` why it is not accepted as an agent or as a function module (or None).
+    """Everything about it, and under `refused` why it is accepted neither as an agent, a function module nor a library.
 
     Limits are the defaults, or those given. Raises nothing but what memory allows.
     """
     parsed, given = module.parsed, limits or ModuleLimits()
     names = _custom_names(module)
+    refused = {"agent": _as_agent(module), "function": _as_function(module, given), "library": _as_library(module)}
     return {
         "digest": module.digest,
         "bytes": len(module.wasm),
@@ -42,7 +45,7 @@ def describe(module: Module, limits: ModuleLimits | None = None) -> dict[str, An
         "sections": names[:_LISTED],
         "capabilities": sorted({f.group for f in map(_granted_by, parsed.imports) if f is not None and f.group}),
         "limits": {"fuel": given.fuel, "memory": given.memory, "table": given.table},
-        "refused": {"agent": _as_agent(module), "function": _as_function(module, given)},
+        "refused": refused,
     }
 
 
@@ -98,6 +101,20 @@ def _as_function(module: Module, limits: ModuleLimits) -> str | None:
         refused = imports.refusal(entry, True, module.name)
         if refused is not None:
             return refused.what
+    return None
+
+
+def _as_library(module: Module) -> str | None:
+    """Beside an agent that gives its memory, and other libraries that give every function but the host's."""
+    try:
+        volume = Volume("module", module.name, module.wasm, parse(module.wasm))
+        libraries.check_stateless(volume)
+        given = {entry.module: volume for entry in volume.parsed.imports if entry.module not in _OF_HOST}
+        libraries.check_imports(volume, given)
+    except Malformed as error:
+        return f"module refused [format]: {error}"
+    except Refused as error:
+        return error.what
     return None
 
 

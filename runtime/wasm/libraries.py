@@ -11,7 +11,7 @@ which calls through a table, and a second one fills the table once both are ther
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import wasmtime
@@ -119,7 +119,7 @@ def bound(
         if volume.name in offered:
             what = f"{shown(volume.name)} is given by a library and by the host"
             raise ModuleRefused("import", what, where, "give the library another name")
-        _check_imports(volume, names, memory)
+        check_imports(volume, names, memory)
     own = [(place, entry) for place, entry in enumerate(agent.imports) if entry.module in names]
     for _, entry in own:
         _check_function(entry, where)
@@ -134,7 +134,8 @@ def bound(
     return Shelf(tuple(names[part.name] for part in parts), tuple(parts), wanted)
 
 
-def _check_imports(volume: Volume, names: dict[str, Volume], memory: tuple[int, int]) -> None:
+def check_imports(volume: Volume, names: Mapping[str, Volume], memory: tuple[int, int] | None = None) -> None:
+    """Raises ModuleRefused for an import that is neither of a library of these `names` nor of the agent's memory."""
     for entry in volume.parsed.imports:
         name = f"{shown(entry.module)}.{shown(entry.name)}"
         if entry.module in names:
@@ -142,7 +143,7 @@ def _check_imports(volume: Volume, names: dict[str, Volume], memory: tuple[int, 
         elif (entry.module, entry.name, entry.kind) != (AGENT, "memory", _MEMORY):
             todo = "it may import agent.memory, and functions of the agent's other libraries"
             raise ModuleRefused("import", f"{name} is not offered to a library", volume.where, todo)
-        elif entry.limits is not None:
+        elif entry.limits is not None and memory is not None:
             least, most = entry.limits
             if memory[0] < least or (most is not None and most < memory[1]):
                 what = f"{name} is imported as {least} to {'any number of' if most is None else most} pages"
