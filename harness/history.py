@@ -216,6 +216,7 @@ class History(Struct):
     sent: list[Input] = []
     receipts: list[Receipt] = []
     asked: list[WorldEvent] = []
+    cancelled: list[tuple[int, int]] = []  # (tick, agent) of the steps that the driver had cancelled
     crashes: list[Crash] = []
     injections: list[Injection] = []
     owners: dict[int, int] = {}  # of the inputs that faults add: number -> index of the fault in the plan

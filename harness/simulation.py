@@ -54,7 +54,8 @@ class Setting(NamedTuple):
     """What is around a simulated run and must not matter: the queue of events, the disk, rare legal choices.
 
     `counted` counts the orchestrator's port calls even where the plan kills it at none. `hook` is told of every step.
-    `resizes` are (tick, workers): once it has come so far, the pool gets another size.
+    `resizes` are (tick, workers): once it has come so far, the pool gets another size. `cancels` are (tick, agent): the
+    agent's step in that tick is cancelled while it runs.
     """
 
     loop: Callable[[], Loop] = Loop
@@ -63,6 +64,7 @@ class Setting(NamedTuple):
     counted: bool = False
     hook: Hook | None = None
     resizes: tuple[tuple[int, int], ...] = ()
+    cancels: tuple[tuple[int, int], ...] = ()
 
 
 class Simulation:
@@ -84,6 +86,7 @@ class Simulation:
         self._horizon_ns = horizon_ns
         self._hook = setting.hook
         self._resizes = list(setting.resizes)
+        self._cancels = list(setting.cancels)
         self.timing = timing or Timing()
         self.history = History(plan=plan)
         self.loop = setting.loop()
@@ -209,8 +212,7 @@ class Simulation:
             self.history.failure_detail = str(stop)
             self.loop.stop()
             return
-        if self._resizes:
-            self._resize(self.orchestrator)
+        self._operate(self.orchestrator)
         if self.loop.lag_ns:
             self._after_stall(self._wake)
             return
@@ -222,9 +224,23 @@ class Simulation:
         elif wait.deadline is not None:
             self._arm(wait.deadline if self.world.clock is None else self._true_time(wait.deadline))
 
+    def _operate(self, orchestrator: Orchestrator) -> None:
+        if self._resizes:
+            self._resize(orchestrator)
+        if self._cancels:
+            self._cancel(orchestrator)
+
     def _resize(self, orchestrator: Orchestrator) -> None:
         while self._resizes and orchestrator.phase != "boot" and orchestrator.tick >= self._resizes[0][0]:
             orchestrator.resize_pool(self._resizes.pop(0)[1])
+
+    def _cancel(self, orchestrator: Orchestrator) -> None:
+        """Steps that are running now, and were to be cancelled."""
+        for tick, agent in [one for one in self._cancels if one[0] == orchestrator.tick]:
+            if orchestrator.phase == "await" and orchestrator.cancel_step(agent):
+                self._cancels.remove((tick, agent))
+                self.history.cancelled.append((tick, agent))
+                self._wake()
 
     def _after_stall(self, then: Callable[[], None]) -> None:
         """Go on at once, or when the stall that began in this call is over."""

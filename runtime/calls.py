@@ -69,13 +69,13 @@ class Calls:
 
     def schedule_task(self, agent: int, task: bytes, ticks: int = 1) -> tuple[str, int]:
         """A WAKE message with this payload, `ticks` after the tick that admits it."""
-        _within("ticks", ticks, TICKS_MAX)
-        return self.submit(Schedule(_within("agent", agent), self._payload(task), ticks))
+        within("ticks", ticks, TICKS_MAX)
+        return self.submit(Schedule(within("agent", agent), self._payload(task), ticks))
 
     def submit_tasks(self, graph: Sequence[Task]) -> tuple[str, int]:
         """Tasks that may need each other and earlier ones, all or none; a cycle among them is refused here, by name."""
         for task in graph:
-            _within("agent", task.agent)
+            within("agent", task.agent)
             self._payload(task.payload)
         wrong = tasks.malformed(graph)
         if wrong:
@@ -83,18 +83,18 @@ class Calls:
         return self.submit(Submit(tuple(graph)))
 
     def send(self, agent: int, message: bytes) -> tuple[str, int]:
-        return self.submit(Send(_within("agent", agent), self._payload(message)))
+        return self.submit(Send(within("agent", agent), self._payload(message)))
 
     def publish(self, topic: int, message: bytes) -> tuple[str, int]:
-        return self.submit(Publish(self._payload(message), _within("topic", topic)))
+        return self.submit(Publish(self._payload(message), within("topic", topic)))
 
     def join_channel(self, agent: int, channel: int) -> tuple[str, int]:
         """Make the agent a member of a channel, or a topic's subscriber: it gets what is sent there from now on."""
-        return self.submit(Join(_within("agent", agent), _within("channel", channel)))
+        return self.submit(Join(within("agent", agent), within("channel", channel)))
 
     def leave_channel(self, agent: int, channel: int) -> tuple[str, int]:
         """The agent is no member any more; what lies in its mailbox already it still gets."""
-        return self.submit(Leave(_within("agent", agent), _within("channel", channel)))
+        return self.submit(Leave(within("agent", agent), within("channel", channel)))
 
     def pause(self, agent: int) -> tuple[str, int]:
         return self._operate("pause", agent)
@@ -115,12 +115,12 @@ class Calls:
 
     def reload(self, agent: int, module: str, version: int) -> tuple[str, int]:
         """Another module for the agent, by its sha256; it takes the state over, or nothing changes (docs/abi.md)."""
-        _within("version", version, VERSION_MAX)
-        return self.submit(Reload(_within("agent", agent), module, version))
+        within("version", version, VERSION_MAX)
+        return self.submit(Reload(within("agent", agent), module, version))
 
     def resize_pool(self, workers: int) -> None:
         """Other workers, so many, from the next tick on; the next incarnation begins with `Physical.workers` again."""
-        _within("workers", workers, WORKERS_MAX, 1)
+        within("workers", workers, WORKERS_MAX, 1)
         if self.phase == "boot":
             raise Refused("there is no pool yet", "resize_pool", "wait for the record `started`")
         self._pool.resize(workers)
@@ -133,7 +133,7 @@ class Calls:
         return exports.take(self.ports.storage, mark, self._decree_tickets.values())
 
     def _operate(self, action: str, agent: int) -> tuple[str, int]:
-        return self.submit(Operate(action, _within("agent", agent)))
+        return self.submit(Operate(action, within("agent", agent)))
 
     def _payload(self, payload: bytes) -> bytes:
         config = self.state.config
@@ -142,7 +142,7 @@ class Calls:
         return payload
 
 
-def _within(name: str, value: int, high: int = ID_MAX, low: int = 0) -> int:
+def within(name: str, value: int, high: int = ID_MAX, low: int = 0) -> int:
     if not low <= value <= high:
         raise Refused(f"{name} is {value}", "call", f"give a number from {low} to {high}")
     return value

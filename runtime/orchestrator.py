@@ -16,9 +16,9 @@ import google_crc32c
 from runtime import buffers, exports, fold, journal, recovery, requests
 from runtime.archive import Archive
 from runtime.boot import Boot
-from runtime.calls import Calls
+from runtime.calls import Calls, within
 from runtime.config import refuse_bad
-from runtime.errors import FailStop, FrameRefused, SyncFailed
+from runtime.errors import FailStop, FrameRefused, Refused, SyncFailed
 from runtime.frames import Inputs, Order, Result, unpack
 from runtime.guards import Guards
 from runtime.intake import Intake
@@ -34,6 +34,8 @@ from runtime.state import Decree, Effect, Inference, Input, Outcome, Request, St
 from runtime.steady import SteadyClock
 from runtime.telemetry import Telemetry
 from runtime.worker import BUFFER_SUMMARY
+
+DECREED = {"lease": "decree:deadline", "cancel": "decree:cancelled"}  # by what ended the step; else it lost workers
 
 
 class Wait(NamedTuple):
@@ -364,14 +366,26 @@ class Orchestrator(Calls):
             raise FrameRefused("the writer's slot was altered", todo="it is filled again")
         return Effect("buffer", effect.target, data)
 
+    def cancel_step(self, agent: int) -> bool:
+        """End the step that the agent is in, now: it fails as `decree:cancelled`, once that is synced.
+
+        False where it is in none; its effects and its memory are discarded as of any step that fails. Unlike an action
+        this is no input: it strikes in mid-tick, so it is journaled as a decree.
+        """
+        if self.phase == "boot":
+            raise Refused("there is no pool yet", "cancel_step", "wait for the record `started`")
+        running = self.phase == "await" and self._pool.cancel(within("agent", agent))
+        if running:
+            self._decree()
+        return running
+
     def _decree(self) -> None:
-        """End what repair cannot: a step that takes every worker with it, or ends none of its leases.
+        """End what repair cannot: a step that takes every worker with it, or ends none of its leases; or is cancelled.
 
         Synced before it has any effect.
         """
         for agent in self._pool.poisonous():
-            late = self._pool.cause(agent) == "lease"
-            decree = Decree(agent, "decree:deadline" if late else "decree:lost_workers", self.tick)
+            decree = Decree(agent, DECREED.get(self._pool.cause(agent), "decree:lost_workers"), self.tick)
             self._pool.done(agent)
             data = recovery.decree_line(decree)
             self._storage.write(recovery.DECREES, self._decree_end, data)

@@ -122,15 +122,27 @@ class Pool:
         if self._checks.ppm:
             self._checks.drop(agent)
 
+    def cancel(self, agent: int) -> bool:
+        """Have a pending step ended by decree; whether there is one. What it is still doing counts for nothing.
+
+        Its worker is left alone: it has lost the agent's state, and is given it again with the next life.
+        """
+        record = self._pending.get(agent)
+        if record is None or record.kind != "step":
+            return False
+        self._losses[agent], self._causes[agent] = self._physical.lost_workers_max, "cancel"
+        self.forget(agent)
+        return True
+
     def poisonous(self) -> list[int]:
-        """Pending steps that, sent alone, have taken `lost_workers_max` workers with them."""
+        """Pending steps that, sent alone, have taken `lost_workers_max` workers with them, or were cancelled."""
         if not self._losses:
             return []
         limit = self._physical.lost_workers_max
         return [a for a in sorted(self._losses) if self._losses[a] >= limit and a in self._pending]
 
     def cause(self, agent: int) -> str:
-        """What took the workers that this step lost: "exit", "lease", "unable", or "several" of them."""
+        """What took the workers that this step lost: "exit", "lease", "unable" or "several"; "cancel": it lost none."""
         return self._causes[agent]
 
     def again(self, agent: int) -> None:

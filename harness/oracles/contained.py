@@ -70,6 +70,12 @@ def _unjustified(run: Judged) -> list[str]:
         raise Unjudged("there is a decree and no trace")
     physical, found = run.history.plan.physical, list[str]()
     for block, decree in own:
+        if decree["reason"] == "decree:cancelled":
+            if (block.tick, decree["agent"]) not in run.history.cancelled:
+                found.append(
+                    f"block {block.block}: agent {decree['agent']}'s step was cancelled, and nobody asked for it"
+                )
+            continue
         lost = _taken_along(run, block.tick, decree["agent"])
         if lost < physical.lost_workers_max:
             found.append(

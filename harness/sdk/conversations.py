@@ -37,7 +37,7 @@ _U32 = Annotated[int, Field(ge=0, le=OUTSIDE)]
 _U64 = Annotated[int, Field(ge=0, lt=1 << 64)]
 _I64 = Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)]
 _STATUS = (
-    r"^(ok|alloc|bad_length|bad_pointer|fuel|not_writer|second_write|decree:lost_workers|decree:deadline"
+    r"^(ok|alloc|bad_length|bad_pointer|fuel|not_writer|second_write|decree:lost_workers|decree:deadline|decree:cancelled"
     r"|trap:[a-z_0-9]+|agent_error:\d{1,10})$"
 )
 _NAME = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
