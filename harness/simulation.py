@@ -85,8 +85,7 @@ class Simulation:
         self.scenario, self.plan = scenario, plan
         self._horizon_ns = horizon_ns
         self._hook = setting.hook
-        self._resizes = list(setting.resizes)
-        self._cancels = list(setting.cancels)
+        self._resizes, self._cancels = list(setting.resizes), list(setting.cancels)
         self.timing = timing or Timing()
         self.history = History(plan=plan)
         self.loop = setting.loop()
