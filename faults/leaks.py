@@ -36,7 +36,7 @@ _STATE, _RANDOM = "state left from an earlier run", "unseeded randomness"
 
 _IMPORTS = "import bisect\nimport hashlib\n"
 _BEGIN = "    state.tick = tick\n    events: list[Event] = []\n"
-_FINISHED = '        opened.events.append(("finished",))\n'
+_FINISHED = '        events.append(("finished",))\n'
 _ENTRIES = "    if opened.tick >= config.last_tick:\n        state.finished = True\n"
 _DELIVER = "    requests.deliver(state, tick, inferences)\n"
 
