@@ -126,8 +126,8 @@ F56 | refused | models/cache | model.external | - | I25 I17 | comes with models 
 are refused at each load, which I25 tries | external data outside the model's folder, short, or a device
 F57 | refused | models/cache | model.bomb | - | I18 I19 | comes with models from outside; what allocates or loops is \
 refused at each load, by its operators | a model that allocates, or loops, without end
-F58 | transparent | models/cache | model.evict | - | I23 I21 | comes with the model cache: now a device's process \
-keeps its models, and none is evicted | a model in use is evicted; many reload at once
+F58 | transparent | models/cache | model.evict | - | I23 I21 | available | a model in use is evicted; many reload at \
+once
 F59 | refused | models/cache | model.race | - | I25 | comes with models from outside; bytes are read once, and I25 \
 tries ones that change between two reads | a file changes between its check and its load
 F60 | transparent | log/snapshot | disk.lose | - | I28 I27 | available | what was not synced at a crash is lost, or \

@@ -182,6 +182,11 @@ def _bad_output_met(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bo
     return any(record.fields["cause"] in ("device", "load") for record in lost)
 
 
+def _evicted(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
+    """At once: what is loaded leaves for the one that is needed."""
+    return bool(seen(trace, "model_evicted", {"worker": mine[0].fields["process"]}, mine[0].at, mine[0].at))
+
+
 def _infer_lease(injection: Performed) -> dict[str, int | str]:
     return {"process": injection.fields["process"], "lease": injection.fields["lease"]}
 
@@ -239,4 +244,5 @@ _RULES: dict[str, Rule] = {
     "model.flip": _load_failed,
     "model.swap": _load_failed,
     "model.bad_output": _bad_output_met,
+    "model.evict": _evicted,
 }

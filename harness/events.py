@@ -10,7 +10,7 @@ from faults.plan import Fault
 from harness.history import History
 from runtime import journal
 from runtime.journal import Block
-from runtime.state import Reload, Send, Submit
+from runtime.state import Configure, Reload, Send, Submit
 
 
 class StepEvent(NamedTuple):
@@ -37,7 +37,7 @@ class Events:
     """What happened in a twin, in logical order.
 
     Agents that were sent messages from outside (`addressed`), given tasks (`submitted`), had a reload (`reloaded`), and
-    the ticks in which clients may ask for something (`open`).
+    the ticks in which clients may ask for something (`open`). `models` are those that the run declares.
     """
 
     steps: tuple[StepEvent, ...]
@@ -51,6 +51,7 @@ class Events:
     submitted: tuple[int, ...] = ()
     reloaded: tuple[int, ...] = ()
     open: tuple[int, ...] = ()
+    models: int = 0
 
 
 def events_of(twin: History) -> Events:
@@ -77,6 +78,7 @@ def events_of(twin: History) -> Events:
         submitted=tuple(sorted({task.agent for a in asked if isinstance(a, Submit) for task in a.tasks})),
         open=_open(blocks),
         reloaded=tuple(sorted({action.agent for action in asked if isinstance(action, Reload)})),
+        models=sum(len(action.config.models) for action in asked if isinstance(action, Configure)),
     )
 
 

@@ -207,6 +207,15 @@ def _batch(kind: str) -> Recipe:
     return recipe
 
 
+def evict_models(events: Events, chooser: Chooser, so_far: list[Fault]) -> Fault | None:
+    """Only where there are others to leave."""
+    one = _request(events, chooser)
+    if one is None or events.models < 2:
+        return None
+    at: dict[str, int | str] = {"request": one.request} if chooser.below(4) == 0 else {"tick": one.tick}
+    return Fault(kind="model.evict", at=at, with_={"for": chooser.below(20) * MS})
+
+
 def _load(kind: str, **params: int | tuple[str, ...]) -> Recipe:
     """The first loads of a device; `params` are further ones, below a number or one of these words."""
 
@@ -244,6 +253,7 @@ AIMS: dict[str, tuple[Recipe, ...]] = {
     "model.flip": (_load("model.flip", bit=BITS),),
     "model.swap": (_load("model.swap", what=SWAPS),),
     "model.bad_output": (_batch("model.bad_output"),),
+    "model.evict": (evict_models,),
     **RECIPES,
     **DISK_RECIPES,
 }

@@ -9,7 +9,10 @@ from runtime_kit import told
 from faults.plan import Plan, parse_fault
 from harness.check import Checker
 from harness.devices import cpu_alone
+from harness.events import Chooser, events_of
+from harness.expand import aimed, possible
 from harness.oracles import Verdict
+from harness.plans import default_plan
 from harness.simulation import journal_digest, simulate
 from runtime.errors import Refused
 from runtime.physical import Physical
@@ -57,6 +60,8 @@ def test_a_hot_model_that_no_run_declares_is_refused_by_name() -> None:
 
 
 FAULTS = [
+    "gpu.remove@tick:0,phase:load,how=exit",  # while its process loads what is hot
+    "gpu.remove@tick:0,phase:load,how=failure",
     "gpu.remove@tick:20",
     "gpu.oom@tick:9",
     "model.load_fail@device:accel,attempts=3",
@@ -70,3 +75,24 @@ def test_faults_of_devices_and_files_hold_with_a_cache(fault: str) -> None:
     checked = Checker(get("experts")).check(replace(plan(), faults=(parse_fault(fault),)))
     assert checked.failed == () and checked.row.journal_digest == checked.row.twin_digest
     assert checked.history.injections
+
+
+def test_a_device_with_memory_for_one_model_loads_each_anew_and_the_journal_does_not_know() -> None:
+    fault = "model.evict@tick:1,for=8ms"
+    wide = plan(device_models=sum(sizes()))
+    checked = Checker(get("experts")).check(replace(wide, faults=(parse_fault(fault),)))
+    assert checked.row.verdict == "PASS" and checked.effective == {0: True}
+    assert checked.row.journal_digest == checked.row.twin_digest
+    (begun,) = checked.history.injections
+    left = [r for r in checked.history.trace if r.kind == "model_evicted"]
+    assert begun.fields["held"] == sum(r.at == begun.at for r in left) >= 1, "all others leave at once"
+    assert any(begun.at < r.at <= begun.at + 8_000_000 for r in left), "and again for each while it lasts"
+    assert not told(checked.history, "device_lost"), "lack of memory that eviction can mend loses no device"
+
+
+def test_eviction_is_drawn_where_there_are_several_models_and_nowhere_else() -> None:
+    events = {name: events_of(simulate(get(name), default_plan(name))) for name in ("experts", "assistants")}
+    assert (events["experts"].models, events["assistants"].models) == (4, 1)
+    assert "model.evict" in possible(events["experts"]) and "model.evict" not in possible(events["assistants"])
+    drawn = [aimed("model.evict", events["experts"], Chooser((n, n + 1, n + 2)), []) for n in range(8)]
+    assert {key for (fault,) in drawn for key in fault.at} == {"tick", "request"}

@@ -16,7 +16,7 @@ from runtime.frames import Infer, unpack
 from runtime.ports import Accelerators, Arrival, Clock
 
 _LOADS = ("model.load_fail", "model.flip", "model.swap")
-_WATCHED = ("gpu.remove", "gpu.oom", "gpu.slow", "gpu.wrong", "model.bad_output", *_LOADS)
+_WATCHED = ("gpu.remove", "gpu.oom", "gpu.slow", "gpu.wrong", "model.bad_output", "model.evict", *_LOADS)
 
 
 class FaultyAccelerators:

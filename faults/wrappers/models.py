@@ -79,10 +79,13 @@ class FaultyDecoder:
         site: DeviceSite,
         clock: Clock,
         spoiled: Callable[[str, str], Decoder] | None = None,
+        left: Callable[[], None] = lambda: None,
     ) -> None:
-        """`spoiled(output, what)` is the same model with another end, not yet run; it may raise ModelFailed."""
+        """`spoiled(output, what)` is the same model with another end, not yet run; it may raise ModelFailed. `left` is
+        called when it is closed.
+        """
         self._inner, self._injector, self._site, self._clock = inner, injector, site, clock
-        self._spoiled = spoiled
+        self._spoiled, self._left = spoiled, left
 
     def run(self, items: Sequence[InferenceItem]) -> list[Inference]:
         for index, fault in self._injector.armed("gpu.oom"):
@@ -122,6 +125,7 @@ class FaultyDecoder:
 
     def close(self) -> None:
         self._inner.close()
+        self._left()
 
 
 class FaultyModels:
@@ -129,16 +133,33 @@ class FaultyModels:
 
     def __init__(self, inner: Models, injector: Injector, site: DeviceSite, clock: Clock) -> None:
         self._inner, self._injector, self._site, self._clock = inner, injector, site, clock
+        self._open = 0  # models that are loaded
+        self._short_until = -1
 
     def load(self, digest: str, onnx: bytes) -> Decoder:
         self._fail()
+        self._run_short()
         decoder = self._inner.load(digest, onnx)
+        self._open += 1
         pass_through(self._injector, self._site, self._clock, "load")
 
         def spoiled(output: str, what: str) -> Decoder:
             return self._inner.load(f"{digest}/{output}/{what}", onnx_edit.spoiled(onnx, output, what))
 
-        return FaultyDecoder(decoder, self._injector, self._site, self._clock, spoiled)
+        return FaultyDecoder(decoder, self._injector, self._site, self._clock, spoiled, self._left)
+
+    def _left(self) -> None:
+        self._open -= 1
+
+    def _run_short(self) -> None:
+        """There is memory for one model: the others must leave before this one can be loaded."""
+        site, now = self._site, self._clock.now()
+        for index, fault in self._injector.armed("model.evict"):
+            if self._open and addressed(fault, site) and not site.gone:
+                self._short_until = max(self._short_until, now + fault.number("for"))
+                self._injector.fire(index, {**site.about(), "held": self._open, "for": fault.number("for")})
+        if self._open and now <= self._short_until:
+            raise ModelFailed("memory", f"{self._open} other models are loaded", f"process {site.process}")
 
     def _fail(self) -> None:
         """The first loads on a device fail, over all of its processes."""

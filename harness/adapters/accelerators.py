@@ -168,9 +168,14 @@ class SimAccelerators:
 
         def begun() -> None:
             """Hot models are loaded before the first batch is taken."""
-            if state.alive:
+            if not state.alive:
+                return
+            try:
                 state.core.warm()
-                self._loop.later(state.meter.loaded * self._timings[device].load_ns_per_kib >> 10, ready)
+            except DeviceDied:
+                self._die(process, state)
+                return
+            self._loop.later(state.meter.loaded * self._timings[device].load_ns_per_kib >> 10, ready)
 
         # Where nothing is loaded at the start there is one event, not two.
         self._loop.later(self._timings[device].spawn_ns, begun if self._hot else ready)

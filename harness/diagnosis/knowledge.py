@@ -121,6 +121,7 @@ GUARDS: dict[str, Shares] = {
     "model.flip": {"inference.cache": 0.8},
     "model.swap": {"inference.cache": 0.8},
     "model.bad_output": {"inference.engine": 0.8},
+    "model.evict": {"inference.cache": 0.7, "lru": 0.2},
     "model.load_fail": {"router": 0.5, "inference.device": 0.2, "inference.cache": 0.2},
 }
 LAYERS: dict[str, Shares] = {  # for kinds that have no row above
