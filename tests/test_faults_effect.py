@@ -118,6 +118,7 @@ TAKEN = [
     ("model.swap@device:accel", [did(10, **BATCH)], [said(11, "device_lost", process=7, device=1, cause="load")]),
     ("model.bad_output@tick:3", [did(10, **BATCH)], [said(11, "device_lost", process=7, device=1, cause="device")]),
     ("model.bad_output@tick:3", [did(10, **BATCH)], [said(11, "device_lost", process=7, device=1, cause="load")]),
+    ("model.evict@tick:3", [did(10, **BATCH)], [said(10, "model_evicted", worker=7)]),
     ("clock.jump@tick:3", [did(10)], [said(11, "clock", ns=5)]),
     ("clock.jump@tick:3,way=backwards", [did(10)], [said(11, "clock", ns=-5)]),
     ("clock.strobe@tick:3", [did(10)], [said(11, "clock", ns=5), said(14, "clock", ns=-5)]),
@@ -260,6 +261,8 @@ def test_what_was_noticed_earlier_was_something_else(
         ("model.flip@device:cpu", [did(10, **BATCH)], [GONE]),
         ("model.swap@device:cpu", [did(10, **BATCH)], [said(11, "device_lost", process=8, device=0, cause="load")]),
         ("model.bad_output@tick:3", [did(10, **BATCH)], [GONE]),
+        ("model.evict@tick:3", [did(10, **BATCH)], [said(11, "model_evicted", worker=7)]),
+        ("model.evict@tick:3", [did(10, **BATCH)], [said(10, "model_evicted", worker=8)]),
         # It was noticed too late, the other way, or one way only.
         ("clock.jump@tick:3", [did(10)], [said(31, "clock", ns=5)]),
         ("clock.jump@tick:3", [did(10)], [said(11, "clock", ns=-5)]),
