@@ -21,7 +21,7 @@ from runtime.config import agent_problems
 from runtime.errors import ModuleRefused, SignatureRefused
 from runtime.snapshot import HeldImage
 from runtime.state import AgentSpec, Library
-from runtime.wasm import Engine, WasmGuests, assemble
+from runtime.wasm import Engine, WasmGuests, assemble, spares
 from runtime.wasm.compiled import ModuleCache
 from runtime.wasm.inspection import describe
 from runtime.wasm.linking import PARTS_MAX
@@ -113,6 +113,15 @@ def test_an_instance_that_was_used_leaves_nothing_to_the_next_one() -> None:
         guest = made(wasm, m=library(COUNTING))
         assert guest.run(arguments()).status == "agent_error:1"
         guest.close()
+
+
+def test_instances_with_libraries_leave_those_that_wait_to_be_used_again() -> None:
+    waiting = len(spares._order)
+    for _ in range(3):
+        guest = made(agent("m.f"), m=library(TWICE))
+        guest.run(arguments())
+        guest.close()
+    assert len(spares._order) == waiting
 
 
 def test_libraries_import_from_each_other_and_the_host_calls_stay_the_agents() -> None:

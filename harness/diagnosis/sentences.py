@@ -78,6 +78,7 @@ SAID: tuple[Said, ...] = (
     _said("I32", r"had reached, differs", broker=0.5, fold=0.1),
     _said("I34", r"its root is .* the final state", fold=0.3, snapshot=0.3),
     _said("I34", r"mailbox in the final state|copies of", broker=0.6),
+    _said("scenario", r"version \d+: said", wasm_checks=0.5, wasm_libraries=0.2, worker=0.1),  # another code ran
     _said("scenario", r"to 6 it is ", wasm_linking=0.6, wasm_libraries=0.3),  # of `upgrade`: it cannot be linked
     _said("order", r"no member|posted itself", channels=0.9),
     _said("order", r"committed after it", broker=0.7),

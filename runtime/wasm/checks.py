@@ -28,7 +28,7 @@ from runtime.wasm.libraries import Shelf, Volume
 from runtime.wasm.names import shown
 from runtime.wasm.scan import loops_within
 from runtime.wasm.signatures import Demand
-from runtime.wasm.spares import Spares
+from runtime.wasm.spares import NoSpares, Spares
 
 MODULE_BYTES = 16 << 20
 FUEL_MAX = 1 << 62
@@ -140,7 +140,7 @@ def load_pinned(
         pin.take(each)
     if loaded.plain:
         return loaded, pin
-    loaded = loaded._replace(lent=lent, shelf=shelf, spares=Spares())  # it has more to be wiped
+    loaded = loaded._replace(lent=lent, shelf=shelf, spares=NoSpares())
     if shelf is not None:
         _try_with(loaded, (digest, pages, tuple(declared)), where)
     return loaded, pin

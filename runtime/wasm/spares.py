@@ -95,4 +95,11 @@ class Spares:
                 oldest._waiting.pop(0)
 
 
+class NoSpares(Spares):
+    """Of modules whose instances have more to be wiped: none is kept, and none takes the place of one that is."""
+
+    def put(self, instance: Instance) -> None:
+        pass
+
+
 _order: deque[weakref.ref[Spares]] = deque()  # whose spares wait, the oldest first
