@@ -102,15 +102,15 @@ def test_what_a_recorded_function_writes_into_the_memory_is_written_again() -> N
         memory.write(at, b"from outside")
         return 12
 
-    outside = Capability("outside", f=recorded("i32 -> i32", with_memory(fill)))
-    module, readings = user("outside", "i32", "i32"), Readings()
+    outside = Capability("elsewhere", f=recorded("i32 -> i32", with_memory(fill)))
+    module, readings = user("elsewhere", "i32", "i32"), Readings()
     with module.instantiate(lend((outside,), readings=readings)) as held:
         assert held.call("go", 100) == 12
 
     def unreachable(memory: Memory, at: int) -> int:
         raise AssertionError
 
-    nobody = Capability("outside", f=recorded("i32 -> i32", with_memory(unreachable)))
+    nobody = Capability("elsewhere", f=recorded("i32 -> i32", with_memory(unreachable)))
     with module.instantiate(lend((nobody,), readings=Readings.recorded(readings.encoded()))) as held:
         assert held.call("go", 100) == 12 and held.memory.read(100, 12) == b"from outside"
 
