@@ -8,6 +8,7 @@ import struct
 import threading
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import google_crc32c
 import pytest
@@ -23,7 +24,7 @@ from harness.check import Checker
 from harness.simulation import journal_digest, simulate
 from runtime.errors import FrameRefused, ModelFailed, Refused
 from runtime.frames import InferenceItem
-from runtime.inference import golden, wire
+from runtime.inference import golden, providers, wire
 from runtime.inference.admission import Admission, DeviceSettings, Latency, Limits, admit, digest_of
 from runtime.inference.golden import Golden
 from runtime.inference.process import DeviceProcess, Patience, ProcessModels, S
@@ -134,6 +135,21 @@ def test_a_provider_that_this_onnx_runtime_lacks_is_refused_by_name_and_nothing_
 def test_a_provider_that_leaves_the_work_to_the_cpu_in_silence_is_refused() -> None:
     found = admitted(AZURE)
     assert (found.admitted, found.stage) == (False, "session") and "CPU" in found.reason
+
+
+def test_where_each_node_was_placed_is_read_back_though_nothing_was_said_of_a_fallback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = providers._options
+
+    def lenient(ort: Any, provider: Provider) -> Any:
+        options = made(ort, provider)
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "0")
+        return options
+
+    monkeypatch.setattr(providers, "_options", lenient)
+    with pytest.raises(ModelFailed, match=r"nodes are not on AzureExecutionProvider: Abs, Add"):
+        providers.opened(MODEL[NAME], AZURE)
 
 
 def test_a_model_with_one_weight_changed_is_refused_by_its_golden_answers() -> None:
