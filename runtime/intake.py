@@ -56,7 +56,7 @@ class Intake:
             if admitted < len(schedule):
                 ticks.append(schedule[admitted])
         ticks += [due for _, _, due in reads.expected(state)]
-        if any(source == LOCAL for source, _ in self._inputs):
+        if self._inputs and any(source == LOCAL for source, _ in self._inputs):
             ticks.append(state.tick + 1)
         return min(ticks, default=None)
 
@@ -71,6 +71,8 @@ class Intake:
         answers = [(source, n) for source, n, due in reads.expected(state) if due <= tick]
         if any(key not in self._inputs for key in answers):
             return None
+        if not self._inputs:
+            return []
         return [self._inputs[key] for key in sorted(self._inputs) if self._is_due(key, tick) or key in answers]
 
     def admitted(self, items: Iterable[Input]) -> None:

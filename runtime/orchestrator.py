@@ -458,6 +458,8 @@ class Orchestrator(Calls):
             self._durability.completed(ticket)
 
     def _pump(self) -> None:
+        if self._durability.syncing:
+            return
         # A phase within a phase: a death leaves it as it is, so that it can be asked where it happened.
         outer, self.phase = self.phase, "sync"
         durable = self._durability.pump()

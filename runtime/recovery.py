@@ -130,7 +130,7 @@ def release_of(number: int, block: Block, blobs: dict[str, bytes]) -> Release:
                 index += 1
     final = bool(block.events) and block.events[-1] == ("finished",)
     acknowledged = tuple((i.source, i.n) for i in block.inputs)
-    if not any(event[0] in ("asked", "closed") for event in block.events):
+    if not block.events or not any(event[0] in ("asked", "closed") for event in block.events):
         return Release(number, block.tick, acknowledged, tuple(outputs), final)
     return Asking(number, block.tick, acknowledged, tuple(outputs), final, *_asking(block, blobs))
 
