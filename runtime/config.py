@@ -29,6 +29,7 @@ from runtime.state import (
     ModelSpec,
     TenantSpec,
 )
+from runtime.wasm.libraries import HOST_MODULES, LIBRARY_NAME
 from runtime.wasm.linking import PARTS_MAX
 
 ID_MAX = 0xFFFFFFFE  # of an agent; the last number is the outside's
@@ -41,12 +42,6 @@ COUNT_MAX = (1 << 31) - 1
 WORKERS_MAX = 4096
 MODELS_MAX = 1 << 44  # bytes of models on a device
 TIERS = ("exact",)
-LIBRARY_NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
-HOST_MODULES = (
-    "agent",
-    "engine",
-    "wasi_snapshot_preview1",
-)  # names under which an agent or the runtime gives something
 _DIGEST = re.compile("[0-9a-f]{64}")
 
 

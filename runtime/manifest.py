@@ -26,7 +26,7 @@ from pydantic import (
     create_model,
 )
 
-from runtime.config import FUEL_MAX, HOST_MODULES, LIBRARY_NAME, MEMORY_MAX
+from runtime.config import FUEL_MAX, MEMORY_MAX
 from runtime.errors import ModuleRefused, Refused
 from runtime.state import AgentSpec, Library, Limits
 from runtime.validated import BYTES_MAX, problems, read_bytes, tree_of, unknown_key
@@ -35,6 +35,7 @@ from runtime.wasm.binary import declared_abi
 from runtime.wasm.capabilities import Capability, by_name
 from runtime.wasm.checks import MODULE_BYTES, TABLE_MAX, check_module
 from runtime.wasm.engine import STACK
+from runtime.wasm.libraries import HOST_MODULES, LIBRARY_NAME
 from runtime.wasm.linking import PARTS_MAX
 from runtime.wasm.signatures import Demand
 from runtime.wasm.text import assemble

@@ -232,6 +232,19 @@ def test_the_bytes_of_a_library_are_the_declared_ones_and_each_is_given() -> Non
     assert "library m" in str(refused_by(spec, wasm, [library(THRICE)]))
 
 
+@pytest.mark.parametrize("name", ["agent", "engine", "wasi_snapshot_preview1"])
+def test_a_library_under_a_name_that_is_taken_is_refused_by_the_load_as_well(name: str) -> None:
+    wasm, lib = agent("m.f"), library(TWICE)
+    assert "by a library and by the host" in str(refused_by(declared(wasm, {name: lib, "m": lib}), wasm, [lib, lib]))
+
+
+def test_two_libraries_of_one_name_are_refused_by_the_load_as_well() -> None:
+    wasm, lib = agent("m.f"), library(TWICE)
+    spec = declared(wasm, {"m": lib})
+    twice = replace(spec, libraries=(spec.libraries or ()) * 2)
+    assert "two libraries have the same name" in str(refused_by(twice, wasm, [lib, lib]))
+
+
 def refused_by(spec: AgentSpec, wasm: bytes, given: list[bytes], guests: WasmGuests | None = None) -> ModuleRefused:
     with pytest.raises(ModuleRefused) as caught:
         (guests or WasmGuests()).instantiate(0, spec, wasm, given)

@@ -11,6 +11,7 @@ which calls through a table, and a second one fills the table once both are ther
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -27,6 +28,8 @@ from runtime.wasm.names import shown
 from runtime.wasm.text import assemble
 
 AGENT = "agent"  # the module from which a library imports its agent's memory
+LIBRARY_NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
+HOST_MODULES = (AGENT, "engine", "wasi_snapshot_preview1")  # names under which an agent or the runtime gives something
 _FUNCTION, _MEMORY = 0, 2
 _TODO = "a library has no state of its own (docs/modules.md)"
 
@@ -115,8 +118,10 @@ def bound(
     `offered` are the modules that the host gives; `memory` is (pages at the start, pages at most) of the agent's.
     """
     names = {volume.name: volume for volume in volumes}
+    if len(names) < len(volumes):
+        raise ModuleRefused("import", "two libraries have the same name", where, "give each its own")
     for volume in volumes:
-        if volume.name in offered:
+        if volume.name in (*HOST_MODULES, *offered):
             what = f"{shown(volume.name)} is given by a library and by the host"
             raise ModuleRefused("import", what, where, "give the library another name")
         check_imports(volume, names, memory)
