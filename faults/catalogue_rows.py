@@ -171,6 +171,7 @@ F83 | transparent | models/cache | model.load_fail | - | I19 I24 | available | l
 while
 F84 | transparent | worker | pool.resize | - | I3 I14 I21 | available | the pool is resized in mid-run, also to one, \
 and after a recovery
+F85 | transparent | worker | step.cancel | - | I31 I32 I34 | available | an operator ends a step while it runs
 """
 
 # id | name | state | statement

@@ -65,4 +65,5 @@ WORKER_RULES: dict[str, Rule] = {
     "worker.wrong": _miscomputed,
     "task.poison": _decreed("decree:lost_workers"),
     "task.hang": _decreed("decree:deadline"),
+    "step.cancel": _decreed("decree:cancelled"),
 }

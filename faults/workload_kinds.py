@@ -96,6 +96,16 @@ WORKLOAD_KINDS: tuple[FaultKind, ...] = (
         counts_when="the runtime says that its pool has that size",
     ),
     FaultKind(
+        slug="step.cancel",
+        rows=("F85",),
+        class_="transparent",
+        layer="worker",
+        title="an operator ends a step while it runs, in a scenario whose agents read outside",
+        keys=(TICK, AGENT),
+        forms=_AT_STEP,
+        counts_when="the step is ended by decree, as cancelled",
+    ),
+    FaultKind(
         slug="wasm.nan",
         rows=("F24",),
         class_="visible",

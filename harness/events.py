@@ -37,7 +37,8 @@ class Events:
     """What happened in a twin, in logical order.
 
     Agents that were sent messages from outside (`addressed`), given tasks (`submitted`), had a reload (`reloaded`), and
-    the ticks in which clients may ask for something (`open`). `models` are those that the run declares.
+    the ticks in which clients may ask for something (`open`); agents that read outside (`reading`). `models` are those
+    that the run declares.
     """
 
     steps: tuple[StepEvent, ...]
@@ -52,6 +53,7 @@ class Events:
     reloaded: tuple[int, ...] = ()
     open: tuple[int, ...] = ()
     models: int = 0
+    reading: tuple[int, ...] = ()
 
 
 def events_of(twin: History) -> Events:
@@ -79,6 +81,7 @@ def events_of(twin: History) -> Events:
         open=_open(blocks),
         reloaded=tuple(sorted({action.agent for action in asked if isinstance(action, Reload)})),
         models=sum(len(action.config.models) for action in asked if isinstance(action, Configure)),
+        reading=tuple(sorted({int(e[3]) for block in blocks for e in block.events if e[0] == "asked"})),
     )
 
 

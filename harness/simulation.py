@@ -19,6 +19,7 @@ import msgspec
 from faults.deaths import Killed
 from faults.injector import Injector
 from faults.plan import Plan
+from faults.wrappers.cancelling import Canceller
 from faults.wrappers.clock import FaultyClock
 from faults.wrappers.damage import damage_at_crash
 from faults.wrappers.driver import Caller
@@ -97,14 +98,8 @@ class Simulation:
             self.disk.load({DECREES: b"".join(decree_line(decree) for decree in plan.decrees)})
         work = work_of(scenario, plan)
         self.history.owners = work.owners
-        self.client = SimClient(
-            self.loop,
-            self.timing.client_ns,
-            work.inputs,
-            self._durable,
-            self._wake,
-            scenario.sources(plan.seed),
-        )
+        outside = scenario.sources(plan.seed)
+        self.client = SimClient(self.loop, self.timing.client_ns, work.inputs, self._durable, self._wake, outside)
         self.injector = Injector(plan.faults, self._injected, plan.seed)
         self.world = World(
             self.loop,
@@ -123,6 +118,7 @@ class Simulation:
             clock=FaultyClock(self.loop, self.injector) if FaultyClock.strikes(self.injector) else None,
         )
         self._resizer = Resizer(self.injector) if Resizer.strikes(self.injector) else None
+        self._canceller = Canceller(self.injector) if Canceller.strikes(self.injector) else None
         self._caller = Caller(self.injector, self._later) if Caller.strikes(self.injector) else None
         self._spurious = 0  # calls that are still to be made though nothing has come
         self._rings_at = 0  # when the deadline of the last call is over, by the clock that it was told by
@@ -226,7 +222,7 @@ class Simulation:
     def _operate(self, orchestrator: Orchestrator) -> None:
         if self._resizes:
             self._resize(orchestrator)
-        if self._cancels:
+        if self._cancels or self._canceller is not None:
             self._cancel(orchestrator)
 
     def _resize(self, orchestrator: Orchestrator) -> None:
@@ -235,11 +231,15 @@ class Simulation:
 
     def _cancel(self, orchestrator: Orchestrator) -> None:
         """Steps that are running now, and were to be cancelled."""
-        for tick, agent in [one for one in self._cancels if one[0] == orchestrator.tick]:
-            if orchestrator.phase == "await" and orchestrator.cancel_step(agent):
-                self._cancels.remove((tick, agent))
-                self.history.cancelled.append((tick, agent))
-                self._wake()
+        if orchestrator.phase != "await":
+            return
+        tick = orchestrator.tick
+        ended = [agent for at, agent in self._cancels if at == tick and orchestrator.cancel_step(agent)]
+        if self._canceller is not None:
+            ended += self._canceller.ended(tick, orchestrator.cancel_step)
+        if ended:
+            self.history.cancelled += [(tick, agent) for agent in ended]
+            self._wake()
 
     def _after_stall(self, then: Callable[[], None]) -> None:
         """Go on at once, or when the stall that began in this call is over."""

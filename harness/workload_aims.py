@@ -89,6 +89,18 @@ def resize(events: Events, chooser: Chooser, so_far: list[Fault]) -> tuple[Fault
     return (first,)
 
 
+def cancel(events: Events, chooser: Chooser, so_far: list[Fault]) -> tuple[Fault, ...] | None:
+    """A running step of who reads outside; in some cases the orchestrator dies in that tick, before or after."""
+    step = step_of([one for one in events.steps if one.kind == "step" and one.agent in events.reading], chooser)
+    if step is None:
+        return None
+    first = Fault(kind="step.cancel", at={"tick": step.tick, "agent": step.agent})
+    if chooser.below(3):
+        return (first,)
+    phase = PHASES[chooser.below(len(PHASES))]
+    return (first, Fault(kind="orchestrator.kill", at={"tick": step.tick, "phase": phase}))
+
+
 def compute_floats(events: Events, chooser: Chooser, so_far: list[Fault]) -> Fault | None:
     step = step_of([one for one in events.steps if one.kind == "step"], chooser)
     if step is None:
@@ -109,6 +121,7 @@ WORKLOAD_AIMS: dict[str, tuple[Recipe, ...]] = {
     "dag.edit": (edit_graph,),
     "agent.reload": (reload,),
     "pool.resize": (resize,),
+    "step.cancel": (cancel,),
     "wasm.nan": (compute_floats,),
     "observer.hostile_text": (misname,),
 }

@@ -367,17 +367,14 @@ class Orchestrator(Calls):
         return Effect("buffer", effect.target, data)
 
     def cancel_step(self, agent: int) -> bool:
-        """End the step that the agent is in, now: it fails as `decree:cancelled`, once that is synced.
+        """End the step that the agent is in: it fails as `decree:cancelled`, which the next `advance` begins to sync.
 
         False where it is in none; its effects and its memory are discarded as of any step that fails. Unlike an action
         this is no input: it strikes in mid-tick, so it is journaled as a decree.
         """
         if self.phase == "boot":
             raise Refused("there is no pool yet", "cancel_step", "wait for the record `started`")
-        running = self.phase == "await" and self._pool.cancel(within("agent", agent))
-        if running:
-            self._decree()
-        return running
+        return self.phase == "await" and self._pool.cancel(within("agent", agent))
 
     def _decree(self) -> None:
         """End what repair cannot: a step that takes every worker with it, or ends none of its leases; or is cancelled.

@@ -73,6 +73,7 @@ class Pool:
         self._expiries: dict[int, int] = {}
         self._losses: dict[int, int] = {}
         self._causes: dict[int, str] = {}
+        self._cancelled: list[int] = []  # steps that nobody has been told of yet
         self._checks = Checks(physical.check_ppm)
         self._spawned = 0
         self._leases = 0
@@ -130,16 +131,19 @@ class Pool:
         record = self._pending.get(agent)
         if record is None or record.kind != "step":
             return False
-        self._losses[agent], self._causes[agent] = self._physical.lost_workers_max, "cancel"
+        self.done(agent)
         self.forget(agent)
+        self._causes[agent] = "cancel"
+        self._cancelled.append(agent)
         return True
 
     def poisonous(self) -> list[int]:
-        """Pending steps that, sent alone, have taken `lost_workers_max` workers with them, or were cancelled."""
-        if not self._losses:
+        """Pending steps that, sent alone, have taken `lost_workers_max` workers with them; and the cancelled, once."""
+        if not self._losses and not self._cancelled:
             return []
         limit = self._physical.lost_workers_max
-        return [a for a in sorted(self._losses) if self._losses[a] >= limit and a in self._pending]
+        cancelled, self._cancelled = self._cancelled, []
+        return cancelled + [a for a in sorted(self._losses) if self._losses[a] >= limit and a in self._pending]
 
     def cause(self, agent: int) -> str:
         """What took the workers that this step lost: "exit", "lease", "unable" or "several"; "cancel": it lost none."""

@@ -59,6 +59,7 @@ def lost(at: int, worker: int) -> Record:
 
 WRONG = did(10, worker=5, tick=3, agent=1, what="effect")
 HANG, POISON = (f"task.{verb}@tick:3,agent:1,hostcall:2" for verb in ("hang", "poison"))
+CANCEL = "step.cancel@tick:3,agent:1"
 LOOP = [did(10, worker=5, death=1), did(20, worker=6, death=2)]
 NO_START = [did(10, worker=5, attempt=1), did(12, worker=6, attempt=2)]
 WOKEN = did(40, worker=5, woken=6)
@@ -165,6 +166,7 @@ TAKEN = [
     ("worker.wrong@tick:3", [WRONG, WRONG._replace(at=20 * MS)], [said(12, "disagreed", worker=5, agent=1)]),
     (HANG, [did(10, worker=5)] * 4, [said(90, "decreed", agent=1, reason="decree:deadline")]),
     (POISON, [did(10, worker=5)] * 4, [said(30, "decreed", agent=1, reason="decree:lost_workers")]),
+    (CANCEL, [did(10)], [said(11, "decreed", agent=1, reason="decree:cancelled")]),
 ]  # fmt: skip
 
 
@@ -317,6 +319,7 @@ def test_what_was_noticed_earlier_was_something_else(
         # Ended for another reason, in another tick, or another's step.
         (HANG, [did(10, worker=5)], [said(90, "decreed", agent=1, reason="decree:lost_workers")]),
         (POISON, [did(10, worker=5)], [said(90, "decreed", agent=1, reason="decree:deadline")]),
+        (CANCEL, [did(10)], [said(11, "decreed", agent=1, reason="decree:lost_workers")]),
         (POISON, [did(10, worker=5)], [said(90, "decreed", agent=2, reason="decree:lost_workers")]),
         (
             POISON,

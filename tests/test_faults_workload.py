@@ -59,6 +59,7 @@ def checked(name: str, *faults: str) -> Checked:
         ("upgrade", "agent.reload@tick:41,agent:1,version=3,struck=fuel"),
         ("ledger", "pool.resize@tick:9,workers=1"),
         ("ledger", "pool.resize@tick:9,workers=7"),
+        ("readings", "step.cancel@tick:9,agent:0"),
         ("hello", "wasm.nan@tick:3,agent:1,what=divide"),
         ("ledger", "observer.hostile_text@agent:5,what=html"),
     ],

@@ -16,6 +16,7 @@ STEPS = (StepEvent(3, 1, "step", 4, 0, 90), StepEvent(5, 2, "step", 2, 512, 70),
 EVENTS = Events(
     steps=STEPS, calling=STEPS[:2], writing=STEPS[1:2], read=((0, 3),), blocks=9, ticks=(3, 5, 7),
     requests=(RequestEvent(5, 2, (3 << 32) + 1),), addressed=(1,), submitted=(1, 2), reloaded=(2,), open=(3, 5),
+    reading=(1, 2),
 )  # fmt: skip
 NOTHING = Events((), (), (), (), 1, (0,))
 KILL = Fault(kind="orchestrator.kill", at={"tick": 3, "phase": "sync"})
@@ -79,7 +80,7 @@ def test_only_what_can_happen_is_possible() -> None:
     assert set(possible(EVENTS)) == {kind.slug for kind in KINDS}
     assert {"orchestrator.kill", "disk.tear"} <= set(possible(NOTHING))
     assert set(possible(NOTHING)).isdisjoint({"worker.kill", "buffer.flip", "agent.trap", "gpu.remove"})
-    assert set(possible(NOTHING)).isdisjoint({"agent.flood", "agent.reload", "dag.edit"})
+    assert set(possible(NOTHING)).isdisjoint({"agent.flood", "agent.reload", "dag.edit", "step.cancel"})
 
 
 def test_parameters_are_drawn_within_the_profile_s_ranges() -> None:
