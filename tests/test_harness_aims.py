@@ -16,7 +16,7 @@ STEPS = (StepEvent(3, 1, "step", 4, 0, 90), StepEvent(5, 2, "step", 2, 512, 70),
 EVENTS = Events(
     steps=STEPS, calling=STEPS[:2], writing=STEPS[1:2], read=((0, 3),), blocks=9, ticks=(3, 5, 7),
     requests=(RequestEvent(5, 2, (3 << 32) + 1),), addressed=(1,), submitted=(1, 2), reloaded=(2,), open=(3, 5),
-    reading=(1, 2),
+    reading=(1, 2), models=2,
 )  # fmt: skip
 NOTHING = Events((), (), (), (), 1, (0,))
 KILL = Fault(kind="orchestrator.kill", at={"tick": 3, "phase": "sync"})
