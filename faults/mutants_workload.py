@@ -100,12 +100,11 @@ WORKLOAD: tuple[Mutant, ...] = (
         ),
     ),
     _mutant(
-        "new_workers_beside_the_old",
-        "a resized pool starts its workers before those of the old size are reaped",
+        "leaving_worker_never_gone",
+        "the end of a worker of the old size is not noticed, and those of the new one wait for it",
         "ledger",
-        "I14",
-        Edit("pool.py", "(self._leaving or now < slot.respawn_at", "(now < slot.respawn_at"),
-        Edit("pool.py", "slot.worker < 0 and not self._leaving:", "slot.worker < 0:"),
+        "I19",
+        Edit("pool.py", "        self._leaving.pop(worker, None)\n", ""),
     ),
     _mutant(
         "tenants_without_turns",

@@ -157,7 +157,9 @@ class Simulation:
     def _events_max(self) -> int:
         """Virtual time ends no run that hardly lets it pass; a run that heals needs a hundredth of so many events."""
         ticks = configuration(self.scenario, self.plan.seed).last_tick
-        return EVENTS_MAX + ticks * (EVENTS_PER_TICK_MAX + EVENTS_PER_WORKER_MAX * self.plan.physical.workers)
+        sizes = [fault.number("workers") for fault in self.plan.faults if fault.kind == "pool.resize"]
+        workers = max(self.plan.physical.workers, *sizes) if sizes else self.plan.physical.workers
+        return EVENTS_MAX + ticks * (EVENTS_PER_TICK_MAX + EVENTS_PER_WORKER_MAX * workers)
 
     # --- incarnations -------------------------------------------------------------------------------------------
 

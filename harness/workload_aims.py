@@ -11,6 +11,7 @@ from faults.workload_kinds import BURST_MAX, FLOATS, FLOOD_MAX, FLOODS, GRAPHS, 
 from harness.events import Chooser, Events, Recipe, at_step, step_of
 
 _SIZES = ((2, 64),) * 6 + ((100, 1000),) * 3 + ((1025, 3000),)  # how many, with equal chances
+_TASKS = ((2, 64),) * 2 + ((100, 1000),) * 8  # of which an agent carries out one in a tick
 _NODES = ((2, 30),) * 6 + ((50, 400),) * 3 + ((1000, 3000),)
 _HUGE = 32  # one flood in so many has ten thousand
 SMALL_POOL = 8
@@ -34,7 +35,8 @@ def flood(events: Events, chooser: Chooser, so_far: list[Fault]) -> Fault | None
     }
     what = FLOODS[1] if not events.addressed else FLOODS[0]
     ticks = 1 + chooser.below(BURST_MAX) if chooser.below(2) else 1
-    return Fault(kind="agent.flood", at=at, with_={"what": what, "count": _size(_SIZES, chooser), "ticks": ticks})
+    count = _size(_SIZES if events.addressed else _TASKS, chooser)
+    return Fault(kind="agent.flood", at=at, with_={"what": what, "count": count, "ticks": ticks})
 
 
 def edit_graph(events: Events, chooser: Chooser, so_far: list[Fault]) -> Fault | None:
