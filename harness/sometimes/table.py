@@ -6,12 +6,19 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 from faults.profiles import Profile
-from harness.sometimes import agents, devices, recoveries, workers
+from harness.sometimes import agents, devices, recoveries, workers, workload
 from harness.sometimes.property import Property
 from harness.sometimes.seen import Seen
 
 PROPERTIES: dict[str, Property] = {
-    one.name: one for one in (*workers.PROPERTIES, *recoveries.PROPERTIES, *agents.PROPERTIES, *devices.PROPERTIES)
+    one.name: one
+    for one in (
+        *workers.PROPERTIES,
+        *recoveries.PROPERTIES,
+        *agents.PROPERTIES,
+        *devices.PROPERTIES,
+        *workload.PROPERTIES,
+    )
 }
 
 
