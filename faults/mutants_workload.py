@@ -5,8 +5,8 @@ from __future__ import annotations
 from faults.mutant import Edit, Mutant
 
 
-def _mutant(name: str, title: str, scenario: str, oracle: str, *edits: Edit) -> Mutant:
-    return Mutant(name=name, title=title, scenario=scenario, oracle=oracle, edits=edits)
+def _mutant(name: str, title: str, scenario: str, oracle: str, *edits: Edit, one_in: int = 1) -> Mutant:
+    return Mutant(name=name, title=title, scenario=scenario, oracle=oracle, edits=edits, one_in=one_in)
 
 
 WORKLOAD: tuple[Mutant, ...] = (
@@ -34,6 +34,7 @@ WORKLOAD: tuple[Mutant, ...] = (
             "    if queue.given - queue.oldest[0][0] >= OVERTAKEN_MAX:\n",
             "    if queue.given - queue.oldest[0][0] >= TASKS_MAX:\n",
         ),
+        one_in=90,
     ),
     _mutant(
         "failed_task_counts_as_done",
@@ -109,14 +110,14 @@ WORKLOAD: tuple[Mutant, ...] = (
     _mutant(
         "tenants_without_turns",
         "where a tick is full, the tenant of the lowest number begins again and again",
-        "noisy",
+        "shares",
         "I12",
         Edit("tenants.py", "        state.cursor = turns[0]\n", "        state.cursor = 0\n"),
     ),
     _mutant(
         "tenant_takes_all_its_turns",
         "a tenant whose turn it is runs all of its agents that are ready before the next one has a turn",
-        "noisy",
+        "shares",
         "I12",
         Edit("tenants.py", "            turns.append(tenant)\n", "            turns.appendleft(tenant)\n"),
     ),

@@ -11,7 +11,7 @@ from scenarios.frames import FRAMES
 from scenarios.guarded import GUARDED
 from scenarios.hello import HELLO
 from scenarios.ledger import LEDGER
-from scenarios.noisy import NOISY
+from scenarios.noisy import NOISY, SHARES
 from scenarios.pipeline import PIPELINE
 from scenarios.plugins import PLUGINS
 from scenarios.readings import READINGS
@@ -21,7 +21,7 @@ from scenarios.upgrade import UPGRADE
 SCENARIOS: dict[str, Scenario] = {scenario.name: scenario for scenario in (HELLO, LEDGER, FRAMES, ASSISTANTS, UPGRADE)}
 
 _UNLISTED = {
-    scenario.name: scenario for scenario in (EDGES, BENCH, EXPERTS, GUARDED, NOISY, PIPELINE, PLUGINS, READINGS)
+    scenario.name: scenario for scenario in (EDGES, BENCH, EXPERTS, GUARDED, NOISY, PIPELINE, PLUGINS, READINGS, SHARES)
 }
 
 

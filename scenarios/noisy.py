@@ -11,6 +11,8 @@ import dataclasses
 import struct
 from collections import defaultdict
 
+import msgspec
+
 from runtime.journal import Block
 from runtime.state import Action, AgentSpec, ChannelSpec, Config, Limits, Send, TenantSpec
 from scenarios.base import Order, Outcome, Scenario, load
@@ -146,6 +148,24 @@ NOISY = Scenario(
     bounds=((1, LAST_TICK - 4), (0, WORKERS - 1), (0, 1 << 30)),
     compose=_compose,
     invariant=_invariant,
+)
+
+
+def _shares_config(seed: int) -> Config:
+    return msgspec.structs.replace(_config(seed), max_tasks_per_tick=1)
+
+
+def _delivered(outcome: Outcome) -> list[str]:
+    return list(Deliveries(outcome).violations)
+
+
+SHARES = dataclasses.replace(
+    NOISY,
+    name="shares",
+    title="The agents of `noisy` in ticks that are too short for all of them: tenants take turns.",
+    config=_shares_config,
+    invariant=_delivered,
+    profile="transparent",  # with so short a tick each agent's turn depends on every other's, failing ones included
 )
 
 

@@ -10,14 +10,17 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from faults.plan import parse_fault
+from harness.check import Checker
 from harness.history import History
+from harness.oracles import Verdict
 from harness.plans import default_plan
 from harness.simulation import simulate
 from runtime import journal
 from runtime.frames import Output
 from runtime.state import decode
 from scenarios.base import Outcome
-from scenarios.noisy import BOMB, FLOOD, FLOOD_2, FORGE, LOOP, NOISY, ROWDY, UNDECLARED, WORKERS, quiet
+from scenarios.noisy import BOMB, CRAFT, FLOOD, FLOOD_2, FORGE, LOOP, NOISY, ROWDY, SHARES, UNDECLARED, WORKERS, quiet
 
 
 @cache
@@ -67,3 +70,16 @@ def test_the_invariant_sees_a_missing_a_changed_and_a_late_output() -> None:
     assert any("are due" in line for line in judged(played(), drop=-1))
     assert any("where it is due" in line for line in judged(played(), payload=b"\1" + bytes(23)))
     assert any("where it is due" in line for line in judged(played(), tick=played().receipts[0].tick + 5))
+
+
+def test_where_a_tick_is_too_short_tenants_take_turns_and_nobody_waits_longer_than_the_bound() -> None:
+    checked = Checker(SHARES).check(default_plan("shares"))
+    assert checked.failed == () and checked.findings["I12"].verdict is Verdict.PASS
+    cut = Counter(event[1] for block in blocks(checked.history) for event in block["events"] if event[0] == "deferred")
+    assert set(cut) == {CRAFT, ROWDY} and min(cut.values()) > 10
+
+
+def test_the_largest_flood_of_clients_is_no_neighbour_s_doing() -> None:
+    plan = replace(default_plan("noisy"), faults=(parse_fault("agent.flood@tick:6,agent:0,count=1025"),))
+    checked = Checker(NOISY).check(plan)
+    assert checked.effective == {0: True} and checked.failed == ()

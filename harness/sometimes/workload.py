@@ -11,7 +11,7 @@ from runtime.journal import Event
 from runtime.state import OUTSIDE
 
 CROWD = 100  # messages
-SKIPPED = 10  # tasks
+SKIPPED = 3  # tasks: more than a job of `pipeline` has behind its failing one
 _STRUCK = ("trap:", "fuel", "decree:")
 _UPGRADE = ("upgrade",)
 _GRAPHS = ("pipeline",)
