@@ -27,6 +27,7 @@ STRESS_KEYS = {
     "sometimes",
     "never_reached",
     "pairs",
+    "short_of_each",
     "profile",
     "runs",
     "passed",
