@@ -21,6 +21,7 @@ from faults.mutants_reloads import RELOADS
 from faults.mutants_shared_out import SHARED_OUT
 from faults.mutants_signed import SIGNED
 from faults.mutants_tasks import TASKS
+from faults.mutants_wasi import WASI
 from faults.mutants_workers import WORKERS
 from faults.mutants_workload import WORKLOAD
 
@@ -32,6 +33,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *RELOADS,
     *LIBRARIES,
     *MODULES,
+    *WASI,
     *WORKLOAD,
     Mutant(
         name="frame_checksum_skipped",

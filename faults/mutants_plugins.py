@@ -27,4 +27,30 @@ PLUGINS: tuple[Mutant, ...] = (
         oracle="scenario",
         edits=(Edit(_FILE, "        except LimitExceeded:\n            return LIMITED\n", ""),),
     ),
+    Mutant(
+        name="chunks_newest_first",
+        title="of what a module emits in one slice the last comes first",
+        scenario="readings",
+        oracle="scenario",
+        edits=(
+            Edit(
+                "wasm/running.py",
+                "        taken, self._pending, self._bytes = self._pending, [], 0\n",
+                "        taken, self._pending, self._bytes = self._pending[::-1], [], 0\n",
+            ),
+        ),
+    ),
+    Mutant(
+        name="last_slice_unheard",
+        title="what a module emits in the slice that ends its call is lost",
+        scenario="readings",
+        oracle="scenario",
+        edits=(
+            Edit(
+                "sources.py",
+                "for chunk in self._stream.taken())\n",
+                "for chunk in self._stream.taken() if status == MORE)\n",
+            ),
+        ),
+    ),
 )

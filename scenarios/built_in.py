@@ -5,6 +5,7 @@ from __future__ import annotations
 from scenarios.assistants import ASSISTANTS
 from scenarios.base import Scenario
 from scenarios.bench import BENCH
+from scenarios.console import CONSOLE
 from scenarios.edges import EDGES
 from scenarios.experts import EXPERTS
 from scenarios.frames import FRAMES
@@ -21,7 +22,8 @@ from scenarios.upgrade import UPGRADE
 SCENARIOS: dict[str, Scenario] = {scenario.name: scenario for scenario in (HELLO, LEDGER, FRAMES, ASSISTANTS, UPGRADE)}
 
 _UNLISTED = {
-    scenario.name: scenario for scenario in (EDGES, BENCH, EXPERTS, GUARDED, NOISY, PIPELINE, PLUGINS, READINGS, SHARES)
+    scenario.name: scenario
+    for scenario in (EDGES, BENCH, CONSOLE, EXPERTS, GUARDED, NOISY, PIPELINE, PLUGINS, READINGS, SHARES)
 }
 
 
