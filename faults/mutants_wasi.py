@@ -1,4 +1,4 @@
-"""Planted bugs of what agents are told by WASI: time, randomness, and the log of what they write."""
+"""Planted bugs of what agents are told by WASI: time, randomness, the log of what they write; and of NaNs' bits."""
 
 from __future__ import annotations
 
@@ -30,5 +30,19 @@ WASI: tuple[Mutant, ...] = (
         "what a step has written stays in its agent's log, until nothing more fits",
         "    view[:4] = bytes(4)\n    return found\n",
         "    return found\n",
+    ),
+    Mutant(
+        name="nan_bits_of_the_machine",
+        title="a NaN has the sign and the payload that the processor gives it",
+        scenario="hello",
+        oracle="I32",
+        edits=(
+            Edit(
+                "wasm/engine.py",
+                '"cranelift_nan_canonicalization": True,\n',
+                '"cranelift_nan_canonicalization": False,\n',
+            ),
+        ),
+        one_in=20,
     ),
 )
