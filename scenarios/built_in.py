@@ -16,6 +16,7 @@ from scenarios.noisy import NOISY, SHARES
 from scenarios.pipeline import PIPELINE
 from scenarios.plugins import PLUGINS
 from scenarios.readings import READINGS
+from scenarios.swarm import SWARM
 from scenarios.upgrade import UPGRADE
 
 # The default list, in the order in which it is run and shown.
@@ -23,7 +24,7 @@ SCENARIOS: dict[str, Scenario] = {scenario.name: scenario for scenario in (HELLO
 
 _UNLISTED = {
     scenario.name: scenario
-    for scenario in (EDGES, BENCH, CONSOLE, EXPERTS, GUARDED, NOISY, PIPELINE, PLUGINS, READINGS, SHARES)
+    for scenario in (EDGES, BENCH, CONSOLE, EXPERTS, GUARDED, NOISY, PIPELINE, PLUGINS, READINGS, SHARES, SWARM)
 }
 
 

@@ -29,7 +29,7 @@ def test_an_unknown_name_is_refused_with_what_there_is() -> None:
         get("legder")
     assert str(refused.value) == (
         "scenarios: unknown scenario 'legder'; use one of hello, ledger, frames, assistants, upgrade, edges, bench, "
-        "console, experts, guarded, noisy, pipeline, plugins, readings, shares, or a scenario's .toml file"
+        "console, experts, guarded, noisy, pipeline, plugins, readings, shares, swarm, or a scenario's .toml file"
     )
 
 

@@ -27,6 +27,7 @@ from harness.oracles import ORACLES
 from harness.sdk.compilers import HOW, compiler_of
 from harness.sdk.projects import LANGUAGES
 from scenarios import SCENARIOS, get
+from scenarios.built_in import names
 
 
 def table_of(*columns: str) -> Table:
@@ -39,20 +40,26 @@ def table_of(*columns: str) -> Table:
 @click.command(short_help="List the built-in scenarios.", epilog=examples("wasm-engine scenarios --json"))
 @json_option
 def scenarios(as_json: bool) -> int:
-    """List the built-in scenarios."""
+    """List the built-in scenarios; `stress` runs the first of them where none is named."""
     rows = []
-    for name in SCENARIOS:
+    for name in names():
         scenario = get(name)
-        config = scenario.config(1)
         rows.append(
-            {"name": name, "title": scenario.title, "agents": len(scenario.agents), "ticks": config.last_tick + 1}
+            {
+                "name": name,
+                "title": scenario.title,
+                "agents": len(scenario.agents),
+                "ticks": scenario.config(1).last_tick + 1,
+                "by_default": name in SCENARIOS,
+            }
         )
     if as_json:
         print_json({"scenarios": rows})
         return 0
-    table = table_of("scenario", "agents", "ticks", "what happens")
+    table = table_of("scenario", "agents", "ticks", "in stress", "what happens")
     for row in rows:
-        table.add_row(str(row["name"]), str(row["agents"]), str(row["ticks"]), str(row["title"]))
+        usual = "yes" if row["by_default"] else ""
+        table.add_row(str(row["name"]), str(row["agents"]), str(row["ticks"]), usual, str(row["title"]))
     Console().print(table)
     return 0
 
