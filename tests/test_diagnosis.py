@@ -21,7 +21,7 @@ from harness.diagnosis.coverage import module_of, traced
 from harness.diagnosis.difference import Difference, first_difference
 from harness.diagnosis.explain import diagnose
 from harness.diagnosis.further import first_further
-from harness.diagnosis.knowledge import CHECKS, GUARDS, LAYERS, ORACLES, TELLERS, WRITERS, guards_of
+from harness.diagnosis.knowledge import CHECKS, GUARDS, LAYERS, ORACLES, SUBJECTS, TELLERS, WRITERS, guards_of
 from harness.diagnosis.moments import Moment, earliest, leading
 from harness.diagnosis.necessity import necessity
 from harness.diagnosis.sentences import SAID
@@ -33,6 +33,7 @@ from runtime import journal, recovery
 from runtime.errors import FailStop
 from runtime.telemetry import Telemetry
 from scenarios import get
+from scenarios.built_in import names
 
 HELLO = golden.default_plan("hello")
 KILL, LOSE, STALL = (
@@ -261,11 +262,19 @@ def test_shares_add_up_and_no_witness_names_an_oracle_or_a_module_that_there_is_
     assert found[0].component == "pool" and "errors" not in {one.component for one in found}
     assert 990 <= sum(one.permille for one in found) <= 1010
     known = {module_of(str(path)) for path in _runtime_files()}
-    tables = [*ORACLES.values(), *GUARDS.values(), *LAYERS.values(), *CHECKS.values(), *WRITERS.values()]
+    tables = [
+        *ORACLES.values(),
+        *SUBJECTS.values(),
+        *GUARDS.values(),
+        *LAYERS.values(),
+        *CHECKS.values(),
+        *WRITERS.values(),
+    ]
+    tables += SUBJECTS.values()
     tables += [{module: 1.0} for module in TELLERS.values()] + [said.shares for said in SAID]
     assert {module for shares in tables for module in shares} <= known
     assert all(0 < sum(shares.values()) <= 1.0001 for shares in tables)
-    assert {*ORACLES, *(said.oracle for said in SAID)} <= set(ALL_ORACLES)
+    assert {*ORACLES, *(said.oracle for said in SAID)} <= set(ALL_ORACLES) and SUBJECTS.keys() <= set(names())
 
 
 def _runtime_files() -> list[Any]:

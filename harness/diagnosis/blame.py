@@ -25,6 +25,7 @@ from harness.diagnosis.knowledge import (
     CARRIERS,
     CHECKS,
     ORACLES,
+    SUBJECTS,
     TELLERS,
     TOLD_BY_DISK,
     WRITERS,
@@ -110,7 +111,8 @@ def _oracle(facts: Facts) -> Iterator[Vote]:
     failed, first = _telling(facts), _leading(facts)
     for name in failed:
         part = 0.6 / len(first) if name in first else 0.4 / max(1, len(failed) - len(first))
-        shares = ORACLES.get(name) or {COMPONENTS.get(name, "orchestrator"): 0.5}
+        subject = SUBJECTS.get(facts.checked.plan.scenario) if name == "scenario" else None
+        shares = subject or ORACLES.get(name) or {COMPONENTS.get(name, "orchestrator"): 0.5}
         yield from _votes(shares, ORACLE * (1.0 if len(failed) == 1 else part), f"{name} failed, which it keeps")
 
 

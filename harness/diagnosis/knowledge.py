@@ -55,6 +55,20 @@ ORACLES: dict[str, Shares] = {
     "ledger": {"releases": 0.5, "recovery": 0.2, "orchestrator": 0.2},
 }
 
+# What a scenario is there for: the first to ask where its own rule is broken.
+SUBJECTS: dict[str, Shares] = {
+    "frames": {"buffers": 0.7, "worker": 0.1},
+    "assistants": {"router": 0.5, "requests": 0.3},
+    "experts": {"router": 0.4, "inference.cache": 0.4},
+    "console": {"wasm.agent_wasi": 0.8, "wasm.capabilities": 0.1},
+    "guarded": {"broker": 0.5, "guards": 0.3},
+    "noisy": {"tenants": 0.5, "meter": 0.3},
+    "shares": {"tenants": 0.7, "scheduler": 0.1},
+    "pipeline": {"tasks": 0.7, "scheduler": 0.1},
+    "plugins": {"wasm.plugins": 0.8, "wasm.functions": 0.1},
+    "readings": {"reads": 0.4, "sources": 0.2, "fold": 0.2},
+}
+
 # Which modules stand between a kind of fault and the journal; for some, by a parameter, as what guards differs.
 GUARDS: dict[str, Shares] = {
     "agent.misuse what=capability": {"wasm.checks": 0.8, "wasm.imports": 0.1},
@@ -66,6 +80,7 @@ GUARDS: dict[str, Shares] = {
     "agent.misuse what=pointer": {"worker": 0.7, "wasm.modules": 0.2},
     "agent.misuse what=handle": {"worker": 0.8},
     "wasm.grow_refused": {"wasm.checks": 0.6, "wasm.guest": 0.2},
+    "wasm.nan": {"wasm.engine": 0.7, "wasm.guest": 0.1},
     "wasm.trap": {"wasm.guest": 0.6, "worker": 0.2},
     "agent.fuel_out": {"wasm.guest": 0.6, "orchestrator": 0.2},
     "buffer.second_writer": {"buffers": 0.4, "orchestrator": 0.4},

@@ -85,6 +85,8 @@ SAID: tuple[Said, ...] = (
     _said("I34", r"mailbox in the final state|copies of", broker=0.6),
     _said("scenario", r"version \d+: said", wasm_checks=0.5, wasm_libraries=0.2, worker=0.1),  # another code ran
     _said("scenario", r"to 6 it is ", wasm_linking=0.6, wasm_libraries=0.3),  # of `upgrade`: it cannot be linked
+    _said("I36", r"its reloads ended as|asked for, \d+ done", reloads=0.7, fold=0.1),
+    _said("I36", r"is served by|goes on with another state", worker=0.8),
     _said("order", r"no member|posted itself", channels=0.9),
     _said("order", r"committed after it", broker=0.7),
     _said("replay", r"no watermark that verifies", watermark=0.8, durability=0.1),
