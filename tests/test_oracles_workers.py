@@ -171,6 +171,20 @@ def test_an_answer_ends_the_row_of_failures_and_a_failed_start_is_one() -> None:
     )
 
 
+def test_the_places_of_a_pool_of_another_size_have_not_failed_yet() -> None:
+    """As when a resize comes while a place waits for the fourth time: its successor's first wait is a first one."""
+    lost, spawned = again(1)[0], [record(3 + MS, "spawned", 0, worker=21, slot=1)]
+    resized = record(2, "resized", 0, workers=2)
+    thrice = [*again(1, 2)]
+    after = [record(4 * MS, "resized", 0, workers=2), record(4 * MS + 1, "spawned", 0, worker=21, slot=1)]
+    assert finding("I31", world(traced(*thrice, *after))).verdict is Verdict.PASS
+    refuses("I31", world(traced(*thrice, after[1])), "failure 3 in a row")
+    again_lost = [record(4 * MS + 2, "lost", 0, worker=21, lease=0, cause="exit")]
+    early = [record(4 * MS + 9, "spawned", 0, worker=22, slot=1)]
+    refuses("I31", world(traced(*thrice, *after, *again_lost, *early)), "failure 1 in a row")
+    assert finding("I31", world(traced(lost, resized, *spawned))).verdict is Verdict.PASS
+
+
 def test_a_worker_that_is_started_beside_another_or_unsaid_is_refused() -> None:
     refuses("I31", world(traced(record(1, "spawned", 0, worker=13, slot=1))), "while worker 12 is kept")
     history = world().history()

@@ -128,7 +128,7 @@ def test_the_same_program_lets_out_the_same_bytes_in_every_language(tmp_path: Pa
     for language in languages:
         told = played(tmp_path, built(language, PROBES[language]), ASKED, *GRANTED)
         outputs.append([out.payload for receipt in told.history.receipts for out in receipt.outputs])
-    assert all(one == outputs[0] for one in outputs) and len(outputs[0]) == 8
+    assert all(one == outputs[0] for one in outputs) and len(outputs[0]) == 11
 
 
 @pytest.mark.parametrize("language", COMPILED)

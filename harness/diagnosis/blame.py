@@ -74,7 +74,7 @@ class Facts(NamedTuple):
 
 def suspects(facts: Facts) -> list[Suspect]:
     """All components that anything speaks against, the most suspect first; equal ones by name."""
-    witnesses = (_oracle, _sentence, _writer, _further, _guard, _check, _raised, _belief, _executed)
+    witnesses = (_oracle, _subject, _sentence, _writer, _further, _guard, _check, _raised, _belief, _executed)
     votes = [vote for witness in witnesses for vote in witness(facts) if vote.component not in CARRIERS]
     total = sum(vote.weight for vote in votes)
     sums: dict[str, float] = {}
@@ -111,9 +111,15 @@ def _oracle(facts: Facts) -> Iterator[Vote]:
     failed, first = _telling(facts), _leading(facts)
     for name in failed:
         part = 0.6 / len(first) if name in first else 0.4 / max(1, len(failed) - len(first))
-        subject = SUBJECTS.get(facts.checked.plan.scenario) if name == "scenario" else None
-        shares = subject or ORACLES.get(name) or {COMPONENTS.get(name, "orchestrator"): 0.5}
+        shares = ORACLES.get(name) or {COMPONENTS.get(name, "orchestrator"): 0.5}
         yield from _votes(shares, ORACLE * (1.0 if len(failed) == 1 else part), f"{name} failed, which it keeps")
+
+
+def _subject(facts: Facts) -> Iterator[Vote]:
+    """What the scenario is there for; where its own rule is broken, all the more."""
+    name = facts.checked.plan.scenario
+    weight = ORACLE * (2 if "scenario" in _leading(facts) else 1)
+    yield from _votes(SUBJECTS.get(name, {}), weight, f"{name} is there to use it")
 
 
 def _sentence(facts: Facts) -> Iterator[Vote]:

@@ -62,7 +62,7 @@ SUBJECTS: dict[str, Shares] = {
     "experts": {"router": 0.4, "inference.cache": 0.4},
     "console": {"wasm.agent_wasi": 0.8, "wasm.capabilities": 0.1},
     "guarded": {"broker": 0.5, "guards": 0.3},
-    "noisy": {"tenants": 0.5, "meter": 0.3},
+    "noisy": {"tenants": 0.6, "meter": 0.3},
     "shares": {"tenants": 0.7, "scheduler": 0.1},
     "pipeline": {"tasks": 0.7, "scheduler": 0.1},
     "plugins": {"wasm.plugins": 0.8, "wasm.functions": 0.1},

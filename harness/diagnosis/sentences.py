@@ -61,6 +61,11 @@ SAID: tuple[Said, ...] = (
     _said("I21", r"worker \d+ lives|workers live|lease \d+ of", pool=0.9),
     _said("I21", r"device", router=0.9),
     _said("I21", r"segments", orchestrator=0.8),
+    _said("I22", r"agents run in the order", scheduler=0.9),
+    _said("I23", r"of models: ", inference_cache=0.8),
+    _said("I24", r"golden answers, tried", inference_golden=0.8, inference_admission=0.1),
+    _said("I25", r"weights in", inference_graph=0.9),
+    _said("scenario", r"is not what comes next in it", sources=0.5, wasm_running=0.4),  # of a story that is streamed
     _said("I23", r"B of files|file \w+ leaves|code \w+ is loaded", wasm_artefacts=0.8),
     _said("I24", r"nothing tells of a switch|an answer of process", router=0.9),
     _said("I24", r"KV cache that is not the 0 bytes", requests=0.7, router=0.1),  # a session that is new, and is not
@@ -70,7 +75,8 @@ SAID: tuple[Said, ...] = (
     _said("I28", r"holds a decree", orchestrator=0.9),
     _said("I30", r"by no check", recovery=0.7, boot=0.1),
     _said("I30", r"bad as the journal was read|bad when it was read", journal=0.8),
-    _said("I31", r"restarts in tick|restarts after", supervisor=0.9),
+    _said("I31", r"^(?!.*\bgroup\b).*restarts (in tick|after)", supervisor=0.9),
+    _said("I31", r"\bgroup\b.* restarts (in tick|after)", groups=0.9),
     _said("I31", r"final state counts a restart", orchestrator=0.4, supervisor=0.4),
     _said("I31", r"is started|was started once more|is kept", pool=0.9),
     _said("I32", r"agent\.misuse\) defines refused:import", wasm_checks=0.8),
@@ -80,6 +86,8 @@ SAID: tuple[Said, ...] = (
     _said("I32", r"ended by decree", pool=0.9),
     _said("I32", r"is due .*; the journal has|was to restart|was not to start|without an init", supervisor=0.8),
     _said("I32", r"out of range|ranges of guest event .* were good|defines bad_pointer", worker=0.9),
+    _said("I32", r"is due nothing; the journal has failed", fold=1.0),  # who takes what happened for a failure
+    _said("I32", r"due nothing; the journal has lifecycle|active backoff; the journal has nothing", groups=1.0),
     _said("I32", r"had reached, differs", broker=0.5, fold=0.1),
     _said("I34", r"its root is .* the final state", fold=0.3, snapshot=0.3),
     _said("I34", r"mailbox in the final state|copies of", broker=0.6),

@@ -243,6 +243,8 @@ def _backed_off(history: History) -> list[str]:
             place = places.get(int(record.fields["worker"]), (-1, -1))
             failures[place] = failures.get(place, 0) + 1
             last[place], busy[place] = record.at, -1
+        elif record.kind == "resized":  # its places are other ones, which have not failed yet
+            places, failures, last = {}, {}, {}
         elif record.kind == "retired":  # for a pool of another size, which is no failure
             busy[places.get(int(record.fields["worker"]), (-1, -1))] = -1
         elif record.kind == "received":
