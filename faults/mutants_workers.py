@@ -236,7 +236,7 @@ WORKERS: tuple[Mutant, ...] = (
         title="two decrees of one tick stand in the block in the order in which they were synced",
         scenario="hello",
         oracle="I3",
-        one_in=400,
+        one_in=5000,
         edits=(
             Edit(
                 "fold.py",
