@@ -24,7 +24,7 @@ from harness import builds, cases
 from harness.campaign import Campaign, Ended, tasks_of
 from runtime.errors import Refused
 
-SHRINK_RUNS = 150
+SHRINK_RUNS = 250
 SMALL = 3  # events of a plan, faults and inputs, that one can still follow by eye
 EQUIVALENT_RUNS = 200  # what shows in none of these is taken to be equal, as its reason says
 FILE = "prove.json"
