@@ -115,6 +115,11 @@ def test_a_second_refusal_needs_a_second_start() -> None:
     assert finding("I35", made).verdict is Verdict.PASS
 
 
+def test_what_is_tried_may_never_run_here_whatever_version_this_is() -> None:
+    assert not any(loaded.runs_here((version,), ABI) for version in loaded.FOREIGN)
+    assert f"{ABI}.{ABI_MINOR + 1}" in loaded.FOREIGN, "the newest that is refused, next to the newest that is not"
+
+
 @pytest.mark.parametrize("version", [*loaded.FOREIGN, "1", "1.0", "1.0.7", "01.0", "1.", "1.0.0.0"])
 def test_the_oracles_reading_of_a_version_agrees_with_the_runtimes(version: str) -> None:
     assert loaded.MINOR == ABI_MINOR

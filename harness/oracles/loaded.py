@@ -31,7 +31,8 @@ from runtime.wasm import WasmGuests
 from runtime.worker import WorkerCore
 
 MINOR = 2  # the newest minor version of the ABI: the oracle's own, by docs/abi.md
-FOREIGN = ("2", "0.9", "1.2", "1.2.0", "one", "")  # versions that no module may have which runs
+_NEWER = f"1.{MINOR + 1}"
+FOREIGN = ("2", "0.9", _NEWER, f"{_NEWER}.0", "one", "")  # versions that no module may have which runs
 _ALTERED = 24  # bytes from the end, one of which is another
 
 
