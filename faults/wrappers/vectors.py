@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import cache
 
 from faults.plan import Fault
+from runtime.versions import ABI, ABI_MINOR
 from runtime.wasm import assemble
 
 KINDS = ("module.malformed", "module.unlinkable", "module.flip", "module.bomb", "module.abi")
@@ -213,7 +214,7 @@ _BOMBS: dict[str, Vector] = {
 
 _FOREIGN: dict[str, Vector] = {
     "major": (_OTHER, lambda: _abi(b"2")),
-    "minor": (_OTHER, lambda: _abi(b"1.3")),  # one newer than ours (docs/abi.md)
+    "minor": (_OTHER, lambda: _abi(f"{ABI}.{ABI_MINOR + 1}".encode())),  # one newer than ours (docs/abi.md)
     "older": (_OTHER, lambda: _abi(b"0.9")),
     "word": (_OTHER, lambda: _abi(b"one")),
     "empty": (_OTHER, lambda: _abi(b"")),
