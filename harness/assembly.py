@@ -308,7 +308,9 @@ def _cores(world: World, memory: FaultySlots) -> Callable[[int], WorkerCore]:
         if world.repairs is not None:
             faulty = RepairGuests(faulty, injector, world.repairs, worker)
         loads = history.loads
-        observed = ObservedGuests(faulty, worker, worker // 1_000_000, loop.now, history.guests, world.instances, loads)
+        observed = ObservedGuests(
+            faulty, worker, worker // 1_000_000, loop.now, history.crossings, world.instances, loads
+        )
         shared = TornMemory(WorkerMemory(memory, worker, loop.now, history.stores), injector, site, memory)
         return WorkerCore(worker, observed, shared, ObservedArtifacts(artifacts, "worker", worker, loop.now, loads))
 

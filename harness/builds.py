@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-PORTS = 6  # the version of `runtime.ports` that this harness drives
+PORTS = 7  # the version of `runtime.ports` that this harness drives
 ENVIRONMENT = "WASM_ENGINE_BUILD"
 DONE = "WASM_ENGINE_DONE"  # the descriptor on which a child says that its command came to its end
 OWN = "-"  # in the place of a folder: the harness's own runtime

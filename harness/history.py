@@ -9,6 +9,7 @@ fault layer did.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -66,6 +67,66 @@ class GuestEvent(Struct, gc=False):
             effects = msgspec.msgpack.decode(made)
             self.opened = tuple([GuestCall(op, target, len(data), data) for op, target, data in effects])
         return self.opened
+
+
+class _Record(Struct, array_like=True, gc=False):
+    """As much of a step's record as a crossing is known by."""
+
+    agent: int
+    n: int
+    kind: str
+    tick: int
+    now_ms: int
+    random_key: int
+    agents: int
+    topics: int
+    buffers: int
+    models: int
+    send_limit: int
+    max_payload: int
+    snapshot: bool
+    inbox: msgspec.Raw
+
+
+_record = msgspec.msgpack.Decoder(_Record)
+
+
+class ReplayEvent(Struct, gc=False):
+    """Several steps of one agent in one crossing: their records as they were given, and the effects of each.
+
+    `made` may be shorter: then the next one ended as `failed` says, a status and its host calls. `granted` is the fuel
+    for each step, `used` that of all, `memory` as of the last.
+    """
+
+    at: int
+    worker: int
+    incarnation: int
+    records: Sequence[bytes | msgspec.Raw]
+    made: Sequence[bytes]
+    failed: tuple[str, bytes | tuple[GuestCall, ...]] | None
+    fresh: bool
+    granted: int
+    used: int
+    memory: int
+    module: str
+
+    def events(self) -> list[GuestEvent]:
+        """Each step as a crossing of its own; of their fuel each has the same share."""
+        outcomes: list[tuple[str, bytes | tuple[GuestCall, ...]]] = [("ok", made) for made in self.made]
+        if self.failed is not None:
+            outcomes.append(self.failed)
+        share = self.used // max(1, len(outcomes))
+        found = []
+        for number, (data, (status, made)) in enumerate(zip(self.records, outcomes, strict=False)):
+            record = _record.decode(data)
+            found.append(
+                GuestEvent(
+                    self.at, self.worker, self.incarnation, record.agent, record.kind, record.tick,
+                    bytes(record.inbox), status, made, self.fresh and not number, self.granted, share, self.memory,
+                    self.module,
+                )
+            )  # fmt: skip
+        return found
 
 
 class StoreEvent(NamedTuple):
@@ -207,7 +268,7 @@ class History(Struct):
     header: bytes = b""
     blobs: dict[str, bytes] = {}
     trace: list[Record] = []
-    guests: list[GuestEvent] = []
+    crossings: list[GuestEvent | ReplayEvent] = []  # into modules, as they happened; to be read as `guests`
     stores: list[StoreEvent] = []
     lives: list[Life] = []
     syncs: list[SyncEvent] = []
@@ -231,3 +292,24 @@ class History(Struct):
     finished: bool = False
     failure: str = ""  # the check that stopped the run, "" when none
     failure_detail: str = ""
+    _opened: list[GuestEvent] = []
+    _opened_at: int = -1  # how many crossings there were then
+
+    @property
+    def guests(self) -> list[GuestEvent]:
+        """The guest log, each step of a replay on its own; made when somebody looks."""
+        crossings = self.crossings
+        if self._opened_at != len(crossings):
+            if not any(isinstance(event, ReplayEvent) for event in crossings):
+                return crossings  # type: ignore[return-value]  # they are what it says
+            self._opened_at = len(crossings)
+            self._opened = [one for event in crossings for one in _steps_of(event)]
+        return self._opened
+
+    @guests.setter
+    def guests(self, events: list[GuestEvent]) -> None:
+        self.crossings, self._opened_at = [*events], -1
+
+
+def _steps_of(event: GuestEvent | ReplayEvent) -> Sequence[GuestEvent]:
+    return event.events() if isinstance(event, ReplayEvent) else (event,)

@@ -48,11 +48,15 @@ class ImageDelta(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Replay(Struct, frozen=True, array_like=True, gc=False):
-    """A committed step to be fed again, the sum that its outcome must have, its image's digest ("" for none)."""
+    """A committed step to be fed again, the sum that its outcome must have, its image's digest ("" for none).
+
+    `plain` is a step of its agent that read and wrote no buffers, and left no image: such may be fed in one crossing.
+    """
 
     record: StepRecord
     sum: int
     image: str
+    plain: bool = False
 
 
 class Base(Struct, frozen=True, array_like=True, gc=False):
@@ -129,11 +133,12 @@ class StepArguments(Struct, array_like=True, gc=False):
 
 
 class ReadReplay(Struct, frozen=True, array_like=True, gc=False):
-    """A Replay as a worker reads it."""
+    """A Replay as a worker reads it: of a plain one nothing is made in Python."""
 
-    record: StepArguments
+    record: msgspec.Raw
     sum: int
     image: str
+    plain: bool
 
 
 class ReadBase(Struct, frozen=True, array_like=True, gc=False):
@@ -287,7 +292,9 @@ Frame = Work | Done | Inputs | Release | Asking | Infer | Inferred
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
 _work_decoder = msgspec.msgpack.Decoder(ReadWork)
+_record_decoder = msgspec.msgpack.Decoder(StepArguments)
 NO_EFFECTS = msgspec.Raw(b"\x90")
+_OK: int = google_crc32c.value(b"\x92" + _encoder.encode("ok"))  # of all outcome sums of steps that ended well
 
 
 def pack(frame: Frame | Answers) -> bytes:
@@ -348,6 +355,11 @@ _inbox_decoder = msgspec.msgpack.Decoder(list[Message])
 _effects_decoder = msgspec.msgpack.Decoder(tuple[Effect, ...])
 
 
+def arguments_of(record: bytes | msgspec.Raw) -> StepArguments:
+    """The record of a replay."""
+    return _record_decoder.decode(record)
+
+
 def outcome_sum(status: str, effects: Sequence[Effect] | msgspec.Raw) -> int:
     """What a replayed step is compared by: CRC-32C over its status and effects, image left out.
 
@@ -355,4 +367,10 @@ def outcome_sum(status: str, effects: Sequence[Effect] | msgspec.Raw) -> int:
     the agent's next image finds.
     """
     checksum: int = google_crc32c.value(_encoder.encode((status, effects)))
+    return checksum
+
+
+def effects_sum(effects: bytes | msgspec.Raw) -> int:
+    """`outcome_sum` of a step that ended well, of its effects as they stand in an answer."""
+    checksum: int = google_crc32c.extend(_OK, effects)
     return checksum

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
+from msgspec import Raw
+
 from runtime.frames import InferenceItem, StepArguments
 from runtime.state import AgentSpec, Inference
 from runtime.usage import Usage
@@ -178,10 +180,28 @@ class GuestStep(NamedTuple):
     effects: bytes | None = None
 
 
+class Replayed(NamedTuple):
+    """What the steps of a replay did, in their order: the effects of each as msgpack, and their fuel together.
+
+    `failed` is the first that did not end well, or whose effects were not made inside the crossing; it ends the replay.
+    """
+
+    made: Sequence[bytes]
+    fuel: int
+    failed: GuestStep | None = None
+
+
 class Guest(Protocol):
     """One agent's instance. Not one of its methods raises for what the module does."""
 
     def run(self, arguments: StepArguments) -> GuestStep: ...
+
+    def replay(self, records: Sequence[bytes | Raw], fuel: int) -> Replayed | None:
+        """Committed steps once more: records as they stand in a work frame (`frames.Replay.plain`), `fuel` for each.
+
+        None where these steps must be run one by one; nothing has been done then.
+        """
+        ...
 
     def memory(self) -> memoryview:
         """The whole linear memory as it is now; taken anew after every run, as a run may grow it."""

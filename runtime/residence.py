@@ -10,17 +10,16 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from runtime.frames import Base, ImageDelta, Replay, outcome_sum
+from runtime.frames import Base, ImageDelta, Replay, effects_sum, outcome_sum
 from runtime.snapshot import HeldImage
 from runtime.state import AgentSpec, Change, Outcome, StepRecord
 
 
 class _Kept(Struct, array_like=True, gc=False):
-    """An Outcome as it is kept."""
+    """The Outcome of a plain step as it is kept; its status is "ok", and it left no image."""
 
     status: str
     effects: msgspec.Raw
-    image: str
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -28,7 +27,7 @@ _decoder = msgspec.msgpack.Decoder(tuple[msgspec.Raw, _Kept])
 
 
 def kept(record: StepRecord, outcome: Outcome) -> bytes:
-    """A committed step as it is kept: one object in place of twenty, of which most are dropped unread."""
+    """A plain committed step as it is kept: one object in place of twenty, of which most are dropped unread."""
     return _encoder.encode((record, outcome))
 
 
@@ -36,7 +35,7 @@ class Residence:
     """`image` is None before the first one of a life; `replay` are the committed steps after it.
 
     `spec` is the one that it starts from; `newest` is another where a reload is among the steps. `since` are the steps
-    since the image, in order, as `kept` packs them.
+    since the image, in order; plain ones as `kept` packs them.
     """
 
     __slots__ = ("_replays", "image", "newest", "since", "spec")  # one for every agent, met in every tick
@@ -44,7 +43,7 @@ class Residence:
     def __init__(self, spec: AgentSpec) -> None:
         self.spec = self.newest = spec
         self.image: HeldImage | None = None
-        self.since: list[bytes] = []
+        self.since: list[bytes | Replay] = []
         self._replays: list[Replay] = []  # of the first of them: those that have been asked for
 
     @property
@@ -52,9 +51,11 @@ class Residence:
         """The committed steps since the image; made when asked for, as most are never fed again."""
         replays = self._replays
         for step in self.since[len(replays) :]:
-            record, outcome = _decoder.decode(step)
-            checksum = outcome_sum(outcome.status, outcome.effects)
-            replays.append(Replay(record, checksum, outcome.image))  # type: ignore[arg-type]  # it is packed already
+            if isinstance(step, Replay):
+                replays.append(step)
+            else:  # the record stays as it is packed: a frame takes it so, and who feeds it again as well
+                record, outcome = _decoder.decode(step)
+                replays.append(Replay(record, effects_sum(outcome.effects), "", True))  # type: ignore[arg-type]
         return replays
 
     def base(self) -> Base:
@@ -79,7 +80,10 @@ class Residence:
             return
         if record.views:
             record = replace(record, views=tuple(replace(view, data=data[view.buffer]) for view in record.views))
-        self.since.append(kept(record, outcome))
+        self._keep(record, outcome)
+
+    def _keep(self, record: StepRecord, outcome: Outcome) -> None:
+        self.since.append(Replay(record, outcome_sum(outcome.status, outcome.effects), outcome.image))
 
     def begin(self, image: HeldImage | None) -> None:
         """Start from this image, or from nothing, from now on."""
@@ -94,10 +98,10 @@ class Residence:
         """A reload: it begins anew with its image; one that was rolled back is a step that does nothing."""
         if outcome.status != "ok":
             if change.carried:
-                self.since.append(kept(replace(record, change=None), Outcome("ok", ())))
+                self._keep(replace(record, change=None), Outcome("ok", ()))
             return
         self.newest = change.spec
         if image or not change.carried:
             self.begin(image)
         else:  # recovered without its image: it is made again, of the one before
-            self.since.append(kept(record, outcome))
+            self._keep(record, outcome)

@@ -1,7 +1,7 @@
 """Versions of everything that crosses a boundary. A reader meets another version by name or not at all (SCM-1)."""
 
-PORTS = 6
-FRAME = 3
+PORTS = 7
+FRAME = 4
 JOURNAL = 1
 SNAPSHOT = 1
 STATE = 2

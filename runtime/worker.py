@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
 
 import google_crc32c
 import msgspec
@@ -22,8 +24,11 @@ from runtime.frames import (
     Answers,
     ReadBase,
     ReadOrder,
+    ReadReplay,
     StepArguments,
+    arguments_of,
     effects_of,
+    effects_sum,
     inbox_of,
     outcome_sum,
     pack,
@@ -244,22 +249,47 @@ class WorkerCore:
             if hosted.image.digest != base.image.digest:
                 self._discard(agent)
                 return base.image.n
-        for replay in base.replay:
-            record = replay.record
+        for plain, group in groupby(base.replay, attrgetter("plain")):
+            replays = list(group)
+            differs = self._replay_at_once(hosted, replays, fuel) if plain else self._replay(hosted, replays, fuel)
+            if differs:
+                self._discard(agent)
+                return differs
+        return hosted
+
+    def _replay_at_once(self, hosted: Hosted, replays: Sequence[ReadReplay], fuel: int) -> int:
+        """Feed these steps again in one crossing, where the instance can; the step that differed, 0 for none."""
+        guest = hosted.guest
+        assert guest is not None
+        done = guest.replay([replay.record for replay in replays], fuel)
+        if done is None:
+            return self._replay(hosted, replays, fuel)
+        self.fuel_spent += done.fuel
+        same = list(map(effects_sum, done.made)) == [replay.sum for replay in replays]
+        if same:
+            hosted.n = arguments_of(replays[-1].record).n
+            return 0
+        pairs = zip(replays, done.made, strict=False)
+        place = next((i for i, (one, made) in enumerate(pairs) if effects_sum(made) != one.sum), len(done.made))
+        return arguments_of(replays[place].record).n
+
+    def _replay(self, hosted: Hosted, replays: Sequence[ReadReplay], fuel: int) -> int:
+        """Feed these steps again, one by one; the step that differed, 0 for none."""
+        for replay in replays:
+            record = arguments_of(replay.record)
             payloads = {view.buffer: view.data or b"" for view in record.views} if record.views else _NOTHING
             if record.kind == "reload":
                 status, effects = self._change(hosted, record, fuel)
-                guest = hosted.guest
             else:
                 status, effects = self._run(hosted, record, fuel, payloads)
+            guest = hosted.guest
             same = outcome_sum(status, effects) == replay.sum
-            if same and replay.image and guest is not None and guest is hosted.guest:
+            if same and replay.image and guest is not None:
                 same = _digest_now(guest) == replay.image
-            if not same or hosted.guest is None:
-                self._discard(agent)
+            if not same or guest is None:
                 return record.n
             hosted.n = record.n
-        return hosted
+        return 0
 
     def _views(self, record: StepArguments) -> Mapping[int, bytes] | tuple[int, int]:
         """The bytes of each version the step reads, copied then checked; or the first (buffer, version) that is bad."""

@@ -149,6 +149,9 @@ class ToyGuest:
         calls = [Call("send", 1, 16 * number, 4) for number in range(made)]
         return GuestStep("stopped" if stopped else "ok", calls, 100 * made)
 
+    def replay(self, records: object, fuel: int) -> None:
+        return None
+
     def memory(self) -> memoryview:
         return memoryview(bytearray(65_536))
 

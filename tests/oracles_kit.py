@@ -212,7 +212,7 @@ class World:
             files={"blobs": blob_file(LONG)},
             syncs=self.syncs,
             trace=self.trace,
-            guests=self.guests,
+            crossings=self.guests,
             stores=self.stores,
             loads=self.loads,
             sent=self.sent,

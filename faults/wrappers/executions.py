@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec import Raw
 from msgspec.structs import replace
 
 from faults.deaths import WorkerDied, WorkerHung
@@ -17,7 +18,7 @@ from faults.plan import Fault
 from faults.streams import draw
 from faults.wrappers.guests import STOPPED
 from runtime.frames import StepArguments
-from runtime.ports import Guest, Guests, GuestStep
+from runtime.ports import Guest, Guests, GuestStep, Replayed
 from runtime.state import AgentSpec
 
 KINDS = ("worker.oom", "worker.wrong", "task.poison", "task.hang")
@@ -71,6 +72,10 @@ class StruckGuest:
         if step.status == "ok" and arguments.kind in _WHOLE_STEPS:
             self._miscompute(arguments, step)
         return step
+
+    def replay(self, records: Sequence[bytes | Raw], fuel: int) -> Replayed | None:
+        """One by one: each execution counts."""
+        return None
 
     def memory(self) -> memoryview:
         return self._inner.memory()

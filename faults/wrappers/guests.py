@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from faults.deaths import WorkerDied
@@ -16,8 +16,8 @@ from faults.injector import Fields, Injector
 from faults.plan import Fault
 from faults.wrappers import intruders
 from faults.wrappers.intruders import FUEL_REASON, Intruder
-from runtime.frames import StepArguments
-from runtime.ports import Guest, Guests, GuestStep
+from runtime.frames import StepArguments, arguments_of
+from runtime.ports import Guest, Guests, GuestStep, Replayed
 from runtime.state import AgentSpec
 
 STOPPED = "stopped"  # the status of a step that was ended by `stop_at`
@@ -63,6 +63,9 @@ class VisibleFaults:
         self._agents = {fault.number("agent") for fault in faults if fault.kind in _IN_STEPS}
         # The steps in which anything may strike: asked for every step of these agents. Membership only.
         self._places = {(f.number("tick"), f.number("agent")) for f in faults if f.kind in _IN_STEPS}
+        self._ticks: dict[int, tuple[int, ...]] = {}
+        for tick, agent in sorted(self._places):
+            self._ticks[agent] = (*self._ticks.get(agent, ()), tick)
         for index, fault in enumerate(faults):
             table = {"agent.trap": self._traps, "agent.bad_pointer": self._pointers}.get(fault.kind)
             step = (fault.number("tick"), fault.number("agent"))
@@ -85,6 +88,10 @@ class VisibleFaults:
     def may_strike(self, tick: int, agent: int) -> bool:
         """Whether anything of the plan may strike within this step."""
         return (tick, agent) in self._places
+
+    def ticks(self, agent: int) -> tuple[int, ...]:
+        """The ticks in which anything of the plan may strike within a step of this agent, in order."""
+        return self._ticks.get(agent, ())
 
     def intruder(self, arguments: StepArguments) -> tuple[int, Fault] | None:
         """The fault that takes this step over, or its fuel."""
@@ -145,7 +152,7 @@ class FaultyGuest:
         visible = self._visible
         if not visible.may_strike(tick, agent):
             return self._inner.run(arguments)
-        if not visible.at(tick, agent) and not self._injector.is_armed_at("worker.kill", tick, agent):
+        if not self._strikes(tick, agent):
             return self._inner.run(arguments)
         killed_at, kill = self._kill_of(arguments)
         trapped_at, trap = self._visible.trap(arguments)
@@ -170,6 +177,20 @@ class FaultyGuest:
         if struck and step.status != STOPPED:
             return self._migrated(reload, struck, step)
         return self._bad_pointers(pointers, step)
+
+    def replay(self, records: Sequence[bytes | Raw], fuel: int) -> Replayed | None:
+        """One by one where anything may still strike within one of these steps."""
+        agent = arguments_of(records[0]).agent
+        ticks = self._visible.ticks(agent)
+        if ticks:
+            first, last = arguments_of(records[0]).tick, arguments_of(records[-1]).tick
+            if any(first <= tick <= last and self._strikes(tick, agent) for tick in ticks):
+                return None
+        return self._inner.replay(records, fuel)
+
+    def _strikes(self, tick: int, agent: int) -> bool:
+        """Whether this step is struck by a visible fault, or by a death that has not come yet."""
+        return self._visible.at(tick, agent) or self._injector.is_armed_at("worker.kill", tick, agent)
 
     def _migrated(self, reload: int, struck: str, step: GuestStep) -> GuestStep:
         """What is left of a migration that was struck: it traps when all is done, or had hardly any fuel."""

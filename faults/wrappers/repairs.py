@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from msgspec import Raw
+
 from faults.deaths import WorkerDied
 from faults.injector import Fields, Injector
 from faults.plan import Fault
 from faults.wrappers.models import CPU
 from runtime.errors import FrameRefused
 from runtime.frames import Infer, StepArguments, Work, unpack
-from runtime.ports import Accelerators, Arrival, Guest, Guests, GuestStep, Workers
+from runtime.ports import Accelerators, Arrival, Guest, Guests, GuestStep, Replayed, Workers
 from runtime.state import AgentSpec
 
 KIND = "repair.kill"
@@ -114,6 +116,10 @@ class _Repaired:
                 self._injector.fire(index, fields)
                 raise WorkerDied(worker)
         return step
+
+    def replay(self, records: Sequence[bytes | Raw], fuel: int) -> Replayed | None:
+        """One by one where somebody is to die in a replay."""
+        return None if self._repairs.pending else self._inner.replay(records, fuel)
 
     def memory(self) -> memoryview:
         return self._inner.memory()

@@ -13,11 +13,11 @@ import msgspec
 
 from faults.deaths import WorkerDied
 from harness.adapters.artifacts import load_event
-from harness.history import GuestCall, GuestEvent, LoadEvent
+from harness.history import GuestCall, GuestEvent, LoadEvent, ReplayEvent
 from runtime.carried import pack
 from runtime.errors import ModuleRefused
 from runtime.frames import StepArguments
-from runtime.ports import Guest, Guests, GuestStep
+from runtime.ports import Guest, Guests, GuestStep, Replayed
 from runtime.state import AgentSpec
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -35,7 +35,7 @@ class ObservedGuest:
         worker: int,
         incarnation: int,
         now: Callable[[], int],
-        log: list[GuestEvent],
+        log: list[GuestEvent | ReplayEvent],
         ended: Callable[[], None] = lambda: None,
         module: str = "",
         reloaded: set[int] | None = None,
@@ -68,20 +68,25 @@ class ObservedGuest:
             )  # fmt: skip
             self._fresh = False
             return step
-        if not step.calls:
-            self._note(arguments, step.status, (), step.fuel, size)
-            return step
-        calls = [
-            GuestCall(
-                op, target, length, bytes(memory[pointer : pointer + length]) if pointer + length <= size else None
-            )
-            for op, target, pointer, length in step.calls
-        ]
-        made: bytes | tuple[GuestCall, ...] = tuple(calls)
-        if step.status == "ok" and all(call.data is not None for call in calls):
-            made = _encode([(call.op, call.target, call.data) for call in calls])
-        self._note(arguments, step.status, made, step.fuel, size)
+        self._note(arguments, step.status, _made(step, memory), step.fuel, size)
         return step
+
+    def replay(self, records: Sequence[bytes | msgspec.Raw], fuel: int) -> Replayed | None:
+        if self._reloaded:
+            return None  # the next crossing is looked at by itself
+        done = self._inner.replay(records, fuel)
+        if done is None:
+            return None
+        memory = self._memory()
+        failed = None if done.failed is None else (done.failed.status, _made(done.failed, memory))
+        self._log.append(
+            ReplayEvent(
+                self._now(), self._worker, self._incarnation, records, done.made, failed, self._fresh, fuel, done.fuel,
+                len(memory), self._module,
+            )
+        )  # fmt: skip
+        self._fresh = False
+        return done
 
     def _note(
         self, arguments: StepArguments, status: str, made: bytes | tuple[GuestCall, ...], used: int, memory: int
@@ -136,6 +141,20 @@ class ObservedGuest:
         ended()
 
 
+def _made(step: GuestStep, memory: memoryview) -> bytes | tuple[GuestCall, ...]:
+    """What a step did whose effects were not made inside the crossing."""
+    if not step.calls:
+        return ()
+    size = len(memory)
+    calls = [
+        GuestCall(op, target, length, bytes(memory[pointer : pointer + length]) if pointer + length <= size else None)
+        for op, target, pointer, length in step.calls
+    ]
+    if step.status == "ok" and all(call.data is not None for call in calls):
+        return _encode([(call.op, call.target, call.data) for call in calls])
+    return tuple(calls)
+
+
 class ObservedGuests:
     """The `Guests` port of one worker, observed: `loads` gets what each instance is made of.
 
@@ -148,7 +167,7 @@ class ObservedGuests:
         worker: int,
         incarnation: int,
         now: Callable[[], int],
-        log: list[GuestEvent],
+        log: list[GuestEvent | ReplayEvent],
         instances: Counter[tuple[int, int]] | None = None,
         loads: list[LoadEvent] | None = None,
     ) -> None:

@@ -18,7 +18,7 @@ from harness.adapters.artifacts import ObservedArtifacts, read, with_abi
 from harness.adapters.guests import ObservedGuests
 from harness.adapters.memory import SimMemory
 from harness.adapters.models import ObservedModels
-from harness.history import GuestEvent, LoadEvent
+from harness.history import GuestEvent, LoadEvent, ReplayEvent
 from harness.oracles import refusals
 from harness.oracles.judged import Judged
 from harness.oracles.verdict import Unjudged
@@ -200,7 +200,7 @@ def _tried(name: str, *contents: bytes, library: str = "") -> tuple[str, str, tu
     With a `library` (its digest) the agent declares one.
     """
     loads: list[LoadEvent] = []
-    guests: list[GuestEvent] = []
+    guests: list[GuestEvent | ReplayEvent] = []
     observed = ObservedGuests(WasmGuests(), 1, 1, lambda: 0, guests, None, loads)
     core = WorkerCore(1, observed, SimMemory(), ObservedArtifacts(_Changing(*contents), "worker", 1, lambda: 0, loads))
     granted = ("messages", "topics", "timers", "buffers", "output")

@@ -13,11 +13,13 @@ import struct
 import weakref
 from collections.abc import Sequence
 
+import msgspec
+
 from runtime.carried import Carried, unpack
 from runtime.errors import Refused
 from runtime.frames import StepArguments
 from runtime.lru import Pin
-from runtime.ports import Call, GuestStep
+from runtime.ports import Call, GuestStep, Replayed
 from runtime.state import AgentSpec
 from runtime.wasm import raw
 from runtime.wasm.abi import AGENT_ERROR, KINDS, LISTED, OPS, PAGE, UNGROWN
@@ -28,6 +30,7 @@ from runtime.wasm.compiled import DEFAULT, ModuleCache
 from runtime.wasm.exclusive import Exclusive
 from runtime.wasm.linear import Memory
 from runtime.wasm.modules import HEADER, LIST_AT, RECORDED, RECORDED_AT
+from runtime.wasm.replaying import done, first_of, laid, lay
 from runtime.wasm.signatures import Demand
 from runtime.wasm.spares import Instance
 
@@ -37,6 +40,7 @@ _RECORD = 16
 _SLACK = 8  # the driver reads numbers eight bytes at a time
 _NONE = b"\x90"  # no effects
 _NO_VIEW = memoryview(b"")
+_BLANK = (0,) * 18  # a header in which nothing is asked for
 _new_call = _new_step = tuple.__new__  # what Call(...) does in the end, without its detour through a Python function
 
 
@@ -124,6 +128,38 @@ class WasmGuest:
         except struct.error as error:
             what = f"no step has these arguments ({error})"
             raise Refused(what, f"agent {arguments.agent}", "give unsigned values") from None
+        finally:
+            self._state = _IDLE
+
+    def replay(self, records: Sequence[bytes | msgspec.Raw], fuel: int) -> Replayed | None:
+        """All of them in one crossing, in which they share their fuel; None for a module with host functions.
+
+        Raises as `run` does.
+        """
+        if self._state:
+            raise self._unusable()
+        if not self._loaded.plain:
+            return None
+        first = first_of(records)
+        place = laid(records, LIST_AT + first.send_limit * _RECORD)
+        copied = 2 * sum(map(len, records))  # once into the shim's memory, once as envelopes, at a unit for each byte
+        granted = min(fuel * len(records), FUEL_MAX - copied)
+        self._state = _RUNNING
+        try:
+            at = self._reserve(place.room)
+            HEADER.pack_into(at, 0, *_BLANK)
+            lay(at, place, records)
+            self._fresh = False
+            entry = self._instance.replays()
+            result = entry.call(granted + copied)
+            at = self._list = self._host.view()
+            made = done(at, place, _NONE)
+            if result < 0:
+                return Replayed(made, granted, self._trapped(granted, entry))
+            self._size = (result >> 40) * PAGE
+            used = max(0, granted - entry.fuel_left())
+            how, low = result >> 32 & 0xFF, result & _MASK32
+            return Replayed(made, used, self._unusual(how, low, 0) if how else None)
         finally:
             self._state = _IDLE
 

@@ -5,8 +5,8 @@ use one memory, the shim's, which no agent can reach:
 
     0 now_ms i64 | 8 random state i64 | 16 tick u64 | 24 host calls i64 | 32 stop_at i64 | 40 kind | 44 listed |
     48 where the inbox is | 52 agent | 56 agents | 60 topics | 64 buffers | 68 send_limit | 72 max_payload |
-    76 effect calls | 80 recorded entries | 84 stopped | 88 models | 128 names of the ops, 16 bytes each | 512 entries
-    of 16 bytes (op, target, pointer, length)
+    76 effect calls | 80 recorded entries | 84 stopped | 88 models | 92 what a replay is given, 12 bytes |
+    128 names of the ops, 16 bytes each | 512 entries of 16 bytes (op, target, pointer, length)
 
 The inbox is the msgpack array of `runtime.state.Message` as it stands in a work frame; the driver makes the envelopes
 of it in the agent's memory. What the step did leaves as the msgpack array of `runtime.state.Effect`, byte for byte as
@@ -18,6 +18,8 @@ and has 8 bytes behind it; the driver grows the memory for what leaves.
 from __future__ import annotations
 
 import struct
+
+from runtime.wasm.replaying import REPLAY
 
 # One write per step: everything up to `models`, counters included, so that a step starts clean.
 HEADER = struct.Struct("<QQQQQIIIIIIIIIIIII")
@@ -145,7 +147,8 @@ SHIM = (
 )
 
 # `run` returns pages of the memory << 40 | result << 32 | bytes of the effects, or the code of an agent that failed.
-DRIVER = """
+DRIVER = (
+    """
 (module
   (import "agent" "memory" (memory $agent 0))
   (import "shim" "memory" (memory $shim 1))
@@ -331,8 +334,11 @@ DRIVER = """
     (local.set $kind (i32.load $shim (i32.const 40)))
     (if (i32.eq (local.get $kind) (i32.const 1)) (then (return (call $finish (call $agent_init)))))
     (if (i32.eq (local.get $kind) (i32.const 3)) (then (return (call $finish (call $agent_shutdown)))))
-    (call $step)))
+    (call $step))
 """
+    + REPLAY
+    + ")"
+)
 
 # The agent's exports in the order in which the driver imports them, after the shim's memory.
 DRIVER_CALLS = ("agent_alloc", "agent_init", "agent_receive", "agent_step", "agent_shutdown")

@@ -41,10 +41,18 @@ class Instance:
         self.host = host.memory("memory")
         self.agent = agent.memory("memory")
         imports = [agent.export("memory"), host.export("memory"), *(agent.export(name) for name in DRIVER_CALLS)]
-        self.entry = raw.Linked(host.store, driver(), imports).entry("run")
+        self._driver = raw.Linked(host.store, driver(), imports)
+        self.entry = self._driver.entry("run")
         self._linked = agent, host
+        self._replays: raw.Entry | None = None
         self._migration: raw.Entry | None = None
         self.globals = [agent.global_cell(f"{GLOBAL_NAME}{index}", kind) for index, kind in mutable]
+
+    def replays(self) -> raw.Entry:
+        """What feeds several steps again; most instances never do."""
+        if self._replays is None:
+            self._replays = self._driver.entry("replay")
+        return self._replays
 
     def migration(self) -> raw.Entry | None:
         """What gives the module another version's state; None where it exports no `agent_migrate`."""
