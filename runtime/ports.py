@@ -171,13 +171,15 @@ class GuestStep(NamedTuple):
     """What one crossing into a module did. `status` is "ok" or a reason; `fuel` is what it consumed.
 
     `effects` are an ok step's effects as msgpack (`runtime.frames.effects_of`), made inside the crossing; where it is
-    None, `calls` are the host calls with an effect as they were made, unchecked.
+    None, `calls` are the host calls with an effect as they were made, unchecked. `size` is that of its memory now, in
+    bytes; -1 where it was not told.
     """
 
     status: str
     calls: Sequence[Call]
     fuel: int
     effects: bytes | None = None
+    size: int = -1
 
 
 class Replayed(NamedTuple):

@@ -59,12 +59,12 @@ class VisibleFaults:
         self._intruders: dict[tuple[int, int], tuple[int, Fault]] = {}
         self._reloads: dict[tuple[int, int], tuple[int, str]] = {}
         # Where a copy may be torn, every step must be followed: the wrapper of the memory knows it from here alone.
-        self._all = any("byte" in fault.at for fault in faults)
+        self.all = any("byte" in fault.at for fault in faults)
         self._agents = {fault.number("agent") for fault in faults if fault.kind in _IN_STEPS}
         # The steps in which anything may strike: asked for every step of these agents. Membership only.
-        self._places = {(f.number("tick"), f.number("agent")) for f in faults if f.kind in _IN_STEPS}
+        self.places = {(f.number("tick"), f.number("agent")) for f in faults if f.kind in _IN_STEPS}
         self._ticks: dict[int, tuple[int, ...]] = {}
-        for tick, agent in sorted(self._places):
+        for tick, agent in sorted(self.places):
             self._ticks[agent] = (*self._ticks.get(agent, ()), tick)
         for index, fault in enumerate(faults):
             table = {"agent.trap": self._traps, "agent.bad_pointer": self._pointers}.get(fault.kind)
@@ -78,16 +78,12 @@ class VisibleFaults:
 
     def concerns(self, agent: int) -> bool:
         """Whether any fault of the plan can strike within a step of this agent."""
-        return self._all or agent in self._agents
+        return self.all or agent in self._agents
 
     def at(self, tick: int, agent: int) -> bool:
         """Whether any visible fault addresses this step."""
         step = tick, agent
         return step in self._traps or step in self._pointers or step in self._intruders or step in self._reloads
-
-    def may_strike(self, tick: int, agent: int) -> bool:
-        """Whether anything of the plan may strike within this step."""
-        return (tick, agent) in self._places
 
     def ticks(self, agent: int) -> tuple[int, ...]:
         """The ticks in which anything of the plan may strike within a step of this agent, in order."""
@@ -142,18 +138,19 @@ class FaultyGuest:
         intruder: Intruder | None = None,
     ) -> None:
         self._inner, self._injector, self._site, self._visible = inner, injector, site, visible
+        self._run_inner, self._places, self._followed = inner.run, visible.places, visible.all
         self._intruder = intruder
         self._hostile: Guest | None = None
 
     def run(self, arguments: StepArguments) -> GuestStep:
+        tick, agent = arguments.tick, arguments.agent
+        may_strike = (tick, agent) in self._places
+        if may_strike or self._followed:
+            site = self._site
+            site.tick, site.agent, site.stored = tick, agent, 0
+        if not may_strike or not self._strikes(tick, agent):
+            return self._run_inner(arguments)
         site = self._site
-        tick, agent = site.tick, site.agent = arguments.tick, arguments.agent
-        site.stored = 0
-        visible = self._visible
-        if not visible.may_strike(tick, agent):
-            return self._inner.run(arguments)
-        if not self._strikes(tick, agent):
-            return self._inner.run(arguments)
         killed_at, kill = self._kill_of(arguments)
         trapped_at, trap = self._visible.trap(arguments)
         stops = [stop for stop in (arguments.stop_at, killed_at, trapped_at) if stop]

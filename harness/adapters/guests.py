@@ -55,9 +55,9 @@ class ObservedGuest:
         except WorkerDied:
             self._note(arguments, "died", (), -1, -1)
             raise
-        status, _, fuel, effects = step
-        memory = self._memory()
-        size = len(memory)
+        status, _, fuel, effects, size = step
+        if size < 0:
+            size = len(self._memory())
         if effects is not None:  # nearly every step; `_note` without the call
             self._log.append(
                 GuestEvent(
@@ -68,7 +68,7 @@ class ObservedGuest:
             )  # fmt: skip
             self._fresh = False
             return step
-        self._note(arguments, step.status, _made(step, memory), step.fuel, size)
+        self._note(arguments, step.status, _made(step, self._memory()), step.fuel, size)
         return step
 
     def replay(self, records: Sequence[bytes | msgspec.Raw], fuel: int) -> Replayed | None:

@@ -112,16 +112,16 @@ class WasmGuest:
             result = entry.call(fuel + copied)
             if result < 0:
                 return self._trapped(fuel)
-            self._size = (result >> 40) * PAGE
+            size = self._size = (result >> 40) * PAGE
             used = fuel - entry.fuel_left()
             low = result & _MASK32
             how = result >> 32 & 0xFF
             if not how:
                 if not low:
-                    return _new_step(GuestStep, ("ok", (), used, _NONE))
+                    return _new_step(GuestStep, ("ok", (), used, _NONE, size))
                 if inbox_at + low > len(at):
                     at = self._list = self._host.view()
-                return _new_step(GuestStep, ("ok", (), used, at[inbox_at : inbox_at + low].tobytes()))
+                return _new_step(GuestStep, ("ok", (), used, at[inbox_at : inbox_at + low].tobytes(), size))
             return self._unusual(how, low, used)
         except KeyError:  # what the driver does not do: no step is looked at for it
             return self._other(arguments)

@@ -194,7 +194,7 @@ class Entry:
         self._cell_at = ctypes.addressof(self._cell)
         self._trap = ctypes.c_void_p()
         self._trap_at = ctypes.addressof(self._trap)
-        self._fuel = ctypes.c_uint64()
+        self._fuel = (ctypes.c_uint64 * 1)()
         self._fuel_at = ctypes.addressof(self._fuel)
         self.trap_name = ""  # of the last trap: wasmtime's name of the code, in lower case
 
@@ -209,7 +209,7 @@ class Entry:
     def fuel_left(self) -> int:
         """Units left after a call that returned; after a trap the number means nothing (wasmtime#13802)."""
         _get_fuel(self._context, self._fuel_at)
-        return self._fuel.value
+        return self._fuel[0]
 
     def _failed(self, error: int | None) -> int:
         trap = self._trap.value
