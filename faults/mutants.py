@@ -18,6 +18,7 @@ from faults.mutants_plugins import PLUGINS
 from faults.mutants_ports import PORTS
 from faults.mutants_reads import READS
 from faults.mutants_reloads import RELOADS
+from faults.mutants_replays import REPLAYS
 from faults.mutants_shared_out import SHARED_OUT
 from faults.mutants_signed import SIGNED
 from faults.mutants_tasks import TASKS
@@ -369,6 +370,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *SIGNED,
     *TASKS,
     *WORKERS,
+    *REPLAYS,
     *GUARDS,
     *SHARED_OUT,
 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 
+import msgspec
 import pytest
 from adapters_kit import nothing_armed
 from runtime_kit import twin
@@ -15,9 +16,13 @@ from wasm_kit import arguments, imports, spec_of, wat
 from faults.wrappers.guests import FaultyGuests, VisibleFaults, WorkerSite
 from harness.adapters.guests import ObservedGuests
 from harness.assembly import ModuleArtifacts
+from harness.golden import default_plan
+from harness.history import GuestEvent, History, ReplayEvent
 from runtime import journal
 from runtime.errors import ModuleRefused
+from runtime.frames import effects_of
 from runtime.ports import Guests
+from runtime.state import Message, StepRecord
 from runtime.wasm import WasmGuests, assemble
 from scenarios.registry import get
 
@@ -98,3 +103,43 @@ def test_a_run_under_all_wrappers_with_nothing_armed_is_the_bare_run() -> None:
     """The whole stack at once: an injector with no fault leaves no trace in any record."""
     history = twin("frames")
     assert history.injections == [] and history.finished and journal.verify(history.journal) is None
+
+
+@GUESTS
+def test_a_guest_is_fed_several_steps_in_one_crossing(wrapper: str) -> None:
+    wasm = assemble(COUNTING)
+    one = guests(wrapper).instantiate(3, spec_of(wasm), wasm)
+    records = [
+        msgspec.msgpack.encode(StepRecord(3, n, "step", n, 0, 0, 9, 0, 0, 0, 64, 64, False, (), (), ()))
+        for n in (1, 2, 3)
+    ]
+    done = one.replay(records, 10_000)
+    assert done is not None and done.failed is None and 0 < done.fuel < 30_000
+    assert [effect.payload[0] for made in done.made for effect in effects_of(made)] == [1, 2, 3]
+    assert one.globals() == [14]
+
+
+def test_the_observer_has_each_step_of_a_replay_as_it_was_given_and_done() -> None:
+    log: list[GuestEvent | ReplayEvent] = []
+    text = wat(
+        before=imports("send"),
+        step="(if (i64.eq (i64.load (local.get 0)) (i64.const 3)) (then unreachable))"
+        " (call $send (i32.const 1) (i32.const 8) (i32.const 4))",
+    )
+    wasm = assemble(text)
+    one = ObservedGuests(WasmGuests(), 7, 2, lambda: 41, log).instantiate(3, spec_of(wasm), wasm)
+    inbox = (Message(5, 1, 2, 0, b"abc"),)
+    records = [
+        msgspec.msgpack.encode(StepRecord(3, n, "step", n, 0, 0, 9, 0, 0, 0, 64, 64, False, inbox, (), ()))
+        for n in (1, 2, 3, 4)
+    ]
+    assert one.replay(records, 10_000) is not None
+    events = History(plan=default_plan("hello"), crossings=log).guests
+    assert [(e.at, e.worker, e.incarnation, e.agent, e.tick, e.kind) for e in events] == [
+        (41, 7, 2, 3, tick, "step") for tick in (1, 2, 3)
+    ], "the fourth was not reached"
+    assert [event.status for event in events] == ["ok", "ok", "trap:unreachable"]
+    assert [event.fresh for event in events] == [True, False, False]
+    assert all(msgspec.msgpack.decode(event.given)[0][4] == b"abc" for event in events)
+    assert [len(event.calls) for event in events] == [1, 1, 0]
+    assert all(event.granted == 10_000 and event.used >= 0 and event.memory == 65_536 for event in events)

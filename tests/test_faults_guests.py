@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import google_crc32c
+import msgspec
 import pytest
 from faults_kit import Log, ToyGuest, ToyMemory, injector
 from wasm_kit import arguments, imports, wat
@@ -13,8 +16,8 @@ from faults.plan import parse_fault
 from faults.wrappers.guests import BAD_POINTER, TRAP_REASON, FaultyGuest, VisibleFaults, WorkerSite
 from faults.wrappers.memory import TornMemory
 from runtime import buffers
-from runtime.ports import Guest, GuestStep
-from runtime.state import View
+from runtime.ports import Guest, GuestStep, Replayed
+from runtime.state import StepRecord, View
 
 
 class World:
@@ -170,3 +173,47 @@ def test_a_real_module_dies_at_the_check_that_finds_so_much_fuel_used_and_its_re
 def test_a_step_that_needs_less_fuel_or_is_granted_no_more_kills_nobody(fuel: int) -> None:
     world = World(f"worker.kill@tick:7,agent:3,fuel:{fuel}", guest=wasm_guest(SENDER))
     assert world.run(7, 3).status == "ok" and world.log == Log()
+
+
+# --- replays ----------------------------------------------------------------------------------------------------------
+
+
+class Fed(ToyGuest):
+    """Takes every replay in one crossing, and counts them."""
+
+    crossings = 0
+
+    def replay(self, records: Sequence[bytes], fuel: int) -> Replayed:
+        self.crossings += 1
+        return Replayed([b"\x90"] * len(records), 5)
+
+
+def fed(tick: int) -> bytes:
+    return msgspec.msgpack.encode(StepRecord(3, tick, "step", tick, 0, 0, 9, 0, 0, 0, 64, 64, False, (), (), ()))
+
+
+@pytest.mark.parametrize(
+    ("texts", "ticks", "at_once"),
+    [
+        ((), (1, 9), True),
+        (("worker.kill@tick:5,agent:3,hostcall:1",), (1, 4), True),
+        (("worker.kill@tick:5,agent:3,hostcall:1",), (4, 5), False),
+        (("worker.kill@tick:5,agent:2,hostcall:1",), (4, 6), True),
+        (("agent.trap@tick:5,agent:3,hostcall:1",), (5, 5), False),
+    ],
+)
+def test_a_replay_in_which_something_may_strike_is_fed_step_by_step(
+    texts: tuple[str, ...], ticks: tuple[int, int], at_once: bool
+) -> None:
+    guest = Fed()
+    world = World(*texts, guest=guest)
+    done = world.guest.replay([fed(tick) for tick in range(ticks[0], ticks[1] + 1)], 100)
+    assert (done is not None, guest.crossings) == (at_once, int(at_once))
+
+
+def test_a_replay_that_a_death_has_struck_already_is_fed_at_once() -> None:
+    guest = Fed()
+    world = World("worker.kill@tick:5,agent:3,hostcall:1", guest=guest)
+    with pytest.raises(WorkerDied):
+        world.run(5, 3)
+    assert world.guest.replay([fed(4), fed(5), fed(6)], 100) is not None

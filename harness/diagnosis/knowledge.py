@@ -51,7 +51,7 @@ ORACLES: dict[str, Shares] = {
     "I36": {"worker": 0.5, "residence": 0.1, "reloads": 0.2, "wasm.guest": 0.1, "wasm.migration": 0.1},
     "reads": {"reads": 0.7, "intake": 0.1, "recovery": 0.1},
     "scenario": {"broker": 0.3, "fold": 0.2, "guards": 0.1, "wasm.checks": 0.1, "wasm.libraries": 0.05},
-    "replay": {"worker": 0.3, "snapshot": 0.2, "residence": 0.2, "pool": 0.2, "recovery": 0.1},
+    "replay": {"worker": 0.3, "snapshot": 0.2, "residence": 0.2, "pool": 0.1, "recovery": 0.1, "wasm.replaying": 0.1},
     "ledger": {"releases": 0.5, "recovery": 0.2, "orchestrator": 0.2},
 }
 
