@@ -150,7 +150,7 @@ class Simulation:
             history.failure_detail = f"{type(error).__name__}: {error} ({place})"
         if not history.finished and not history.failure:
             history.failure = "liveness"
-            history.failure_detail = f"not finished at {self.loop.now()} ns after {self.loop.events} events"
+            history.failure_detail = f"not finished at {self.loop.time} ns after {self.loop.events} events"
         self._collect()
         return history
 
@@ -181,18 +181,18 @@ class Simulation:
 
     def _wake(self) -> None:
         """Something has arrived: let the orchestrator go on, after all that happens at this same moment."""
-        if self._deaf_until <= self.loop.now():
+        if self._deaf_until <= self.loop.time:
             self.loop.last(self._advance)
         elif not self._waking:
             self._waking = True
-            self.loop.later(self._deaf_until - self.loop.now(), self._hear)
+            self.loop.later(self._deaf_until - self.loop.time, self._hear)
 
     def _hear(self) -> None:
         self._waking = False
         self._wake()
 
     def _advance(self) -> None:
-        if self.orchestrator is None or self._deaf_until > self.loop.now():
+        if self.orchestrator is None or self._deaf_until > self.loop.time:
             return
         if self._caller is not None and not self._is_called():
             return
@@ -209,7 +209,8 @@ class Simulation:
             self.history.failure_detail = str(stop)
             self.loop.stop()
             return
-        self._operate(self.orchestrator)
+        if self._resizes or self._cancels or self._canceller is not None:
+            self._operate(self.orchestrator)
         if self.loop.lag_ns:
             self._after_stall(self._wake)
             return
@@ -249,12 +250,12 @@ class Simulation:
         if not lag:
             then()
             return
-        self._deaf_until = self.loop.now() + lag
+        self._deaf_until = self.loop.time + lag
         self.loop.later(lag, then)
 
     def _arm(self, deadline: int) -> None:
         """One timer is enough: the earliest deadline; a later one is set when this one has run out."""
-        now = self.loop.now()
+        now = self.loop.time
         if self._timer_at is not None and now < self._timer_at <= deadline:
             return
         self._timer += 1
@@ -264,7 +265,7 @@ class Simulation:
         def ring() -> None:
             if number == self._timer:
                 self._timer_at = None
-                if self.world.clock is not None and self.loop.now() >= self._rings_at:
+                if self.world.clock is not None and self.loop.time >= self._rings_at:
                     self.world.clock.rang()
                 self._wake()
 
@@ -273,7 +274,7 @@ class Simulation:
     def _true_time(self, deadline: int) -> int:
         """When the machine's timer rings: as long from now as its clock says that it is."""
         assert self.world.clock is not None
-        now = self.loop.now()
+        now = self.loop.time
         self._rings_at = now + max(deadline - self.world.clock.now(), TIMER_NS)
         return self._rings_at
 
@@ -315,7 +316,7 @@ class Simulation:
         self.disk.crash(policy or policy_at_crash(self.injector))
         kept = self.disk.contents().get(JOURNAL, b"")
         damage_at_crash(self.injector, self.disk)
-        self.history.crashes.append(Crash(self.loop.now(), incarnation, *where, before, kept))
+        self.history.crashes.append(Crash(self.loop.time, incarnation, *where, before, kept))
         if len(self.history.crashes) >= MAX_CRASHES:
             self.history.failure, self.history.failure_detail = "liveness", "too many crashes"
             self.loop.stop()
@@ -324,12 +325,12 @@ class Simulation:
 
     def _heard(self, record: Record) -> None:
         """A record at its true time: what the machine's clock shows is not what the run is judged by."""
-        self.history.trace.append(Record(self.loop.now(), record.kind, record.incarnation, record.tick, record.fields))
+        self.history.trace.append(Record(self.loop.time, record.kind, record.incarnation, record.tick, record.fields))
 
     # --- records ------------------------------------------------------------------------------------------------
 
     def _injected(self, fault: int, fields: dict[str, int | str]) -> None:
-        now = self.loop.now()
+        now = self.loop.time
         self.history.injections.append(Injection(now, fault, dict(fields), len(self.history.trace)))
         lasting = fields.get("for", 0)
         self.history.healed_at = max(self.history.healed_at, now + (lasting if isinstance(lasting, int) else 0))
@@ -347,7 +348,7 @@ class Simulation:
         history.asked = self.client.asked
         self.client.close()
         history.receipts = self.client.receipts
-        history.virtual_ns = self.loop.now()
+        history.virtual_ns = self.loop.time
         if self.orchestrator is not None:
             history.final_state = state.encode(self.orchestrator.state)
         if self._present is not None:

@@ -53,7 +53,7 @@ class PatientStorage:
         self._in_turn(lambda: self._inner.rename(old, new))
 
     def sync(self, name: str) -> int:
-        return self._submit(lambda: self._inner.sync(name))
+        return self._submit(self._inner.sync, name)
 
     def sync_dir(self) -> int:
         return self._submit(self._inner.sync_dir)
@@ -66,17 +66,17 @@ class PatientStorage:
             completed = self._inner.poll()
         except SyncFailed as failed:
             raise SyncFailed(self._tickets.pop(failed.ticket), failed.file) from None
-        return [self._tickets.pop(ticket) for ticket in completed] if completed else completed
+        return list(map(self._tickets.pop, completed))
 
-    def _submit(self, submit: Callable[[], int]) -> int:
+    def _submit(self, submit: Callable[..., int], *names: str) -> int:
         self._submitted += 1
         ours = self._submitted
         if not self._waiting:
-            self._tickets[submit()] = ours
+            self._tickets[submit(*names)] = ours
             return ours
 
         def submitted() -> None:
-            self._tickets[submit()] = ours
+            self._tickets[submit(*names)] = ours
 
         self._in_turn(submitted)
         return ours

@@ -68,7 +68,8 @@ class SimDisk:
         self.log: list[SyncEvent] = []
         self._files: dict[str, _File] = {}
         self._durable_names: dict[str, _File] = {}
-        self._completed: list[int | SyncFailed] = []
+        self._completed: list[int] = []
+        self._failures: dict[int, SyncFailed] = {}  # by those of the completed tickets that failed
         self._tickets = 0
         self._made = 0
         self._epoch = 0
@@ -108,15 +109,14 @@ class SimDisk:
 
     def poll(self) -> list[int]:
         completed = self._completed
-        if not completed:
-            return []
-        failed = next((at for at, one in enumerate(completed) if isinstance(one, SyncFailed)), len(completed))
-        if failed:
-            self._completed = completed[failed:]
-            return [one for one in completed[:failed] if not isinstance(one, SyncFailed)]
-        error = completed.pop(0)
-        assert isinstance(error, SyncFailed)
-        raise error
+        if not self._failures:
+            self._completed = []
+            return completed
+        good = next(at for at, ticket in enumerate(completed) if ticket in self._failures)
+        if not good:
+            raise self._failures.pop(completed.pop(0))
+        self._completed = completed[good:]
+        return completed[:good]
 
     def submit(self, name: str, fate: Fate) -> int:
         """A sync of the file, or of the directory (""), that ends as `fate` says."""
@@ -132,7 +132,7 @@ class SimDisk:
             file.flying = [other for other in file.flying if other is not changes]
             if not failed:
                 file.land(changes, fate.landing(changes))
-            self.log.append(SyncEvent(self._loop.now(), name, file.number, not failed, _low(changes), size))
+            self.log.append(SyncEvent(self._loop.time, name, file.number, not failed, _low(changes), size))
 
         return self._submit(complete, name, fate)
 
@@ -142,7 +142,7 @@ class SimDisk:
         def complete(failed: bool) -> None:
             if not failed:
                 self._durable_names = names
-            self.log.append(SyncEvent(self._loop.now(), "", 0, not failed, 0, 0))
+            self.log.append(SyncEvent(self._loop.time, "", 0, not failed, 0, 0))
 
         return self._submit(complete, "", fate)
 
@@ -154,7 +154,9 @@ class SimDisk:
             if epoch != self._epoch:
                 return
             complete(fate.fails)
-            self._completed.append(SyncFailed(ticket, name) if fate.fails else ticket)
+            self._completed.append(ticket)
+            if fate.fails:
+                self._failures[ticket] = SyncFailed(ticket, name)
             self._wake()
 
         self._loop.later(self._sync_ns + fate.delay_ns, done)
@@ -178,7 +180,7 @@ class SimDisk:
         not durable is not durable yet: the successor has to sync it before it counts on it.
         """
         self._epoch += 1
-        self._completed = []
+        self._completed, self._failures = [], {}
         if not policy.machine_died:
             for survivor in self._files.values():
                 survivor.pending = [change for changes in survivor.flying for change in changes] + survivor.pending

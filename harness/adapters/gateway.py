@@ -78,7 +78,7 @@ class SimClient:
         self._early.setdefault(
             frame.block,
             Receipt(
-                self._loop.now(),
+                self._loop.time,
                 frame.block,
                 frame.tick,
                 frame.acknowledged,
@@ -109,7 +109,7 @@ class SimClient:
         for ask in receipt.asks:
             item = self._world.answer(ask)
             assert isinstance(item.action, Answer)
-            event = WorldEvent(self._loop.now(), receipt.block, ask, item.action.status, item.action.data)
+            event = WorldEvent(self._loop.time, receipt.block, ask, item.action.status, item.action.data)
             self.asked.append(event)
             answers.append(item)
         for source, first in receipt.closed:

@@ -37,8 +37,8 @@ class Timing(Struct, frozen=True, kw_only=True):
 
 
 class _Worker:
-    def __init__(self, core: WorkerCore) -> None:
-        self.core = core
+    def __init__(self, core: WorkerCore, slowness: int) -> None:
+        self.core, self.slowness = core, slowness
         self.alive = True
         self.ready = False
         self.free_at = 0
@@ -48,7 +48,7 @@ class _Worker:
 
 
 class SimWorkers:
-    """The `Workers` port of one incarnation. `slowness(worker)` multiplies the time of its work."""
+    """The `Workers` port of one incarnation. `slowness(worker)`, asked at its start, multiplies the time of its work."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class SimWorkers:
         self._strays: Callable[[list[Arrival]], None] | None = None
 
     def spawn(self, worker: int) -> None:
-        state = self._workers[worker] = _Worker(self._core_of(worker))
+        state = self._workers[worker] = _Worker(self._core_of(worker), self._slowness(worker))
         self._live(worker, True)
 
         def ready() -> None:
@@ -83,7 +83,7 @@ class SimWorkers:
 
         def arrive() -> None:
             state.pipe.append(frame)
-            wait = state.free_at - self._loop.now()
+            wait = state.free_at - self._loop.time
             if wait > 0:
                 self._loop.later(wait, lambda: self._work(worker, state))
             else:
@@ -105,7 +105,7 @@ class SimWorkers:
         self._strays = strays
         for worker, state in self._workers.items():
             if state.alive:
-                state.alive, state.died_at = False, self._loop.now()
+                state.alive, state.died_at = False, self._loop.time
                 state.core.close()
                 self._live(worker, False)
 
@@ -119,7 +119,7 @@ class SimWorkers:
 
     def _work(self, worker: int, state: _Worker) -> None:
         """Handle the next frame, if the worker is free; a worker that dies before it is done has written nothing."""
-        now = self._loop.now()
+        now = self._loop.time
         if not (state.alive and state.ready and state.pipe) or now < state.free_at:
             return
         data = state.pipe.popleft()
@@ -137,7 +137,7 @@ class SimWorkers:
             state.garbled = state.core.garbled
             self._note("garbled", worker)
         fuel = state.core.fuel_spent - before
-        cost = (self._timing.frame_ns + fuel * self._timing.ns_per_fuel) * self._slowness(worker)
+        cost = (self._timing.frame_ns + fuel * self._timing.ns_per_fuel) * state.slowness
         finished = state.free_at = now + cost
         if died:
             self._loop.later(cost, lambda: self._die(worker, state))
@@ -155,7 +155,7 @@ class SimWorkers:
         if not state.alive:
             return
         state.alive = False
-        state.died_at = self._loop.now()
+        state.died_at = self._loop.time
         state.core.close()
         self._live(worker, False)
         self._loop.later(self._timing.reap_ns, lambda: self._arrive([Arrival(worker, None)]))
