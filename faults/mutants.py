@@ -61,8 +61,8 @@ MUTANTS: tuple[Mutant, ...] = (
             ),
             Edit(
                 "pool.py",
-                "record is not None and record.n == result.n and agent in sent and agent not in answers:\n",
-                "record is not None and agent in sent and agent not in answers:\n",
+                "            if result is not None and result.n == record.n:\n",
+                "            if result is not None:\n",
             ),
         ),
     ),

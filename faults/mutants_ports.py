@@ -89,8 +89,8 @@ PORTS: tuple[Mutant, ...] = (
         edits=(
             Edit(
                 "orchestrator.py",
-                "        except FrameRefused:\n            self._pool.again(result.agent)\n            return\n",
-                "        except FrameRefused:\n            return\n",
+                "                except FrameRefused:\n                    self._pool.again(result.agent)\n",
+                "                except FrameRefused:\n",
             ),
         ),
     ),

@@ -102,10 +102,10 @@ WORKERS: tuple[Mutant, ...] = (
         edits=(
             Edit(
                 "orchestrator.py",
-                '        image = result.image.digest if result.image else ""\n',
-                "        if result.replayed:\n"
-                "            self.state.agents[result.agent].restarts.append(self.tick)\n"
-                '        image = result.image.digest if result.image else ""\n',
+                '            effects, image = result.effects, ""\n',
+                "            if result.replayed:\n"
+                "                self.state.agents[result.agent].restarts.append(self.tick)\n"
+                '            effects, image = result.effects, ""\n',
             ),
         ),
     ),
@@ -208,8 +208,8 @@ WORKERS: tuple[Mutant, ...] = (
             Edit("pool.py", "from runtime.ports import Ports\n", "from runtime.ports import Ports, never\n"),
             Edit(
                 "pool.py",
-                'self._ports.hazard("pool.tiny_batch", records[0].tick, slot.index) else len(batch)\n',
-                "self._ports.hazard is not never else len(batch)\n",
+                'self._ports.hazard("pool.tiny_batch", records[0].tick, slot.index)\n',
+                "self._ports.hazard is not never\n",
             ),
         ),
     ),

@@ -9,9 +9,9 @@ leaves before its block is synced; what is lost is run again from images and rec
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import google_crc32c
+from msgspec import Struct
 
 from runtime import buffers, exports, fold, journal, recovery, requests
 from runtime.archive import Archive
@@ -38,7 +38,7 @@ from runtime.worker import BUFFER_SUMMARY
 DECREED = {"lease": "decree:deadline", "cancel": "decree:cancelled"}  # by what ended the step; else it lost workers
 
 
-class Wait(NamedTuple):
+class Wait(Struct, frozen=True, gc=False):
     """What `advance` waits for: any arrival at a port, or `deadline` (ns of the clock; None is no timer)."""
 
     deadline: int | None
@@ -119,10 +119,8 @@ class Orchestrator(Calls):
         except FailStop as stop:
             self.telemetry.emit("failstop", check=stop.check, block=stop.block)
             raise
-        return Wait(self._clock.until(self._deadline()), self._done())
-
-    def _done(self) -> bool:
-        return self.phase == "admit" and self.state.finished and self._releases.cursor >= self.state.block
+        done = self.phase == "admit" and self.state.finished and self._releases.cursor >= self.state.block
+        return Wait(self._clock.until(self._deadline()), done)
 
     def _deadline(self) -> int | None:
         deadline = self._storage.deadline()
@@ -142,25 +140,28 @@ class Orchestrator(Calls):
             self._router.advance()
         if self.phase == "admit":
             return self._admit()
-        self._pool.advance()
-        self._decree()
         if self._open and len(self._outcomes) == len(self._open.records):
             self._commit()
             return True
+        self._pool.advance()
+        self._decree()
         return False
 
     def _collect(self) -> None:
-        for ticket in self._completed():
+        tickets = self._completed()
+        for ticket in tickets:
             self._synced(ticket)
         if self.phase == "boot":
             return
         for data in self.ports.gateway.poll():
             self._message(data)
-        for result in self._pool.collect():
-            self._take(result)
+        results = self._pool.collect()
+        if results:
+            self._take(results)
         if self._router is not None:
             self._router.collect()
-        self._pump()
+        if tickets:
+            self._pump()
 
     def _completed(self) -> list[int]:
         """Tickets of completed syncs; a snapshot whose sync failed is done without, anything else is the end."""
@@ -304,32 +305,44 @@ class Orchestrator(Calls):
 
     # --- await ------------------------------------------------------------------------------------------------------
 
-    def _take(self, result: Result) -> None:
-        """One step's answer: repair what it lacked, or check what it brought and settle it."""
-        if result.unserved:
-            self._repair(result)
-            return
-        try:
-            effects = result.effects
-            if self.state.buffers:
-                effects = tuple([self._complete(result, effect) for effect in effects])
-            if result.image:
-                self._images[result.agent] = self._base_for(result).next_image(result.image)
-        except FrameRefused:
-            self._pool.again(result.agent)
-            return
-        image = result.image.digest if result.image else ""
-        if self.telemetry.steps:
-            self.telemetry.emit(
-                "stepped",
-                agent=result.agent,
-                n=result.n,
-                status=result.status,
-                fuel=result.fuel,
-                replayed=result.replayed,
-            )
-        self._outcomes[result.agent] = Outcome(result.status, effects, image)
-        self._pool.done(result.agent)
+    def _take(self, results: Sequence[Result]) -> None:
+        """Steps' answers: repair what one lacked, or check what it brought and settle it."""
+        outcomes, plain, told = self._outcomes, not self.state.buffers, self.telemetry.steps
+        settled: list[int] = []
+        for result in results:
+            if result.unserved:
+                self._repair(result)
+                continue
+            effects, image = result.effects, ""
+            if result.image or not plain:
+                try:
+                    effects, image = self._checked(result)
+                except FrameRefused:
+                    self._pool.again(result.agent)
+                    continue
+            if told:
+                self.telemetry.emit(
+                    "stepped",
+                    agent=result.agent,
+                    n=result.n,
+                    status=result.status,
+                    fuel=result.fuel,
+                    replayed=result.replayed,
+                )
+            outcomes[result.agent] = Outcome(result.status, effects, image)
+            settled.append(result.agent)
+        self._pool.done(*settled)
+
+    def _checked(self, result: Result) -> tuple[tuple[Effect, ...], str]:
+        """The effects with their bytes, and the digest of the image, which is held from now on; raises FrameRefused."""
+        effects = result.effects
+        if self.state.buffers:
+            effects = tuple([self._complete(result, effect) for effect in effects])
+        image = ""
+        if result.image:
+            self._images[result.agent] = self._base_for(result).next_image(result.image)
+            image = result.image.digest
+        return effects, image
 
     def _repair(self, result: Result) -> None:
         if result.unserved == "diverged":
@@ -444,15 +457,13 @@ class Orchestrator(Calls):
     def _synced(self, ticket: int) -> None:
         if self.phase == "boot":
             self._boot.completed(ticket)
-        elif self._archive.completed(ticket):
+        elif self._durability.completed(ticket) or self._archive.completed(ticket):
             return
         elif ticket in self._decree_tickets:
             decree = self._decree_tickets.pop(ticket)
             assert self._open is not None
             self._open.decrees += (decree,)
             self._outcomes[decree.agent] = Outcome(decree.reason, ())
-        else:
-            self._durability.completed(ticket)
 
     def _pump(self) -> None:
         if self._durability.syncing:

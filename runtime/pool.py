@@ -32,7 +32,7 @@ class Slot:
     """One place in the pool; the worker in it changes with every loss. `worker` is -1 when there is none.
 
     `queue` and `sent` hold agents, or ~agent for a step's second execution, which is always alone. `failures` are the
-    losses and failed starts in a row.
+    losses and failed starts in a row. What was sent is due again, or given up at its `deadline`, when it `rings_at`.
     """
 
     def __init__(self, index: int) -> None:
@@ -47,8 +47,8 @@ class Slot:
         self.frame = b""
         self.lease = 0
         self.deadline = 0
-        self.resend_at = 0
         self.resend_ns = 0
+        self.rings_at = 0
 
 
 class Pool:
@@ -95,8 +95,8 @@ class Pool:
         for agent in pending:
             batches[agent % places].append(agent)
         for slot, batch in zip(self._slots, batches, strict=True):
-            size = 1 if self._ports.hazard("pool.tiny_batch", records[0].tick, slot.index) else len(batch)
-            slot.queue = [batch[i : i + size] for i in range(0, len(batch), size or 1)]
+            tiny = self._ports.hazard("pool.tiny_batch", records[0].tick, slot.index)
+            slot.queue = [[agent] for agent in batch] if tiny else [batch] if batch else []
         backwards = self._ports.hazard("pool.backwards", records[0].tick)
         for slot in reversed(self._slots) if backwards else self._slots:
             if slot.queue:
@@ -117,11 +117,13 @@ class Pool:
         self._slots = [Slot(index) for index in range(self._wanted)]
         self._telemetry.emit("resized", workers=self._wanted)
 
-    def done(self, agent: int) -> None:
-        """The step's outcome is settled (by its result or by decree)."""
-        self._pending.pop(agent, None)
-        if self._checks.ppm:
-            self._checks.drop(agent)
+    def done(self, *agents: int) -> None:
+        """These steps' outcomes are settled (by their results or by decree)."""
+        pending, checks = self._pending, self._checks
+        for agent in agents:
+            pending.pop(agent, None)
+            if checks.ppm:
+                checks.drop(agent)
 
     def cancel(self, agent: int) -> bool:
         """Have a pending step ended by decree; whether there is one. What it is still doing counts for nothing.
@@ -196,23 +198,22 @@ class Pool:
 
     def _answers(self, slot: Slot, frame: Done) -> list[Result]:
         """The answers to the slot's batch, each step's once; a step without one is asked for again."""
-        answers: dict[int, Result] = {}
-        # In order, by agent: thousands may be asked for in one frame.
-        sent = dict.fromkeys([key if key >= 0 else ~key for key in slot.sent])
-        pending = self._pending
-        for result in frame.results:
-            agent = result.agent
-            record = pending.get(agent)
-            if record is not None and record.n == result.n and agent in sent and agent not in answers:
-                answers[agent] = result
-        for agent in sent if len(answers) < len(sent) else ():
-            if agent in self._pending and agent not in answers:
+        answers: list[Result] = []
+        pending, given = self._pending, {result.agent: result for result in frame.results}
+        for key in slot.sent:
+            agent = key if key >= 0 else ~key
+            record, result = pending.get(agent), given.get(agent)
+            if record is None:
+                continue  # settled meanwhile
+            if result is not None and result.n == record.n:
+                answers.append(result)
+            else:
                 self._telemetry.emit("unanswered", worker=slot.worker, lease=slot.lease, agent=agent)
                 self.again(agent)
         slot.sent, slot.frame, slot.failures = [], b"", 0
         if self._checks.ppm:
-            return [settled for result in answers.values() for settled in self._second(slot.worker, result)]
-        return list(answers.values())
+            return [settled for result in answers for settled in self._second(slot.worker, result)]
+        return answers
 
     def _second(self, worker: int, result: Result) -> list[Result]:
         """The result, if nothing is open about it any more; else whoever must answer next is asked."""
@@ -233,26 +234,30 @@ class Pool:
         """Timers, respawns, and the next batch of every worker that waits for none."""
         now = self._ports.clock.now()
         for slot in self._slots:
-            if slot.sent and not slot.dying:
+            if slot.sent and now >= slot.rings_at and not slot.dying:
                 if now >= slot.deadline:
                     self._lost(slot, "lease")
-                elif now >= slot.resend_at:
+                else:
                     self._telemetry.emit("resent", worker=slot.worker, lease=slot.lease)
                     self._ports.workers.send(slot.worker, slot.frame)
                     slot.resend_ns *= 2
-                    slot.resend_at = now + slot.resend_ns
+                    slot.rings_at = min(slot.deadline, now + slot.resend_ns)
             if slot.queue:
                 self._next(slot)
 
     def deadline(self) -> int | None:
         """The earliest time at which `advance` has something to do."""
-        times = []
+        earliest: int | None = None
         for slot in self._slots:
             if slot.sent and not slot.dying:
-                times.append(min(slot.deadline, slot.resend_at))
+                at = slot.rings_at
             elif slot.queue and slot.worker < 0 and not self._leaving:
-                times.append(slot.respawn_at)
-        return min(times, default=None)
+                at = slot.respawn_at
+            else:
+                continue
+            if earliest is None or at < earliest:
+                earliest = at
+        return earliest
 
     def _current(self, slot: Slot | None, worker: int, frame: Done) -> bool:
         if slot is None or slot.worker != worker or slot.dying:
@@ -298,21 +303,24 @@ class Pool:
 
     def _send(self, slot: Slot, records: list[StepRecord], now: int, apart: bool) -> None:
         orders: list[Order] = []
+        sent: list[int] = []
         order_of, hosted, checked = self._order_of, slot.hosted, bool(self._checks.ppm)
         bases = self._ports.hazard("pool.resend_base", records[0].tick, records[0].agent) or apart
         steps = fuel = 0  # that the lease is to cover
         for record in records:
-            order = order_of(record, bases or record.agent not in hosted)
+            agent = record.agent
+            order = order_of(record, bases or agent not in hosted)
             if checked:
                 order = self._checks.marked(order, apart)
             if order.base:
                 replayed = self._from_base(slot, order, apart)
                 steps += replayed
                 fuel += replayed * order.fuel
-            if not apart:
-                hosted.add(record.agent)
             fuel += order.fuel
             orders.append(order)
+            sent.append(~agent if apart else agent)
+        if not apart:
+            hosted.update(sent)
         steps += len(records)
         budget = self._physical.lease_ns + steps * self._physical.step_ns + fuel * self._physical.worst_ns_per_fuel
         self._leases += 1
@@ -326,11 +334,11 @@ class Pool:
             slot.hosted.difference_update(record.agent for record in records)
             slot.queue = [[record.agent] for record in records] + slot.queue
             return
-        slot.sent = [~record.agent if apart else record.agent for record in records]
+        slot.sent = sent
         slot.deadline = now + (budget << min(doublings, MAX_DOUBLINGS))
         hasty = self._ports.hazard("pool.impatient", records[0].tick, slot.lease)
         slot.resend_ns = self._physical.resend_ns >> hasty
-        slot.resend_at = now + slot.resend_ns
+        slot.rings_at = min(slot.deadline, now + slot.resend_ns)
         self._telemetry.emit("sent", worker=slot.worker, lease=slot.lease, orders=len(orders))
         self._ports.workers.send(slot.worker, slot.frame)
 

@@ -16,7 +16,8 @@ import simpy
 class Loop:
     """`later` schedules a callback; `run` goes on until nothing is scheduled, `stop()` is called or a bound is hit.
 
-    `time` is what `now` tells, for whoever holds the loop and not a clock alone: it is read at every event. While who is being called has stalled, `lag_ns` says for how long: all that it still does comes that much later.
+    `time` is what `now` tells. While who is being called has stalled, `lag_ns` says for how long: all that it still
+    does comes that much later.
     """
 
     def __init__(self) -> None:

@@ -48,7 +48,7 @@ class _Worker:
 
 
 class SimWorkers:
-    """The `Workers` port of one incarnation. `slowness(worker)`, asked at its start, multiplies the time of its work."""
+    """The `Workers` port of one incarnation. `slowness(worker)` multiplies the time of all its work."""
 
     def __init__(
         self,
