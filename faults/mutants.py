@@ -243,10 +243,9 @@ MUTANTS: tuple[Mutant, ...] = (
         oracle="I32",
         edits=(
             Edit(
-                "broker.py",
-                "    return sequence(sender, (state.outside if sender == OUTSIDE else "
-                "state.agents[sender].sent) + 1)\n",
-                "    return state.outside + sum(agent.sent for agent in state.agents) + 1\n",
+                "fold.py",
+                "        first = sequence(record.agent, agents[record.agent].sent + 1)\n",
+                "        first = state.outside + sum(agent.sent for agent in agents) + 1\n",
             ),
         ),
     ),

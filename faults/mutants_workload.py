@@ -17,9 +17,9 @@ WORKLOAD: tuple[Mutant, ...] = (
         "twin",
         Edit(
             "intake.py",
-            "        for source, schedule in self._due.items():\n            n = state.admitted.get(source, 0)\n"
+            "        for source, schedule in self._owed.items():\n            n = state.admitted.get(source, 0)\n"
             "            while",
-            "        for source, schedule in list(self._due.items())[:1]:\n"
+            "        for source, schedule in list(self._owed.items())[:1]:\n"
             "            n = state.admitted.get(source, 0)\n"
             "            while",
         ),

@@ -41,11 +41,6 @@ from runtime.state import (
 )
 
 
-def next_sequence(state: State, sender: int) -> int:
-    """The number that the sender's next message will have."""
-    return sequence(sender, (state.outside if sender == OUTSIDE else state.agents[sender].sent) + 1)
-
-
 def take_sequence(state: State, sender: int = OUTSIDE) -> int:
     if sender == OUTSIDE:
         state.outside += 1

@@ -10,8 +10,7 @@ from __future__ import annotations
 import bisect
 import hashlib
 import struct
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
 
 import google_crc32c
 import msgspec
@@ -70,6 +69,7 @@ from runtime.state import (
     Submit,
     View,
     encode,
+    sequence,
 )
 
 GENESIS = "genesis"  # the source that configures a run; its inputs come before all others of their tick
@@ -88,7 +88,7 @@ class Open(Struct):
     guards: Guards = NONE
 
 
-class Committed(NamedTuple):
+class Committed(Struct):
     """A closed tick: its block, the blobs it needs, and the state's encoding where a snapshot is due."""
 
     block: Block
@@ -215,32 +215,36 @@ def _wake(state: State, index: int, tick: int, events: list[Event], guards: Guar
 def _stepping(state: State, config: Config, events: list[Event], changes: dict[int, Change]) -> list[StepRecord]:
     """Reloads come first, each in its agent's turn; then who is selected among the others."""
     chosen = scheduler.select(state, events, changes)
-    records = _records(state, config, [(i, "init" if state.agents[i].phase == STARTING else "step") for i in chosen])
+    records = _records(state, config, chosen)
     if not changes:
         return records
-    return reloads.changing(_records(state, config, [(i, "reload") for i in changes]), changes) + records
+    return reloads.changing(_records(state, config, list(changes), "reload"), changes) + records
 
 
 def _closing(state: State, config: Config, events: list[Event]) -> list[StepRecord]:
     """The last tick: active agents take their shutdown step, the others end as they are."""
-    active = [(index, "shutdown") for index, agent in enumerate(state.agents) if agent.phase == ACTIVE]
-    records = _records(state, config, active)
+    active = [index for index, agent in enumerate(state.agents) if agent.phase == ACTIVE]
+    records = _records(state, config, active, "shutdown")
     for index, agent in enumerate(state.agents):
         if agent.phase != TERMINATED:
             lifecycle.move(index, agent, TERMINATED, events)
     return records
 
 
-def _records(state: State, config: Config, chosen: list[tuple[int, str]]) -> list[StepRecord]:
-    """The records of the steps of a tick: (agent, kind) each; what they consume leaves the mailboxes."""
+def _records(state: State, config: Config, chosen: Sequence[int], only: str = "") -> list[StepRecord]:
+    """The records of these agents' steps in a tick, inits or ordinary ones where they are not `only` of one kind.
+
+    What they consume leaves the mailboxes.
+    """
     tick, agents = state.tick, state.agents
-    keys = random_keys(config.seed, tick, max(chosen)[0] + 1) if chosen else ()
+    keys = random_keys(config.seed, tick, max(chosen) + 1) if chosen else ()
     now_ms = config.epoch_ms + tick * config.tick_ms
     topics, buffers, models = len(state.subscribers), len(config.buffers), len(config.models)
     records = []
-    for index, kind in chosen:
+    for index in chosen:
         agent = agents[index]
         agent.n += 1
+        kind = only or ("init" if agent.phase == STARTING else "step")
         inbox: tuple[Message, ...] = ()
         views: tuple[View, ...] = ()
         snapshot = kind != "step"
@@ -329,7 +333,7 @@ def commit(state: State, opened: Open, outcomes: Mapping[int, Outcome]) -> Commi
         decrees=tuple(sorted(opened.decrees, key=lambda decree: decree.agent)),  # not as they were synced
         events=tuple(events),
         inferences=tuple(
-            InferenceEntry(journal.stored(i.kv, blobs), i.logits, i.request, i.token) for i in opened.inferences
+            [InferenceEntry(journal.stored(i.kv, blobs), i.logits, i.request, i.token) for i in opened.inferences]
         ),
         inputs=opened.inputs,
         root=digest,
@@ -347,10 +351,10 @@ def _settled(
     messages = 0
     meter = None if config.tenants is UNSET else Meter(state, config, opened.guards)
     plain = meter is None and state.graph is UNSET
-    events, guards = opened.events, opened.guards
+    agents, events, guards = state.agents, opened.events, opened.guards
     for record in opened.records:
         outcome = outcomes[record.agent]
-        sequence = broker.next_sequence(state, record.agent)
+        first = sequence(record.agent, agents[record.agent].sent + 1)
         if plain and record.kind == "step" and outcome.status == "ok":  # nearly every step: all it leaves is effects
             if outcome.effects:
                 messages += broker.send_effects(state, record, outcome.effects, events, guards, _effect)
@@ -365,7 +369,7 @@ def _settled(
                 tuple([message.seq for message in inbox]) if inbox else (),
                 record.kind,
                 record.n,
-                sequence,
+                first,
                 outcome.status,
                 tuple([(view.buffer, view.version) for view in views]) if views else (),
             )

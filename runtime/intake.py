@@ -21,6 +21,7 @@ class Intake:
 
     def __init__(self, genesis: Sequence[Input], due: dict[str, tuple[int, ...]]) -> None:
         self._due = {**due, GENESIS: tuple(0 for _ in genesis)}
+        self._owed = dict(self._due)  # of the sources that have not had all of it admitted, as was last seen
         self._inputs: dict[tuple[str, int], Input] = {(i.source, i.n): i for i in genesis}
         self._local = 0
 
@@ -50,29 +51,30 @@ class Intake:
 
     def next_tick(self, state: State) -> int | None:
         """The tick of the next input that any source owes, or that is waiting here."""
-        ticks = []
-        for source, schedule in self._due.items():
+        ticks = [due for _, _, due in reads.expected(state)]
+        for source, schedule in list(self._owed.items()):
             admitted = state.admitted.get(source, 0)
             if admitted < len(schedule):
                 ticks.append(schedule[admitted])
-        ticks += [due for _, _, due in reads.expected(state)]
+            else:
+                del self._owed[source]
         if self._inputs and any(source == LOCAL for source, _ in self._inputs):
             ticks.append(state.tick + 1)
         return min(ticks, default=None)
 
     def due_at(self, tick: int, state: State) -> list[Input] | None:
         """The inputs of a tick, or None while a source still owes one."""
-        for source, schedule in self._due.items():
+        for source, schedule in self._owed.items():
             n = state.admitted.get(source, 0)
             while n < len(schedule) and schedule[n] <= tick:
                 n += 1
                 if (source, n) not in self._inputs:
                     return None
         answers = [(source, n) for source, n, due in reads.expected(state) if due <= tick]
+        if not self._inputs:
+            return None if answers else []
         if any(key not in self._inputs for key in answers):
             return None
-        if not self._inputs:
-            return []
         return [self._inputs[key] for key in sorted(self._inputs) if self._is_due(key, tick) or key in answers]
 
     def admitted(self, items: Iterable[Input]) -> None:

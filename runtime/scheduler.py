@@ -9,6 +9,7 @@ come after them. Whoever has been ready for a round comes before all others, whi
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Collection
 
 from msgspec import UNSET
@@ -46,8 +47,8 @@ def select(state: State, events: list[Event], busy: Collection[int] = ()) -> lis
     if busy:
         candidates = [index for index in candidates if index not in busy]
     if config.policy == "round_robin":
-        cursor = state.cursor
-        ordered = [i for i in candidates if i >= cursor] + [i for i in candidates if i < cursor]
+        turn = bisect_left(candidates, state.cursor)
+        ordered = candidates[turn:] + candidates[:turn]
     elif config.policy == "dag":
         round_ = -(-len(agents) // config.max_tasks_per_tick)
         ordered = sorted(candidates, key=lambda i: _rank(state, i, round_))
@@ -60,7 +61,7 @@ def select(state: State, events: list[Event], busy: Collection[int] = ()) -> lis
     if config.tenants is UNSET and chosen and len(chosen) < len(ordered):
         state.cursor = (chosen[-1] + 1) % len(state.agents)
     for index in chosen:
-        state.agents[index].ready_since = -1
+        agents[index].ready_since = -1
     return chosen
 
 
