@@ -11,6 +11,7 @@ import bisect
 import hashlib
 import struct
 from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 
 import google_crc32c
 import msgspec
@@ -73,6 +74,7 @@ from runtime.state import (
 )
 
 GENESIS = "genesis"  # the source that configures a run; its inputs come before all others of their tick
+_seq = attrgetter("seq")
 TICKS_MAX = 0xFFFFFFFF  # how far ahead a task may be scheduled, as for an agent's own wakes
 
 
@@ -366,7 +368,7 @@ def _settled(
                 record.agent,
                 journal.journal_effects(effects, blobs) if effects else (),
                 outcome.image,
-                tuple([message.seq for message in inbox]) if inbox else (),
+                tuple(map(_seq, inbox)),
                 record.kind,
                 record.n,
                 first,

@@ -143,8 +143,8 @@ class Orchestrator(Calls):
         if self._open and len(self._outcomes) == len(self._open.records):
             self._commit()
             return True
-        self._pool.advance()
-        self._decree()
+        if self._pool.advance():
+            self._decree()
         return False
 
     def _collect(self) -> None:
@@ -236,8 +236,9 @@ class Orchestrator(Calls):
 
     def _admit(self) -> bool:
         ahead = self._durability.written - self._durability.durable
-        allowed = 1 if self.ports.hazard("sync.one_block", self.state.block) else self.physical.sync_ahead
-        if self.state.finished or ahead >= allowed:
+        if self.state.finished or ahead >= self.physical.sync_ahead:
+            return False
+        if ahead and self.ports.hazard("sync.one_block", self.state.block):
             return False
         tick = fold.next_tick(self.state, self._intake.next_tick(self.state))
         inputs = self._intake.due_at(tick, self.state)

@@ -141,8 +141,6 @@ class Pool:
 
     def poisonous(self) -> list[int]:
         """Pending steps that, sent alone, have taken `lost_workers_max` workers with them; and the cancelled, once."""
-        if not self._losses and not self._cancelled:
-            return []
         limit = self._physical.lost_workers_max
         cancelled, self._cancelled = self._cancelled, []
         return cancelled + [a for a in sorted(self._losses) if self._losses[a] >= limit and a in self._pending]
@@ -230,8 +228,8 @@ class Pool:
             self.again(result.agent)
         return [ruling.settled] if ruling.settled else []
 
-    def advance(self) -> None:
-        """Timers, respawns, and the next batch of every worker that waits for none."""
+    def advance(self) -> bool:
+        """Timers, respawns, the next batch of each worker that waits for none; whether any step may be `poisonous`."""
         now = self._ports.clock.now()
         for slot in self._slots:
             if slot.sent and now >= slot.rings_at and not slot.dying:
@@ -244,6 +242,7 @@ class Pool:
                     slot.rings_at = min(slot.deadline, now + slot.resend_ns)
             if slot.queue:
                 self._next(slot)
+        return bool(self._losses or self._cancelled)
 
     def deadline(self) -> int | None:
         """The earliest time at which `advance` has something to do."""

@@ -28,11 +28,8 @@ _MAGIC = b"WES1"
 
 def image_digest(hashes: Sequence[bytes], global_bits: Sequence[int]) -> str:
     """The digest of an image: over its pages' hashes in order, its size, and its mutable globals as raw bits."""
-    digest = hashlib.sha256(b"".join(hashes))
-    digest.update(struct.pack("<Q", len(hashes)))
-    for bits in global_bits:
-        digest.update(struct.pack("<Q", bits))
-    return digest.hexdigest()
+    rest = struct.pack(f"<{1 + len(global_bits)}Q", len(hashes), *global_bits)
+    return hashlib.sha256(b"".join([*hashes, rest])).hexdigest()
 
 
 class HeldImage:

@@ -102,10 +102,10 @@ class SimDisk:
         self._files[new] = self._files.pop(old)
 
     def sync(self, name: str) -> int:
-        return self.submit(name, GOOD)
+        return self._submit_file(name, GOOD)
 
     def sync_dir(self) -> int:
-        return self.submit("", GOOD)
+        return self._submit_directory(GOOD)
 
     def poll(self) -> list[int]:
         completed = self._completed

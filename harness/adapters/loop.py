@@ -6,11 +6,12 @@ leaves `run` as it is (simpy would re-create it). Events of the same time run in
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from heapq import heappop
+from collections.abc import Callable, Iterator
+from heapq import heappop, heappush
 from typing import Any
 
 import simpy
+from simpy.events import NORMAL
 
 
 class Loop:
@@ -21,7 +22,9 @@ class Loop:
     """
 
     def __init__(self) -> None:
-        self._env = simpy.Environment(0)
+        environment = simpy.Environment(0)
+        self._queue: list[Any] = environment._queue
+        self._numbers: Iterator[int] = environment._eid
         self.time = 0  # ns
         self._stopped = False
         self._last: Callable[[], None] | None = None
@@ -32,8 +35,8 @@ class Loop:
         return self.time
 
     def later(self, delay_ns: int, callback: Callable[[], None]) -> None:
-        delay = self.lag_ns + (delay_ns if delay_ns > 0 else 0)
-        self._env.schedule(callback, delay=delay)  # type: ignore[arg-type]  # `run` takes it out again
+        at = self.time + self.lag_ns + (delay_ns if delay_ns > 0 else 0)
+        heappush(self._queue, (at, NORMAL, next(self._numbers), callback))  # as `Environment.schedule` does
 
     def last(self, callback: Callable[[], None]) -> None:
         """Call back once at this same time, after all that is scheduled for it; one callback at a time."""
@@ -44,8 +47,7 @@ class Loop:
 
     def run(self, until_ns: int, max_events: int) -> bool:
         """True when stopped from inside; False when nothing is left to do or a bound was reached."""
-        env = self._env
-        queue: list[Any] = env._queue
+        queue = self._queue
         while not self._stopped:
             last = self._last
             if last is not None and (not queue or queue[0][0] > self.time):
@@ -56,6 +58,5 @@ class Loop:
                 return False
             self.events += 1
             self.time, _, _, callback = heappop(queue)
-            env._now = self.time
             callback()
         return True

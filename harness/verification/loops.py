@@ -7,11 +7,8 @@ rests on the order in which a simulator, or an operating system, happens to serv
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from heapq import heappush
-from typing import Any
-
-import simpy
+from collections.abc import Callable, Iterator
+from itertools import count
 
 from faults.streams import draw
 from harness.adapters.loop import Loop
@@ -20,18 +17,10 @@ STALL_EVERY = 24  # one event in so many, on average
 STALL_MAX_US = 4_000  # at most; the issue is that it happens at another moment each time, not for how long
 
 
-class _Shuffled(simpy.Environment):
-    """Events of one time and priority run in the order of a seeded key; `rng32 << 32 | number` keeps it total."""
-
-    def __init__(self, seed: int) -> None:
-        super().__init__(0)
-        self._seed = seed
-        self._number = 0
-
-    def schedule(self, event: Any, priority: Any = 1, delay: Any = 0) -> None:
-        self._number += 1
-        key = (draw(self._seed, "same-time order", self._number) & 0xFFFFFFFF) << 32 | self._number
-        heappush(self._queue, (self._now + delay, priority, key, event))
+def _shuffled(seed: int) -> Iterator[int]:
+    """Events of one time run in the order of a seeded key; `rng32 << 32 | number` keeps it total."""
+    for number in count(1):
+        yield (draw(seed, "same-time order", number) & 0xFFFFFFFF) << 32 | number
 
 
 class ShuffledLoop(Loop):
@@ -39,7 +28,7 @@ class ShuffledLoop(Loop):
 
     def __init__(self, seed: int) -> None:
         super().__init__()
-        self._env = _Shuffled(seed)
+        self._numbers = _shuffled(seed)
 
 
 class StalledLoop(Loop):
