@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from faults.evidence import Performed, Rule, Trace, seen
 from faults.kind import MS
 from faults.plan import Fault
-from runtime.telemetry import Record
 
 SOON = 20 * MS  # a lease: who waits longer is called in between
 
@@ -54,7 +53,7 @@ def _called(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
     """The tick was open when it was called again; or what had come was found only by the next call."""
     if fault.get("how") == "skipped":
         at_last = next((one.at for one in mine if "called" in one.fields), None)
-        return at_last is not None and any(mine[0].at < record.at <= at_last for record in trace)
+        return at_last is not None and any(mine[0].at < record.at <= at_last for record in trace.records)
     opened = any(record.tick == fault.number("tick") for record in seen(trace, "opened", {}, 0, mine[0].at))
     return opened and any(record.tick == fault.number("tick") for record in seen(trace, "committed", {}, mine[0].at))
 
@@ -68,12 +67,9 @@ def _the_other_way_round(one: Performed, trace: Trace) -> bool:
     places = []
     for name in ("first", "second"):
         about = {whose: one.fields[name], "lease": one.fields[f"{name}_lease"]}
-        places.append(next((i for i, r in enumerate(trace) if r.at >= one.at and _is(r, kind, about)), -1))
+        met = (i for i, r in trace.of(kind) if r.at >= one.at and about.items() <= r.fields.items())
+        places.append(next(met, -1))
     return 0 <= places[0] < places[1]
-
-
-def _is(record: Record, kind: str, about: dict[str, int | str]) -> bool:
-    return record.kind == kind and about.items() <= record.fields.items()
 
 
 CLOCK_RULES: dict[str, Rule] = {

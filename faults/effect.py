@@ -20,6 +20,7 @@ from faults.worker_effect import WORKER_RULES, found_wrong, lost
 from faults.workload_rules import BLOCK_RULES, NOTHING, Told
 from faults.wrappers.guests import endings
 from faults.wrappers.models import CPU
+from runtime.telemetry import Record
 
 SHOWN = ("visible", "refused")  # classes whose faults end a step under a defined name
 CLIENTS = -1  # the `worker` of a trace record about a client's frame
@@ -29,7 +30,7 @@ MET_NS = 1_000_000  # a frame that has arrived is handled within this time
 def effective(
     plan: Plan,
     injections: Sequence[Performed],
-    trace: Trace,
+    records: Trace | Sequence[Record],
     journal_steps: Mapping[Step, str],
     told: Told = NOTHING,
 ) -> dict[int, bool]:
@@ -37,6 +38,7 @@ def effective(
 
     `told` is what workload faults are judged by.
     """
+    trace = Trace.over(records)
     performed: dict[int, list[Performed]] = {index: [] for index in range(len(plan.faults))}
     for injection in injections:
         performed[injection.fault].append(injection)
@@ -55,11 +57,12 @@ def effective(
     return verdicts
 
 
-def detections(plan: Plan, injections: Sequence[Performed], trace: Trace) -> tuple[int, int]:
+def detections(plan: Plan, injections: Sequence[Performed], records: Trace | Sequence[Record]) -> tuple[int, int]:
     """Wrong results that reached the runtime, and how many of them it found: the detection rate of measured kinds.
 
     One whose worker or device was lost before it could answer has reached nobody.
     """
+    trace = Trace.over(records)
     answered = found = 0
     for one in injections:
         if plan.faults[one.fault].kind == "gpu.wrong":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Protocol
 
 from faults.injector import Fields
@@ -23,7 +24,28 @@ class Performed(Protocol):
     def fields(self) -> Fields: ...
 
 
-Trace = Sequence[Record]
+class Trace:
+    """A trace by kinds of record: who asks is after few of the many."""
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self.records = records
+        self._kinds: dict[str, list[tuple[int, Record]]] = {}
+        for place, record in enumerate(records):
+            self._kinds.setdefault(record.kind, []).append((place, record))
+
+    @classmethod
+    def over(cls, records: Trace | Sequence[Record]) -> Trace:
+        """These records by kind; a trace is that already."""
+        return records if isinstance(records, Trace) else cls(records)
+
+    def of(self, *kinds: str) -> list[tuple[int, Record]]:
+        """The records of these kinds, each with its place in the trace, in order."""
+        here = [self._kinds[kind] for kind in kinds if kind in self._kinds]
+        if len(here) < 2:
+            return here[0] if here else []
+        return sorted([item for one in here for item in one], key=itemgetter(0))
+
+
 Rule = Callable[[Fault, Sequence[Performed], Trace], bool]
 
 
@@ -31,9 +53,8 @@ def seen(trace: Trace, kind: str, match: Mapping[str, int | str], since: int, un
     """Records of a kind in [since, until] whose fields are equal to those of `match`."""
     return [
         record
-        for record in trace
-        if record.kind == kind
-        and since <= record.at
+        for _, record in trace.of(kind)
+        if since <= record.at
         and (until is None or record.at <= until)
         and all(record.fields.get(name) == value for name, value in match.items())
     ]

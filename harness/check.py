@@ -8,9 +8,11 @@ snapshots) judge the runs for which `deep` is set.
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from contextlib import nullcontext
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -146,7 +148,7 @@ class Read(Struct, frozen=True, eq=False):
     digest: str
     decrees: tuple[Decree, ...]
     statuses: dict[tuple[int, int], str]
-    messages: int
+    counts: sometimes.Counts
 
 
 def read_of(journal_: bytes) -> Read:
@@ -158,7 +160,7 @@ def read_of(journal_: bytes) -> Read:
         "" if verified.damage or not blocks else verified.lines[-1].hash,
         tuple(decree for block in blocks for decree in block.decrees),
         {(block.tick, step.agent): step.status for block in blocks for step in block.steps},
-        sum(len(step.inbox) for block in blocks for step in block.steps),
+        sometimes.counts_of(blocks),
     )
 
 
@@ -246,9 +248,10 @@ class Checker:
         findings = judge(judged, judgeable(judged))
         known.forget()
         told = Told(read.blocks, history.owners)
-        effective = effect.effective(plan, history.injections, history.trace, read.statuses, told)
+        effective = effect.effective(plan, history.injections, judged.trace, read.statuses, told)
         row = _row(plan, judged, findings, effective, read, self._reading(twin.journal).digest, run)
-        row = replace(row, reached=sometimes.reached(sometimes.Seen(history, read.blocks, effective)))
+        seen = sometimes.Seen(history, read.blocks, effective, judged.trace, read.counts)
+        row = replace(row, reached=sometimes.reached(seen))
         return Checked(plan, history, twin, findings, effective, row, judged)
 
     def simulate(self, plan: Plan, hook: Hook | None = None) -> History:
@@ -311,15 +314,17 @@ def verdict_of(plan: Plan, findings: dict[str, Finding], effective: dict[int, bo
     return "IDLE" if plan.faults and not any(effective.values()) else "PASS"
 
 
-def recoveries(history: History, effective: dict[int, bool]) -> tuple[int, ...]:
+def recoveries(judged: Judged, effective: dict[int, bool]) -> tuple[int, ...]:
     """Virtual ns from each effective fault to the commit of the tick that it interrupted, once per tick."""
-    commits = [(r.at, r.tick) for r in history.trace if r.kind == "committed"]
+    history = judged.history
+    commits = [(record.at, record.tick) for _, record in judged.trace.of("committed")]
     times: dict[int, int] = {}
     for injection in history.injections:
         if effective.get(injection.fault) and transparent(history.plan.faults[injection.fault].kind):
-            after = next(((at, tick) for at, tick in commits if at > injection.at), None)
-            if after is not None:
-                times[after[1]] = max(times.get(after[1], 0), after[0] - injection.at)
+            after = bisect_right(commits, injection.at, key=itemgetter(0))
+            if after < len(commits):
+                at, tick = commits[after]
+                times[tick] = max(times.get(tick, 0), at - injection.at)
     return tuple(times[tick] for tick in sorted(times))
 
 
@@ -336,8 +341,8 @@ def _row(
     failed = tuple(i for i, f in findings.items() if f.verdict is Verdict.FAIL)
     unknown = tuple(i for i, f in findings.items() if f.verdict is Verdict.UNKNOWN)
     judged_ids = tuple(i for i, f in findings.items() if f.verdict is not Verdict.UNKNOWN)
-    times = recoveries(history, effective)
-    wrong, found = effect.detections(plan, history.injections, history.trace)
+    times = recoveries(judged, effective)
+    wrong, found = effect.detections(plan, history.injections, judged.trace)
     telling = sorted(failed, key=lambda i: i in BROAD)
     first = next((findings[i].evidence[0] for i in (*telling, *unknown) if findings[i].evidence), "")
     return RunRow(
@@ -352,15 +357,15 @@ def _row(
         faults_planned=_counted(fault.kind for fault in plan.faults),
         faults_fired=_counted(plan.faults[i].kind for i, fired in effective.items() if fired),
         steps_redone=len(history.guests) - judged.steps_crossed,
-        workers_lost=sum(record.kind == "lost" for record in history.trace),
+        workers_lost=len(judged.trace.of("lost")),
         wrong_results=wrong,
         wrong_found=found,
         recoveries_ns=times,
-        margin_ns=judged.bound_ns - longest_wait(history),
+        margin_ns=judged.bound_ns - longest_wait(judged),
         bound_ns=judged.bound_ns,
         ticks=len(read.blocks),
-        messages=read.messages,
-        agent_steps=sum(len(block.steps) for block in read.blocks),
+        messages=read.counts.messages,
+        agent_steps=read.counts.steps,
         virtual_ns=history.virtual_ns,
         journal_digest=read.digest,
         trace_digest=trace_digest(history.trace),

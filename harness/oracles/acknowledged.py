@@ -29,14 +29,15 @@ def no_false_ack(run: Judged) -> list[str]:
     if not failed:
         return []
     found = []
+    good = {role: [s for s in history.syncs if s.good and _role(s) == role] for role in COUNTING}
     for index, receipt in enumerate(history.receipts):
         if receipt.at < failed[0].at:
             continue
-        again = _again(history.syncs, failed, receipt)
+        again = _again(good, failed, receipt)
         if again:
             found.append(f"receipt {index}: block {receipt.block} was received {again}")
         elif 0 < receipt.block <= len(lines) and not _proved(
-            history.syncs, failed, receipt, lines[receipt.block - 1].end
+            good[JOURNAL], failed, receipt, lines[receipt.block - 1].end
         ):
             found.append(f"receipt {index}: block {receipt.block} was received, and no good sync covers it")
     return found
@@ -46,10 +47,10 @@ def _role(sync: SyncEvent) -> str:
     return sync.name.removesuffix(".new")
 
 
-def _again(syncs: list[SyncEvent], failed: list[SyncEvent], receipt: Receipt) -> str:
+def _again(good: dict[str, list[SyncEvent]], failed: list[SyncEvent], receipt: Receipt) -> str:
     """Which sync of a file that had failed before made this receipt possible; "" for none."""
-    for role in COUNTING:
-        newest = next((s for s in reversed(syncs) if s.good and s.at <= receipt.at and _role(s) == role), None)
+    for syncs in good.values():
+        newest = next((sync for sync in reversed(syncs) if sync.at <= receipt.at), None)
         if newest is None:
             continue
         earlier = next((f for f in failed if f.file == newest.file and f.at <= newest.at), None)
@@ -60,12 +61,13 @@ def _again(syncs: list[SyncEvent], failed: list[SyncEvent], receipt: Receipt) ->
 
 
 def _proved(syncs: list[SyncEvent], failed: list[SyncEvent], receipt: Receipt, end: int) -> bool:
-    """Whether the journal's first `end` bytes were synced by then, in a file that had not lost any of them."""
+    """Whether the journal's first `end` bytes were synced by then, in a file that had not lost any of them.
+
+    The newest of `syncs`, the good ones of the journal, are the likeliest to have.
+    """
     return any(
-        sync.good
-        and sync.at <= receipt.at
+        sync.at <= receipt.at
         and sync.size >= end
-        and _role(sync) == JOURNAL
         and not any(f.file == sync.file and f.at <= sync.at and f.low < end for f in failed)
-        for sync in syncs
+        for sync in reversed(syncs)
     )

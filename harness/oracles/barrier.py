@@ -12,11 +12,12 @@ from bisect import bisect_right
 from itertools import pairwise
 
 from harness.oracles.flows import place
-from harness.oracles.judged import CUT_SHORT, Judged
+from harness.oracles.judged import Judged
 from harness.oracles.verdict import Unjudged
 from runtime.state import OUTSIDE
 
 LISTED = 5
+_NEVER = 1 << 62
 
 
 def barrier(run: Judged) -> list[str]:
@@ -58,7 +59,7 @@ def _opened(run: Judged) -> list[str]:
     found: list[str] = []
     open_, closed = -1, -1
     ticks = {block.block: block.tick for block in run.journal.blocks}
-    for number, record in enumerate(run.history.trace):
+    for number, record in run.trace.of("started", "opened", "committed"):
         if record.kind == "started":
             open_, closed = -1, ticks.get(int(record.fields["block"]), -1)
         elif record.kind == "opened":
@@ -78,36 +79,37 @@ def _crossed(run: Judged) -> list[str]:
     """No crossing of a tick before it is open; no accepted one of an undisturbed step after it is closed."""
     times: list[int] = []
     highest: list[int] = []
-    closes: dict[int, int] = {}
-    for record in run.history.trace:
-        if record.kind == "opened":
-            times.append(record.at)
-            highest.append(max(record.tick, highest[-1] if highest else -1))
-        elif record.kind == "committed":
-            closes[record.tick] = record.at
+    first: dict[int, int] = {}  # tick -> when it was opened, of those behind all that were opened before
+    for _, record in run.trace.of("opened"):
+        if not highest or record.tick > highest[-1]:
+            first[record.tick] = record.at
+        times.append(record.at)
+        highest.append(max(record.tick, highest[-1] if highest else -1))
     found = []
-    for number, event in enumerate(run.crossings):
+    crossings = run.crossings
+    for number in [n for n, event in enumerate(crossings) if event.at < first.get(event.tick, _NEVER)]:
+        event = crossings[number]
         place_ = bisect_right(times, event.at)
         tick = highest[place_ - 1] if place_ else -1
         if event.tick > tick:
             found.append(
                 f"guest event {number} is a crossing of tick {event.tick} while tick {tick} is the last opened"
             )
-    return found[:LISTED] + _late(run, closes)
+    return found[:LISTED] + _late(run)
 
 
-def _late(run: Judged, closes: dict[int, int]) -> list[str]:
+def _late(run: Judged) -> list[str]:
     """Steps of the journal, those that a decree ended apart, that no crossing had carried out when their tick closed.
 
     A crossing that a worker's death cut short has carried out nothing.
     """
-    found = []
-    for block in run.journal.blocks:
-        for step in block.steps:
-            execution = run.executions.get((step.tick, step.agent, step.kind))
-            if execution is None or execution.event.status in CUT_SHORT or step.status.startswith("decree"):
-                continue
-            at = execution.event.at
-            if at > closes.get(step.tick, at):
-                found.append(f"{place(step.at)} was run at {at} ns, after tick {step.tick} was committed")
-    return found
+    closes = {record.tick: record.at for _, record in run.trace.of("committed")}
+    late = {key: at for key, at in run.done_at.items() if at > closes.get(key[0], at)}
+    if not late:
+        return []
+    return [
+        f"{place(step.at)} was run at {late[key]} ns, after tick {step.tick} was committed"
+        for block in run.journal.blocks
+        for step in block.steps
+        if (key := (step.tick, step.agent, step.kind)) in late and not step.status.startswith("decree")
+    ]

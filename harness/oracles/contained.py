@@ -12,6 +12,7 @@ from itertools import zip_longest
 from typing import NamedTuple
 
 from faults.effect import SHOWN
+from faults.evidence import Trace
 from faults.plan import Fault
 from faults.wrappers.guests import RELOAD, STEP_KINDS, endings
 from harness.history import History, Injection
@@ -293,10 +294,11 @@ def liveness(run: Judged) -> list[str]:
         raise Unjudged("there is no trace" if not history.trace else "there is no bound")
     if run.stopped:
         raise Unjudged("a failstop fault ended the run")
-    found = _ahead(run) + _undisturbed(history, "trace") + leases(history)
+    found = _ahead(run) + _undisturbed(history, run.trace, "trace") + leases(run)
     if run.twin is not None:
-        found += _undisturbed(run.twin, "twin's trace")
-    waits, opened = _waits(history)
+        known = run.known if run.known is not None and run.known.history is run.twin else Judged(run.twin)
+        found += _undisturbed(run.twin, known.trace, "twin's trace")
+    waits, opened = _waits(run)
     for wait in waits:
         if wait.ns > run.bound_ns:
             found.append(
@@ -318,28 +320,27 @@ class _Wait(NamedTuple):
     healed: bool
 
 
-def longest_wait(history: History) -> int:
+def longest_wait(run: Judged) -> int:
     """What I19 compares with its bound: the longest of its waits in ns, 0 where no tick closed."""
-    return max((wait.ns for wait in _waits(history)[0]), default=0)
+    return max((wait.ns for wait in _waits(run)[0]), default=0)
 
 
-def _waits(history: History) -> tuple[list[_Wait], dict[int, int]]:
+def _waits(run: Judged) -> tuple[list[_Wait], dict[int, int]]:
     """Of every tick that closed; and the ticks that never did, with when they opened."""
     waits: list[_Wait] = []
     opened: dict[int, int] = {}
-    for index, record in enumerate(history.trace):
+    healed_at = run.history.healed_at
+    for index, record in run.trace.of("opened", "committed", "recovered"):
         if record.kind == "opened":
             opened.setdefault(record.tick, record.at)
             continue
         if record.kind == "committed":
             closed = [record.tick] if record.tick in opened else []
-        elif record.kind == "recovered":  # its block was written when the orchestrator died, and counts
+        else:  # recovered: its block was written when the orchestrator died, and counts
             closed = [tick for tick in sorted(opened) if tick <= record.tick]
-        else:
-            continue
         for tick in closed:
-            since = max(opened.pop(tick), history.healed_at)
-            waits.append(_Wait(index, tick, max(0, record.at - since), since == history.healed_at))
+            since = max(opened.pop(tick), healed_at)
+            waits.append(_Wait(index, tick, max(0, record.at - since), since == healed_at))
     return waits, opened
 
 
@@ -347,7 +348,7 @@ def _ahead(run: Judged) -> list[str]:
     """Commits while more than `sync_ahead` blocks were not yet known to be durable."""
     found, durable = [], 0
     most = run.history.plan.physical.sync_ahead
-    for index, record in enumerate(run.history.trace):
+    for index, record in run.trace.of("started", "recovered", "durable", "committed"):
         if record.kind in ("started", "recovered"):  # all that a new incarnation took over is durable
             durable = int(record.fields["block"])
         elif record.kind == "durable":
@@ -358,14 +359,14 @@ def _ahead(run: Judged) -> list[str]:
     return found
 
 
-def _undisturbed(history: History, whose: str) -> list[str]:
+def _undisturbed(history: History, trace: Trace, whose: str) -> list[str]:
     """Losses and repairs in a run without a fault that could have called for them."""
     if any(class_of(fault.kind) not in SHOWN for fault in history.plan.faults):
         return []
     return [
         f"{whose} record {index}: {record.kind} in tick {record.tick}, and no fault calls for it"
-        for index, record in enumerate(history.trace)
-        if record.kind in _DISTURBED and not (record.kind == "stale" and int(record.fields["worker"]) < 0)
+        for index, record in trace.of(*_DISTURBED)
+        if not (record.kind == "stale" and int(record.fields["worker"]) < 0)
     ]
 
 

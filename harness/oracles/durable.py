@@ -126,7 +126,7 @@ def prefix_durable(run: Judged) -> list[str]:
     if not history.receipts:
         raise Unjudged("the client received nothing")
     _, lines, _ = run.chained
-    found = _undurable(run) + hasty_decrees(history)
+    found = _undurable(run) + hasty_decrees(run)
     for number, crash in enumerate(history.crashes):
         received = max((r.block for r in history.receipts if r.at <= crash.at), default=0)
         kept, written = _lines(run, crash.kept), _lines(run, crash.journal)
@@ -147,10 +147,11 @@ def _undurable(run: Judged) -> list[str]:
     """Receipts that came before all that their block needs was on the disk."""
     _, lines, _ = run.chained
     found = []
+    synced = {mark: watermark(mark) for mark in {receipt.watermark for receipt in run.history.receipts}}
     for index, receipt in enumerate(run.history.receipts):
         if not 0 < receipt.block <= len(lines):
             found.append(f"receipt {index}: block {receipt.block} is not in the journal")
-        elif receipt.block > (marked := watermark(receipt.watermark)):
+        elif receipt.block > (marked := synced[receipt.watermark]):
             found.append(f"receipt {index}: block {receipt.block} was received, the synced watermark said {marked}")
         elif lines[receipt.block - 1].end > receipt.durable_bytes:
             found.append(

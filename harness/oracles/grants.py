@@ -130,6 +130,8 @@ def quota(run: Judged) -> list[str]:
 def _metered(run: Judged) -> list[str]:
     """Fuel and memory of every crossing, repeated ones included."""
     grants, found = granted(run), list[str]()
+    if _all_within(grants, run.history.guests):
+        return []
     for index, event in enumerate(run.history.guests):
         if event.status == "died":
             continue
@@ -149,6 +151,15 @@ def _metered(run: Judged) -> list[str]:
         if event.memory > grant.memory:
             found.append(f"{where} has {event.memory} bytes of memory, its limit is {grant.memory}")
     return found
+
+
+def _all_within(grants: list[Granted], events: list[GuestEvent]) -> bool:
+    """Whether no crossing is beyond its grant: as a rule none is, and this is told of all at once."""
+    seen = {(e.agent, e.granted, e.memory, 0 <= e.used <= e.granted) for e in events if e.status != "died"}
+    return all(
+        is_within and agent < len(grants) and given <= grants[agent].fuel and 0 <= held <= grants[agent].memory
+        for agent, given, held, is_within in seen
+    )
 
 
 def _bounded(run: Judged) -> list[str]:

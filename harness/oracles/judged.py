@@ -15,12 +15,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import compress
-from operator import attrgetter, eq
+from operator import attrgetter
 from typing import Any
 
 from msgspec.structs import replace
 
 from faults.catalogue import kind_of
+from faults.evidence import Trace
 from harness.history import GuestCall, GuestEvent, History
 from harness.oracles import reading
 from harness.oracles.conversations import Asked, follow
@@ -33,7 +34,6 @@ from runtime.state import Inference, Input, State, Submit, decode
 Part = Callable[["Judged"], list[str]]  # a part of an oracle: the violations that it finds in some of the records
 
 _Content = tuple[str, bytes, bytes | tuple[GuestCall, ...]]
-_key_of: Callable[[GuestEvent], Key] = attrgetter("tick", "agent", "kind")
 _content_of: Callable[[GuestEvent], _Content] = attrgetter("status", "given", "made")
 
 _MISCOMPUTED = "worker.wrong"
@@ -124,7 +124,7 @@ class Judged:
 
     def forget(self) -> None:
         """Drop the indexes that are large and of use for one run only; they are made again when asked for."""
-        for name in ("executions", "flows", "conversations", "repeats"):
+        for name in ("keys", "executions", "flows", "conversations", "repeats"):
             self.__dict__.pop(name, None)
 
     @cached_property
@@ -153,10 +153,8 @@ class Judged:
         known = self.known.accepted if self.known is not None else None
         if known is None:
             return None
-        guests = self.guests
-        keys = list(map(_key_of, guests))
-        same = list(map(eq, map(_content_of, guests), map(known[1].get, keys)))
-        if len(set(compress(keys, same))) != len(known[1]):
+        guests, keys, same = self.guests, self.keys, self._as_known
+        if len(self._as_known_at) != len(known[1]):
             return None
         odd: list[tuple[int, GuestEvent, GuestEvent]] = []
         index = -1
@@ -167,6 +165,19 @@ class Judged:
                 return None
             odd.append((index, event, known[0][key]))
         return odd
+
+    @cached_property
+    def _as_known(self) -> list[bool]:
+        """Per crossing whether it got and did what the known run's accepted one of its step did."""
+        known = self.known.accepted if self.known is not None else None
+        content = known[1].get if known is not None else dict[Key, _Content]().get
+        return [content(key) == (e.status, e.given, e.made) for key, e in zip(self.keys, self.guests, strict=True)]
+
+    @cached_property
+    def _as_known_at(self) -> dict[Key, int]:
+        """When each step first crossed as in the known run; steps that did not are left out."""
+        same, at = self._as_known[::-1], [event.at for event in reversed(self.guests)]
+        return dict(zip(compress(reversed(self.keys), same), compress(at, same), strict=True))  # the first one stays
 
     # --- the records, indexed ---------------------------------------------------------------------------------------
 
@@ -225,15 +236,31 @@ class Judged:
         ]
 
     @cached_property
+    def trace(self) -> Trace:
+        return Trace(self.history.trace)
+
+    @cached_property
+    def keys(self) -> list[Key]:
+        """Per crossing of `guests` the step that it is of."""
+        return [(event.tick, event.agent, event.kind) for event in self.guests]
+
+    @cached_property
     def executions(self) -> dict[Key, Execution]:
         """Per step the first crossing that was not cut short; of a step that only ever died its first one."""
         found: dict[Key, Execution] = {}
-        for index, event in enumerate(self.guests):
-            key = (event.tick, event.agent, event.kind)
+        for index, (key, event) in enumerate(zip(self.keys, self.guests, strict=True)):
             old = found.get(key)
             if old is None or (old.event.status in CUT_SHORT and event.status not in CUT_SHORT):
                 found[key] = Execution(index, event)
         return found
+
+    @property
+    def done_at(self) -> dict[Key, int]:
+        """When each step was carried out: its accepted crossing. Steps that were only ever cut short are left out."""
+        if self.same_records:
+            return self._as_known_at
+        executions = self.executions.items()
+        return {key: done.event.at for key, done in executions if done.event.status not in CUT_SHORT}
 
     @cached_property
     def accepted(self) -> tuple[dict[Key, GuestEvent], dict[Key, _Content]] | None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from harness.history import Census, History
+from faults.evidence import Trace
+from harness.history import Census
 from harness.oracles.judged import Judged
 from harness.oracles.verdict import Unjudged
 
@@ -23,24 +24,25 @@ def leaks(run: Judged) -> list[str]:
         raise Unjudged("the run did not finish, so it is not at rest")
     if history.census is None or not history.trace:
         raise Unjudged("there is no census" if history.census is None else "there is no trace")
-    found = _workers(history, history.census) + _devices(history, history.census) + _instances(history.census)
+    found = _workers(run.trace, history.census) + _devices(run.trace, history.census) + _instances(history.census)
     reserved = tuple(range(len(run.config["buffers"])))
     if history.census.segments != reserved:
         found.append(f"segments {history.census.segments} are reserved, the journal configures {reserved}")
     if run.twin is not None and run.twin.census is not None and run.twin.census.segments != history.census.segments:
         found.append(f"segments {history.census.segments} are reserved, the twin's are {run.twin.census.segments}")
-    return found + _leases(history)
+    return found + _leases(run.trace)
 
 
-def _last(history: History) -> int:
-    return history.trace[-1].incarnation
+def _last(trace: Trace) -> int:
+    return trace.records[-1].incarnation
 
 
-def _workers(history: History, census: Census) -> list[str]:
+def _workers(trace: Trace, census: Census) -> list[str]:
     """Live workers are those that the last incarnation has started and not lost."""
     kept: dict[int, int] = {}
-    for record in history.trace:
-        if record.incarnation == _last(history) and record.kind == "spawned":
+    last = _last(trace)
+    for _, record in trace.of("spawned", "lost"):
+        if record.kind == "spawned" and record.incarnation == last:
             kept[int(record.fields["worker"])] = int(record.fields["slot"])
         elif record.kind == "lost":
             kept.pop(int(record.fields["worker"]), None)
@@ -49,10 +51,11 @@ def _workers(history: History, census: Census) -> list[str]:
     return found + [f"{count} workers live at place {slot}" for slot, count in sorted(places.items()) if count > 1]
 
 
-def _devices(history: History, census: Census) -> list[str]:
+def _devices(trace: Trace, census: Census) -> list[str]:
     kept: Counter[int] = Counter()
-    for record in history.trace:
-        if record.incarnation == _last(history) and record.kind in _DEVICES:
+    last = _last(trace)
+    for _, record in trace.of(*_DEVICES):
+        if record.incarnation == last:
             kept[int(record.fields["process"])] += _DEVICES[record.kind]
     found = [f"device process {p} lives at the end, and was given up" for _, p in census.devices if kept[p] < 1]
     places = Counter(device for device, _ in census.devices)
@@ -66,11 +69,12 @@ def _instances(census: Census) -> list[str]:
     return found + [f"agent {a} has instances at {count} workers" for a, count in sorted(places.items()) if count > 1]
 
 
-def _leases(history: History) -> list[str]:
+def _leases(trace: Trace) -> list[str]:
     """Whatever was sent has been answered, or given up with its worker."""
     sent: dict[tuple[int, int], int] = {}
-    for index, record in enumerate(history.trace):
-        if record.incarnation != _last(history) or record.kind not in ("sent", "received", "lost"):
+    last = _last(trace)
+    for index, record in trace.of("sent", "received", "lost"):
+        if record.incarnation != last:
             continue
         lease = int(record.fields["worker"]), int(record.fields["lease"])
         if record.kind == "sent":

@@ -23,34 +23,36 @@ WORKERS_OF_ONE = 1_000_000  # a worker's number is its incarnation's times this,
 Place = tuple[int, int]  # incarnation, slot
 
 
-def late_answers(history: History) -> list[str]:
+def late_answers(run: Judged) -> list[str]:
     """Answers that count though their worker was given up, or was started before its orchestrator was."""
+    history = run.history
     born = {life.worker: life.at for life in history.lives if life.alive}
+    last = max((crash.at for crash in history.crashes), default=-1)
     lost: dict[int, int] = {}
     found: list[str] = []
-    for index, record in enumerate(history.trace):
-        if record.kind not in ("lost", "received"):
-            continue
+    for index, record in run.trace.of("lost", "received"):
         worker = int(record.fields["worker"])
         if record.kind == "lost":
             lost[worker] = index
-            continue
-        since = max((crash.at for crash in history.crashes if crash.at < record.at), default=-1)
-        where = f"trace record {index}: an answer of worker {worker} counts, "
-        if worker in lost:
-            found.append(where + f"which was given up in trace record {lost[worker]}")
-        elif worker not in born:
-            found.append(where + "which was never started")
-        elif born[worker] < since:
-            found.append(where + f"which was started at {born[worker]}, before the orchestrator died at {since}")
+        elif worker in lost or worker not in born or born[worker] < last:
+            since = max((crash.at for crash in history.crashes if crash.at < record.at), default=-1)
+            where = f"trace record {index}: an answer of worker {worker} counts, "
+            if worker in lost:
+                found.append(where + f"which was given up in trace record {lost[worker]}")
+            elif worker not in born:
+                found.append(where + "which was never started")
+            elif born[worker] < since:
+                found.append(where + f"which was started at {born[worker]}, before the orchestrator died at {since}")
     return found
 
 
-def hasty_decrees(history: History) -> list[str]:
+def hasty_decrees(run: Judged) -> list[str]:
     """I28's part: decrees that were in force in a committed block before a sync of their file had ended well."""
-    found: list[str] = []
+    history, found = run.history, list[str]()
     waiting: dict[tuple[int, int], int] = {}
-    for index, record in enumerate(history.trace):
+    if not run.trace.of("decreed"):
+        return []
+    for index, record in run.trace.of("decreed", "committed"):
         step = (record.incarnation, record.tick)
         if record.kind == "decreed":
             waiting[step] = index
@@ -62,16 +64,17 @@ def hasty_decrees(history: History) -> list[str]:
     return found
 
 
-def leases(history: History) -> list[str]:
+def leases(run: Judged) -> list[str]:
     """I19's part: a lease that follows n expiries in a row is 2**n times as long, and no step loses too many workers.
 
     Not judged where steps run a second time: what a place has in hand may then be another step than before. Where the
     machine's clock was wrong a lease may be shorter, as a leap ends one wait before its time: but a resend comes first.
     """
-    if history.plan.physical.check_ppm:
+    history = run.history
+    if history.plan.physical.check_ppm or not run.trace.of("lost"):
         return []
     account = _Leases(history.plan.physical, mistimed(history))
-    for index, record in enumerate(history.trace):
+    for index, record in run.trace.of(*_OF_LEASES):
         account.take(index, record)
     return account.found
 
@@ -80,6 +83,9 @@ def mistimed(history: History) -> bool:
     """Whether a fault struck the machine's clock."""
     struck = {one.fault for one in history.injections}
     return any(f.kind.startswith("clock.") for index, f in enumerate(history.plan.faults) if index in struck)
+
+
+_OF_LEASES = ("spawned", "started", "resized", "opened", "sent", "resent", "received", "decreed", "lost")
 
 
 class _Leases:
@@ -140,7 +146,7 @@ def restart_budget(run: Judged) -> list[str]:
     history = run.history
     if not history.trace or not history.lives:
         raise Unjudged("there is no trace" if not history.trace else "there is no record of the workers' lives")
-    found = run.settled_by_journal(_in_windows) + _as_started(history) + _backed_off(history)
+    found = run.settled_by_journal(_in_windows) + _as_started(run) + _backed_off(run)
     return found + (_counted(run) if history.finished else [])
 
 
@@ -187,12 +193,13 @@ def _counted(run: Judged) -> list[str]:
     ]
 
 
-def _as_started(history: History) -> list[str]:
+def _as_started(run: Judged) -> list[str]:
     """The adapter started the workers that the pool says it did, each once."""
+    history = run.history
     births = Counter(life.worker for life in history.lives if life.alive)
-    told = Counter(int(record.fields["worker"]) for record in history.trace if record.kind == "spawned")
-    told |= Counter(_started_in_dying(history))  # at least once: one that was told as well is not excused again
-    surplus = [worker for worker in sorted(births) if births[worker] > told[worker]]
+    spawned = Counter(int(record.fields["worker"]) for _, record in run.trace.of("spawned"))
+    spawned |= Counter(_started_in_dying(history))  # at least once: one that was told as well is not excused again
+    surplus = [worker for worker in sorted(births) if births[worker] > spawned[worker]]
     return [f"worker {worker} was started once more than the trace says" for worker in surplus]
 
 
@@ -214,19 +221,20 @@ def _started_in_dying(history: History) -> list[int]:
     return found
 
 
-def _backed_off(history: History) -> list[str]:
+def _backed_off(run: Judged) -> list[str]:
     """Between a place's failure and the next start there is `respawn_ns`, doubled for each failure in a row.
 
     As with leases, not where the machine's clock was wrong: but then still no place has two workers.
     """
-    timed = not mistimed(history)
-    physical: Physical = history.plan.physical
+    timed = not mistimed(run.history)
+    physical: Physical = run.history.plan.physical
     places: dict[int, Place] = {}
     failures: dict[Place, int] = {}
     last: dict[Place, int] = {}
     busy: dict[Place, int] = {}
     found: list[str] = []
-    for index, record in enumerate(history.trace):
+    kinds = ("spawned", "spawn_failed", "lost", "resized", "retired", "received")
+    for index, record in run.trace.of(*kinds):
         if record.kind in ("spawned", "spawn_failed"):
             place = (record.incarnation, int(record.fields["slot"]))
             worker = int(record.fields["worker"])

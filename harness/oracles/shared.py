@@ -33,10 +33,10 @@ def single_writer(run: Judged) -> list[str]:
     history = run.history
     if not history.trace or not history.lives:
         raise Unjudged("there is no trace" if not history.trace else "there is no record of the workers' lives")
-    found = _fenced(history) + held_once(history) + late_answers(history)
+    found = _fenced(run) + held_once(history) + late_answers(run)
     if not history.stores:
         return found + ([] if not run.config["buffers"] else _no_stores(run))
-    ranked = [(i, r, _RANKS[r.kind]) for i, r in enumerate(history.trace) if r.kind in _RANKS]
+    ranked = [(i, r, _RANKS[r.kind]) for i, r in run.trace.of(*_RANKS)]
     moments = [(r.at, _LOST if rank == _LOST else _SPAWNED, i, rank) for i, r, rank in ranked]
     moments += [(s.at, _STORED, i, _STORED) for i, s in enumerate(history.stores) if s.worker >= 0]
     moments += [(c.at, _CRASHED, i, _CRASHED) for i, c in enumerate(history.crashes)]
@@ -56,8 +56,8 @@ def single_writer(run: Judged) -> list[str]:
     return found
 
 
-def _fenced(history: History) -> list[str]:
-    started = [(i, r.incarnation) for i, r in enumerate(history.trace) if r.kind == "started"]
+def _fenced(run: Judged) -> list[str]:
+    started = [(index, record.incarnation) for index, record in run.trace.of("started")]
     return [
         f"trace record {index}: incarnation {number} started after incarnation {before}"
         for (_, before), (index, number) in pairwise(started)
@@ -76,11 +76,11 @@ def held_once(history: History) -> list[str]:
     hosts: dict[int, int] = {}  # agent -> the worker that had it last
     for index, event in enumerate(history.guests):
         worker, agent = event.worker, event.agent
-        before = hosts.get(agent, worker)
-        if apart and (worker, agent) in apart:
+        before = hosts.get(agent)
+        if before == worker or (apart and (worker, agent) in apart):
             continue
         hosts[agent] = worker
-        if before != worker and died.get(before, event.at + 1) > event.at:
+        if before is not None and died.get(before, event.at + 1) > event.at:
             found.append(_both(f"guest event {index}", f"agent {agent}", worker, before))
     owners: dict[int, int] = {}
     for index, store in enumerate(history.stores):

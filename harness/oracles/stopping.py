@@ -8,10 +8,13 @@ without a cause, a wrong block named, outputs of a damaged history.
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
+
 from harness.history import Receipt
 from harness.oracles import refusals
 from harness.oracles.judged import UNNAMED, Judged
-from harness.oracles.reading import Chained, blob_places, blobs_of, chain, newest_mark, parse
+from harness.oracles.reading import Block, Chained, blob_places, blobs_of, chain, newest_mark, parse
 from harness.oracles.verdict import Unjudged
 
 
@@ -58,23 +61,34 @@ def _stopped(run: Judged) -> list[str]:
     return found + [f"trace record {index}: a block was released after the stop" for index in late]
 
 
-def first_bad(seen: dict[str, bytes]) -> int | None:
+def first_bad(seen: dict[str, bytes], run: Judged | None = None) -> int | None:
     """The first bad block among those that were synced, as these files were read; None where all of them are good.
 
     0 is the header. Without a watermark that verifies nothing says how many were synced: then it is None as well.
+    Where `run` has a journal that begins with the bytes that were read, they are parsed as its own.
     """
     data = seen.get("journal", b"")
     mark = newest_mark(seen.get("watermark", b""))
     if mark is None or not mark[0]:
         return None
-    head, lines, damage = chain(data)
+    lines, damage, blocks = _read(data, run)
     places = blob_places(seen.get("blobs", b""))
     bad = damage[0] if damage else len(lines) + 1
-    lacking = (b.block for b in parse(data, head, lines, damage).blocks if not set(blobs_of(b)) <= set(places))
+    lacking = (block.block for block in blocks if not places.keys() >= set(blobs_of(block)))
     bad = min(bad, next(lacking, bad))
     if bad <= mark[0]:
         return bad
     return None if _is(lines[mark[0] - 1], mark[1]) else mark[0]
+
+
+def _read(data: bytes, run: Judged | None) -> tuple[list[Chained], tuple[int, str] | None, Sequence[Block]]:
+    """The lines of these bytes, the first that is damaged, and the blocks."""
+    if run is not None and len(data) >= (whole := run.chained)[0] > 0 and run.history.journal.startswith(data):
+        count = bisect_right(whole[1], len(data), key=lambda line: line.end)
+        if count and whole[1][count - 1].end == len(data) and run.journal.damage is None:
+            return whole[1][:count], None, run.journal.blocks[:count]
+    head, lines, damage = chain(data)
+    return lines, damage, parse(data, head, lines, damage).blocks
 
 
 def _is(line: Chained, hash_: str) -> bool:
@@ -86,7 +100,7 @@ def named(run: Judged) -> list[str]:
     history = run.history
     if "watermark" not in history.seen:
         return []
-    bad = first_bad(history.seen)
+    bad = first_bad(history.seen, run)
     if not run.stopped:
         return [] if bad is None else [f"block {bad}: it was bad when it was read, and recovery went on"]
     told = [int(record.fields["block"]) for record in history.trace if record.kind == "failstop"]

@@ -5,7 +5,7 @@ ones it never reached. One that cannot hold (no inference in the scenario, no su
 """
 
 from harness.sometimes.property import Property
-from harness.sometimes.seen import Seen
+from harness.sometimes.seen import Counts, Seen, counts_of
 from harness.sometimes.table import PROPERTIES, reachable, reached
 
-__all__ = ["PROPERTIES", "Property", "Seen", "reachable", "reached"]
+__all__ = ["PROPERTIES", "Counts", "Property", "Seen", "counts_of", "reachable", "reached"]

@@ -26,12 +26,11 @@ def _failed_amid_losses(seen: Seen) -> bool:
 def _failed_and_crashed(seen: Seen) -> bool:
     """A step failed in the tick in which the orchestrator died."""
     crashed = {crash.tick for crash in seen.history.crashes}
-    failing = {block.tick for block in seen.blocks if any(step.status != "ok" for step in block.steps)}
-    return bool(crashed & failing)
+    return not crashed.isdisjoint(seen.counts.failed)
 
 
 def _several_failed(seen: Seen) -> bool:
-    return any(sum(step.status != "ok" for step in block.steps) >= 2 for block in seen.blocks)
+    return any(number >= 2 for number in seen.counts.failed.values())
 
 
 def _of_site(name: str) -> Property:

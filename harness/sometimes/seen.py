@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
+from faults.evidence import Trace
 from faults.plan import Fault
 from harness.history import History, Injection
 from runtime.journal import Block
@@ -14,16 +16,46 @@ PROCESSES = 500_000  # numbers of device processes begin here, those of workers 
 PER_INCARNATION = 1_000_000
 
 
-class Seen:
-    """The records of one run. `effective` tells per fault of the plan whether it took effect."""
+class Counts(NamedTuple):
+    """What a journal's blocks hold, counted once for all runs that have the same: steps, messages that they consumed,
+    the longest inbox, and by tick how many steps failed.
+    """
 
-    def __init__(self, history: History, blocks: Sequence[Block], effective: Mapping[int, bool]) -> None:
+    steps: int
+    messages: int
+    longest: int
+    failed: dict[int, int]
+
+
+def counts_of(blocks: Sequence[Block]) -> Counts:
+    inboxes = [len(step.inbox) for block in blocks for step in block.steps]
+    failed: dict[int, int] = defaultdict(int)
+    for block in blocks:
+        for step in block.steps:
+            if step.status != "ok":
+                failed[block.tick] += 1
+    return Counts(len(inboxes), sum(inboxes), max(inboxes, default=0), dict(failed))
+
+
+class Seen:
+    """The records of one run. `effective` tells per fault of the plan whether it took effect.
+
+    `trace` and `counts` are the same records, where somebody has looked them through already.
+    """
+
+    def __init__(
+        self,
+        history: History,
+        blocks: Sequence[Block],
+        effective: Mapping[int, bool],
+        trace: Trace | None = None,
+        counts: Counts | None = None,
+    ) -> None:
         self.history, self.blocks = history, blocks
         self.faults = history.plan.faults
+        self.counts = counts or counts_of(blocks)
         self._effective = effective
-        self._kinds: dict[str, list[tuple[int, Record]]] = defaultdict(list)
-        for place, record in enumerate(history.trace):
-            self._kinds[record.kind].append((place, record))
+        self._trace = trace or Trace(history.trace)
 
     def all(self, *kinds: str, **fields: int | str) -> list[Record]:
         """Records of these kinds with these fields, in the trace's order."""
@@ -31,10 +63,10 @@ class Seen:
 
     def placed(self, *kinds: str, **fields: int | str) -> list[tuple[int, Record]]:
         """The same with their places in the trace: what comes later has a higher one, at the same instant as well."""
-        found = [item for kind in kinds for item in self._kinds.get(kind, ())]
+        found = self._trace.of(*kinds)
         if fields:
             found = [(p, r) for p, r in found if all(r.fields.get(name) == v for name, v in fields.items())]
-        return sorted(found, key=lambda item: item[0]) if len(kinds) > 1 else found
+        return found
 
     def any(self, *kinds: str, **fields: int | str) -> bool:
         return bool(self.placed(*kinds, **fields))

@@ -146,7 +146,7 @@ PROPERTIES = (
     Property(
         "flood_taken",
         f"a step took {CROWD} messages at once, or more",
-        lambda s: any(len(step.inbox) >= CROWD for block in s.blocks for step in block.steps),
+        lambda s: s.counts.longest >= CROWD,
         ("agent.flood",),
         ("hello", "frames", "assistants", "upgrade"),
     ),
