@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -115,6 +117,24 @@ def test_an_endless_replay_ends_with_the_fuel_of_its_steps() -> None:
     done = at_once(guest(wat(step="(loop $on (br $on)) (i32.const 0)")), [step(1), step(2)], fuel=10_000)
     assert done.failed is not None and done.failed.status == "fuel"
     assert done.fuel == 20_000
+
+
+def test_steps_that_use_all_of_their_fuel_have_enough_of_it_together() -> None:
+    count = "(local.tee $n (i32.add (local.get $n) (i32.const 1)))"
+    text = wat(step=f"(local $n i32) (loop $on (br_if $on (i32.lt_u {count} (i32.const 500)))) (i32.const 0)")
+    records = [step(1 << 31 | n, b"\x01" * 20) for n in range(60)]
+
+    def ends_with(fuel: int) -> bool:
+        arguments = arguments_of(packed(records[0]))
+        arguments.fuel = fuel
+        return guest(text).run(arguments).status == "ok"
+
+    least = bisect.bisect_left(range(FUEL), True, key=ends_with)
+    assert not ends_with(least - 1) and least > 1000
+    done = at_once(guest(text), records, fuel=least)
+    assert done.failed is None and len(done.made) == 60
+    failed = at_once(guest(text), records, fuel=least // 2).failed
+    assert failed is not None and failed.status == "fuel", "and half of it is not enough"
 
 
 def test_effects_that_do_not_fit_into_the_host_s_memory_make_it_grow() -> None:

@@ -30,7 +30,7 @@ from runtime.wasm.compiled import DEFAULT, ModuleCache
 from runtime.wasm.exclusive import Exclusive
 from runtime.wasm.linear import Memory
 from runtime.wasm.modules import HEADER, LIST_AT, RECORDED, RECORDED_AT
-from runtime.wasm.replaying import done, first_of, laid, lay
+from runtime.wasm.replaying import DRIVER_FUEL, done, first_of, laid, lay
 from runtime.wasm.signatures import Demand
 from runtime.wasm.spares import Instance
 
@@ -142,8 +142,10 @@ class WasmGuest:
             return None
         first = first_of(records)
         place = laid(records, LIST_AT + first.send_limit * _RECORD)
-        copied = 2 * sum(map(len, records))  # once into the shim's memory, once as envelopes, at a unit for each byte
-        granted = min(fuel * len(records), FUEL_MAX - copied)
+        # What the driver needs: each record is copied twice, at a unit for each byte, and read.
+        copied = 2 * sum(map(len, records))
+        own = copied + DRIVER_FUEL * len(records)
+        granted = min(fuel * len(records), FUEL_MAX - own)
         self._state = _RUNNING
         try:
             at = self._reserve(place.room)
@@ -151,13 +153,13 @@ class WasmGuest:
             lay(at, place, records)
             self._fresh = False
             entry = self._instance.replays()
-            result = entry.call(granted + copied)
+            result = entry.call(granted + own)
             at = self._list = self._host.view()
             made = done(at, place, _NONE)
             if result < 0:
                 return Replayed(made, granted, self._trapped(granted, entry))
             self._size = (result >> 40) * PAGE
-            used = max(0, granted - entry.fuel_left())
+            used = min(granted, granted + own - copied - entry.fuel_left())
             how, low = result >> 32 & 0xFF, result & _MASK32
             return Replayed(made, used, self._unusual(how, low, 0) if how else None)
         finally:

@@ -22,6 +22,7 @@ from runtime.frames import StepArguments
 
 TASK = struct.Struct("<III")  # end of the table, the table's next word, where effects go: what the driver is given
 TASK_AT = 92
+DRIVER_FUEL = 1024  # for each record, more than reading it takes: no agent's fuel is spent on it
 SLACK = 64  # bytes behind all that is read or written
 _WORD = 4
 
@@ -123,5 +124,5 @@ def done(view: memoryview, place: Laid, nothing: bytes) -> list[bytes]:
     lengths = struct.unpack_from(f"<{(word - place.table) // _WORD}I", view, place.table)
     ends = list(accumulate(lengths, initial=place.out))
     made = view[place.out : ends[-1]].tobytes()
-    starts = [end - place.out for end in ends]
-    return [made[start:end] or nothing for start, end in pairwise(starts)]
+    begin = place.out
+    return [made[start - begin : end - begin] or nothing for start, end in pairwise(ends)]
