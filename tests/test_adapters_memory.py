@@ -5,11 +5,12 @@ What a contract says is what the runtime relies on (`runtime.ports`); a live ada
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import pytest
+import simpy
 from adapters_kit import immortal, nothing_armed
 from faults_kit import ToyMemory
 
@@ -52,6 +53,37 @@ def test_the_loop_runs_events_of_one_time_in_their_order_and_keeps_its_bounds() 
 
     again()
     assert endless.run(10**9, 1000) is False and endless.events == 1000
+
+
+def test_processes_and_resources_of_simpy_live_on_the_same_clock() -> None:
+    loop = Loop()
+    seen: list[tuple[int, str]] = []
+    line = simpy.Resource(loop.environment, capacity=1)
+
+    def worker(name: str) -> Iterator[simpy.Event]:
+        with line.request() as turn:
+            yield turn
+            yield loop.environment.timeout(10)
+            seen.append((loop.now(), name))
+            loop.later(5, partial(seen.append, (loop.now() + 5, f"{name} told")))
+
+    loop.environment.process(worker("a"))
+    loop.environment.process(worker("b"))
+    loop.later(10, lambda: seen.append((int(loop.environment.now), "callback")))
+    assert loop.run(100, 100) is False
+    assert seen == [(10, "a"), (10, "callback"), (15, "a told"), (20, "b"), (25, "b told")]
+
+
+def test_a_process_of_simpy_that_fails_ends_the_run_by_its_own_error() -> None:
+    loop = Loop()
+
+    def fails() -> Iterator[simpy.Event]:
+        yield loop.environment.timeout(3)
+        raise KeyError("mine")
+
+    loop.environment.process(fails())
+    with pytest.raises(KeyError, match="mine"):
+        loop.run(10, 10)
 
 
 def test_an_exception_in_a_callback_leaves_the_loop_as_it_is() -> None:
