@@ -45,6 +45,7 @@ class Injector:
         self.looping: dict[int, int] = {}
         self.full_until = 0
         self.room = 0
+        self.fired = 0  # how many have
         self._record = record
         self._faults = tuple(faults)
         self._of_kinds: dict[tuple[str, ...], tuple[tuple[int, Fault], ...]] = {}  # what `faults` was asked for
@@ -121,6 +122,7 @@ class Injector:
         if not self._kinds[kind]:
             del self._kinds[kind]
         self._first = self._first_tick()
+        self.fired += 1
         self._record(index, fields)
 
     def note(self, index: int, fields: Fields) -> None:
@@ -144,3 +146,21 @@ class Injector:
     @property
     def is_owed(self) -> bool:
         return bool(self._owed)
+
+
+class Watch:
+    """Whether one of these faults may strike by a tick: asked at every call, so that most of them cost no more."""
+
+    def __init__(self, injector: Injector, faults: Iterable[tuple[int, Fault]]) -> None:
+        self._injector = injector
+        self._ticks = [(index, max(fault.number("tick"), 0)) for index, fault in faults]
+        self._as_of = -1
+        self._first = NEVER
+
+    @property
+    def first(self) -> int:
+        """The first tick that an armed one waits for, 0 for one that names none; NEVER where none is left."""
+        if self._as_of != self._injector.fired:
+            self._as_of = self._injector.fired
+            self._first = min((tick for index, tick in self._ticks if self._injector.is_armed(index)), default=NEVER)
+        return self._first

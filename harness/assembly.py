@@ -14,6 +14,7 @@ from faults.plan import Plan
 from faults.wrappers.accelerators import FaultyAccelerators
 from faults.wrappers.arrivals import WatchedGateway
 from faults.wrappers.clock import FaultyClock
+from faults.wrappers.crash import KINDS as MORTAL
 from faults.wrappers.crash import Fuse, mortal
 from faults.wrappers.disk import KINDS as DISK_KINDS
 from faults.wrappers.disk import FaultyStorage
@@ -119,6 +120,10 @@ class Incarnation:
             return -1, "boot"
         return self._orchestrator.tick, self._orchestrator.phase
 
+    def tick(self) -> int:
+        """The orchestrator's open tick, 0 before the first."""
+        return 0 if self._orchestrator is None else max(self._orchestrator.tick, 0)
+
     def on_close(self, *actions: Callable[[], None]) -> None:
         self._closing += actions
 
@@ -155,10 +160,8 @@ def incarnate(world: World, disk: SimDisk, client: SimClient) -> Incarnation:
         else:
             world.pools[-1].stray(arrivals)
 
-    links = Links(injector, later)
-
-    def tick_of() -> int:
-        return max(incarnation.where()[0], 0)
+    tick_of = incarnation.tick
+    links = Links(injector, later, tick_of)
 
     if world.clock is not None:
         world.clock.tick_of = tick_of
@@ -182,7 +185,7 @@ def incarnate(world: World, disk: SimDisk, client: SimClient) -> Incarnation:
         _devices(world, incarnation, later, note) if world.scenario.config(world.plan.seed).models else None,
         artifacts=ModuleArtifacts(world.scenario),
     )
-    mortals = world.counted or injector.faults("orchestrator.kill", "orchestrator.stall")
+    mortals = world.counted or injector.is_armed_kind(*MORTAL)  # a successor may have nothing to die of any more
     inner = permuted(inner, permutation) if Permutation.strikes(injector) else inner
     incarnation.ports = mortal(inner, incarnation.fuse) if mortals else inner
     incarnation.on_close(lambda: workers.orphan(strays), links.close, permutation.close)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from faults.clock_kinds import HOW
-from faults.injector import Injector
+from faults.injector import NEVER, Injector, Watch
 from faults.plan import Fault
 from runtime.ports import Clock
 
@@ -25,6 +25,7 @@ class FaultyClock:
 
     def __init__(self, inner: Clock, injector: Injector) -> None:
         self._inner, self._injector = inner, injector
+        self._watch = Watch(injector, injector.faults(*KINDS))
         self.tick_of: Callable[[], int] = lambda: 0
         self._since, self._base = inner.now(), inner.now()  # from `since` (true) on it shows `base` and what passes
         self._strobes: list[tuple[int, Fault]] = []  # (since when, fault)
@@ -37,7 +38,8 @@ class FaultyClock:
 
     def now(self) -> int:
         true = self._inner.now()
-        if self._injector.is_armed_kind(*KINDS):
+        first = self._watch.first
+        if first != NEVER and first <= self.tick_of():
             self._strike(true)
         return self._shown(true)
 

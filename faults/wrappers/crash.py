@@ -9,15 +9,17 @@ cannot make them either.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, ParamSpec, TypeVar
 
 from faults.deaths import Killed
-from faults.injector import Fields, Injector
+from faults.injector import NEVER, Fields, Injector, Watch
 from faults.plan import Fault
 from faults.streams import draw
 from runtime.ports import Accelerators, Arrival, Clock, Gateway, Hazard, Memory, Ports, Storage, Workers
 
 T = TypeVar("T")
+P = ParamSpec("P")
+KINDS = ("orchestrator.kill", "orchestrator.stall")
 
 
 class _Address(NamedTuple):
@@ -48,6 +50,7 @@ class Fuse:
     ) -> None:
         self._injector, self._where, self.successor, self._stall = injector, where, successor, stall
         self._kills = {index: _address_of(fault) for index, fault in injector.faults("orchestrator.kill")}
+        self._watch = Watch(injector, injector.faults(*KINDS))
         self.calls = 0
         self.dead = False
 
@@ -55,11 +58,28 @@ class Fuse:
         if self.dead:
             raise Killed
 
-    def call(self, port: str, action: Callable[[], T], within: Callable[[int], object] | None = None) -> T:
+    def call(self, port: str, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """One port call, which is done whole or not at all."""
+        if self.dead:
+            raise Killed
+        self.calls += 1
+        if not self._is_due():
+            return action(*args, **kwargs)
+        return self._struck(port, lambda: action(*args, **kwargs))
+
+    def divisible(self, port: str, action: Callable[[], T], within: Callable[[int], object]) -> T:
         """One port call; `within` does a part of it, given a keyed draw."""
         if self.dead:
             raise Killed
         self.calls += 1
+        return self._struck(port, action, within) if self._is_due() else action()
+
+    def _is_due(self) -> bool:
+        first = self._watch.first
+        return first != NEVER and first <= max(self._where()[0], 0)
+
+    def _struck(self, port: str, action: Callable[[], T], within: Callable[[int], object] | None = None) -> T:
+        """A call that an armed fault may address."""
         if self._stall is not None and self._injector.is_armed_kind("orchestrator.stall"):
             self._stop_for_a_while(self._stall)
         if not self._injector.is_armed_kind("orchestrator.kill"):
@@ -144,16 +164,16 @@ class MortalWorkers:
         self._inner, self._fuse = inner, fuse
 
     def spawn(self, worker: int) -> None:
-        self._fuse.call("workers.spawn", lambda: self._inner.spawn(worker))
+        self._fuse.call("workers.spawn", self._inner.spawn, worker)
 
     def send(self, worker: int, frame: bytes) -> None:
-        self._fuse.call("workers.send", lambda: self._inner.send(worker, frame))
+        self._fuse.call("workers.send", self._inner.send, worker, frame)
 
     def poll(self) -> list[Arrival]:
         return self._fuse.call("workers.poll", self._inner.poll)
 
     def kill(self, worker: int) -> None:
-        self._fuse.call("workers.kill", lambda: self._inner.kill(worker))
+        self._fuse.call("workers.kill", self._inner.kill, worker)
 
 
 class MortalAccelerators:
@@ -165,16 +185,16 @@ class MortalAccelerators:
         return self._inner.present()
 
     def spawn(self, device: int, process: int) -> None:
-        self._fuse.call("accelerators.spawn", lambda: self._inner.spawn(device, process))
+        self._fuse.call("accelerators.spawn", self._inner.spawn, device, process)
 
     def send(self, process: int, frame: bytes) -> None:
-        self._fuse.call("accelerators.send", lambda: self._inner.send(process, frame))
+        self._fuse.call("accelerators.send", self._inner.send, process, frame)
 
     def poll(self) -> list[Arrival]:
         return self._fuse.call("accelerators.poll", self._inner.poll)
 
     def kill(self, process: int) -> None:
-        self._fuse.call("accelerators.kill", lambda: self._inner.kill(process))
+        self._fuse.call("accelerators.kill", self._inner.kill, process)
 
 
 class MortalMemory:
@@ -182,13 +202,13 @@ class MortalMemory:
         self._inner, self._fuse = inner, fuse
 
     def reserve(self, segment: int, size: int) -> None:
-        self._fuse.call("memory.reserve", lambda: self._inner.reserve(segment, size))
+        self._fuse.call("memory.reserve", self._inner.reserve, segment, size)
 
     def store(self, segment: int, offset: int, data: bytes) -> None:
-        self._fuse.call("memory.store", lambda: self._inner.store(segment, offset, data))
+        self._fuse.call("memory.store", self._inner.store, segment, offset, data)
 
     def load(self, segment: int, offset: int, length: int) -> bytes:
-        return self._fuse.call("memory.load", lambda: self._inner.load(segment, offset, length))
+        return self._fuse.call("memory.load", self._inner.load, segment, offset, length)
 
 
 class MortalStorage:
@@ -201,25 +221,25 @@ class MortalStorage:
         return self._fuse.call("storage.names", self._inner.names)
 
     def read(self, name: str) -> bytes:
-        return self._fuse.call("storage.read", lambda: self._inner.read(name))
+        return self._fuse.call("storage.read", self._inner.read, name)
 
     def write(self, name: str, offset: int, data: bytes) -> int:
         def prefix(pick: int) -> None:
             self._inner.write(name, offset, data[: 1 + pick % (len(data) - 1) if len(data) > 1 else 0])
 
-        return self._fuse.call("storage.write", lambda: self._inner.write(name, offset, data), prefix)
+        return self._fuse.divisible("storage.write", lambda: self._inner.write(name, offset, data), prefix)
 
     def truncate(self, name: str, length: int) -> None:
-        self._fuse.call("storage.truncate", lambda: self._inner.truncate(name, length))
+        self._fuse.call("storage.truncate", self._inner.truncate, name, length)
 
     def remove(self, name: str) -> None:
-        self._fuse.call("storage.remove", lambda: self._inner.remove(name))
+        self._fuse.call("storage.remove", self._inner.remove, name)
 
     def rename(self, old: str, new: str) -> None:
-        self._fuse.call("storage.rename", lambda: self._inner.rename(old, new))
+        self._fuse.call("storage.rename", self._inner.rename, old, new)
 
     def sync(self, name: str) -> int:
-        return self._fuse.call("storage.sync", lambda: self._inner.sync(name))
+        return self._fuse.call("storage.sync", self._inner.sync, name)
 
     def sync_dir(self) -> int:
         return self._fuse.call("storage.sync_dir", self._inner.sync_dir)
@@ -236,4 +256,4 @@ class MortalGateway:
         return self._fuse.call("gateway.poll", self._inner.poll)
 
     def send(self, frame: bytes) -> None:
-        self._fuse.call("gateway.send", lambda: self._inner.send(frame))
+        self._fuse.call("gateway.send", self._inner.send, frame)

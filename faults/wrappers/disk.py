@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from faults.injector import Fields, Injector
+from faults.injector import Fields, Injector, Watch
 from faults.plan import Fault
 from runtime.errors import ReadFailed
 from runtime.ports import Storage
@@ -68,6 +68,7 @@ class FaultyStorage:
         seen: dict[str, bytes] | None = None,
     ) -> None:
         self._inner, self._injector, self._tick, self._now = inner, injector, tick, now
+        self._watch = Watch(injector, injector.faults(*KINDS))
         self._seen: dict[str, bytes] = {} if seen is None else seen
 
     def names(self) -> list[str]:
@@ -135,7 +136,7 @@ class FaultyStorage:
 
     def _due(self, name: str, *kinds: str, reading: bool = False) -> list[tuple[int, Fault]]:
         """The armed faults of these kinds that address this call; those that come later are counted here too."""
-        if not self._injector.is_armed_kind(*kinds):
+        if self._watch.first > max(self._tick(), 0) or not self._injector.is_armed_kind(*kinds):
             return []
         role, found = role_of(name), []
         for index, fault in self._injector.armed(*kinds):

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from faults.injector import Fields, Injector, Later, Step
+from faults.injector import Fields, Injector, Later, Step, Watch
 from faults.pipe_kinds import NOISY_BLOCK_MAX, NOISY_STEP_MAX
 from faults.plan import Fault
 from faults.streams import draw
@@ -24,6 +24,8 @@ from runtime.frames import Inputs, Release, unpack
 from runtime.ports import Arrival, Gateway, Workers
 
 CLIENTS = -1  # the clients' link
+_AT_WORKERS = ("frame.reorder", "link.clog", "link.partition", "pipe.errno", "lock.abandon")
+_AT_CLIENTS = ("frame.reorder", "link.partition", "client.stall")  # where they name no agent
 LINK_KINDS = (
     "frame.reorder",
     "link.noise",
@@ -68,14 +70,21 @@ def _noise_of(index: int, fault: Fault) -> _Noise:
 
 
 class Links:
-    """What all links of an incarnation share: which are held or cut, and the noise on them."""
+    """What all links of an incarnation share: which are held or cut, and the noise on them.
 
-    def __init__(self, injector: Injector, later: Later) -> None:
-        self.injector, self.later = injector, later
+    `tick_of` is the orchestrator's open tick: noise strikes workers' frames while its ticks are open.
+    """
+
+    def __init__(self, injector: Injector, later: Later, tick_of: Callable[[], int] | None = None) -> None:
+        self.injector, self.later, self._tick_of = injector, later, tick_of
+        self._watch = Watch(injector, [one for one in injector.faults(*_AT_WORKERS) if "tick" in one[1].at])
         self.alive: list[int] = []
         self.closed = False
         self.active = bool(injector.faults(*LINK_KINDS))
         self._noises = [_noise_of(index, fault) for index, fault in injector.faults("link.noise")]
+        self._noisy = [(noise.first, noise.end) for noise in self._noises if noise.direction != "release"]
+        self._releases_noised = len(self._noisy) < len(self._noises)
+        self._at_clients = [index for index, fault in injector.faults(*_AT_CLIENTS) if "agent" not in fault.at]
         self._held: dict[_End, int] = {}  # -> the fault that holds it
         self._cut: dict[_End, int] = {}
         self._queues: dict[_End, deque[Callable[[], None]]] = {}
@@ -86,6 +95,25 @@ class Links:
         """The incarnation is dead: what is still held back is never delivered."""
         self.closed = True
         self._queues.clear()
+
+    @property
+    def is_still(self) -> bool:
+        """Whether nothing is held, cut or waiting anywhere."""
+        return not (self._held or self._cut or self._queues or self._waiting)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no fault can concern a frame of a worker that passes now."""
+        if self._tick_of is None or not self.is_still:
+            return False
+        tick = self._tick_of()
+        return self._watch.first > tick and not any(first <= tick < end for first, end in self._noisy)
+
+    @property
+    def is_idle_for_clients(self) -> bool:
+        """Whether no fault can concern a frame of a client's that passes now."""
+        injector = self.injector
+        return self.is_still and not self._releases_noised and not any(map(injector.is_armed, self._at_clients))
 
     def begin(self, tick: int) -> None:
         """Something is sent in this tick: clogs that wait for it start."""
@@ -172,6 +200,8 @@ class Links:
     def noise(self, direction: str, tick: int, key: Step, end: _End, frame: bytes, about: Fields) -> list[Delivery]:
         """What becomes of a frame on a noisy link; `key` names it, whatever link it takes."""
         deliveries: list[Delivery] = [(0, frame)]
+        if direction != "release" and self._tick_of is not None:
+            tick = max(tick, self._tick_of())
         for index, fault, way, begin, end_tick in self._noises:
             if way != direction or not begin <= tick < end_tick:
                 continue
@@ -224,12 +254,38 @@ def _noised(verb: str, late: int, drawn: int, deliveries: list[Delivery]) -> lis
     return [(delay, corrupted(frame, mode, drawn >> 16)) for delay, frame in deliveries]
 
 
+class _Leases:
+    """The steps of each lease that a worker was sent; frames are opened when somebody asks, as few do."""
+
+    def __init__(self) -> None:
+        self._steps: dict[tuple[int, int], tuple[Step, ...]] = {}  # (worker, lease) -> steps
+        self._unopened: dict[int, list[bytes]] = {}  # by worker
+
+    def keep(self, worker: int, frame: bytes) -> None:
+        self._unopened.setdefault(worker, []).append(frame)
+
+    def open(self, worker: int, work: WorkGlance) -> tuple[Step, ...]:
+        """The steps of a frame that is sent now."""
+        steps = tuple([(order.record.tick, order.record.agent) for order in work.orders])
+        self._steps[worker, work.lease] = steps
+        return steps
+
+    def of(self, worker: int, lease: int) -> tuple[Step, ...]:
+        """Nothing for a lease that was never sent."""
+        unopened = self._unopened.get(worker)
+        while (worker, lease) not in self._steps and unopened:
+            work = glance(unopened.pop())
+            if isinstance(work, WorkGlance):
+                self.open(worker, work)
+        return self._steps.get((worker, lease), ())
+
+
 class LinkedWorkers:
     """The Workers port over links with faults; the wrapper of single frames stands outside of it."""
 
     def __init__(self, inner: Workers, links: Links) -> None:
         self._inner, self._links = inner, links
-        self._steps: dict[tuple[int, int], tuple[Step, ...]] = {}  # (worker, lease) -> steps
+        self._leases = _Leases()
         self._ready: list[Arrival] = []
         self._silent: set[int] = set()  # dead workers of whose end nobody is told; membership only
 
@@ -247,12 +303,15 @@ class LinkedWorkers:
 
     def send(self, worker: int, frame: bytes) -> None:
         links = self._links
-        work = glance(frame) if links.active else None
+        if not links.active or links.is_idle:
+            self._leases.keep(worker, frame)
+            self._inner.send(worker, frame)
+            return
+        work = glance(frame)
         if not isinstance(work, WorkGlance):
             self._inner.send(worker, frame)
             return
-        steps = tuple((order.record.tick, order.record.agent) for order in work.orders)
-        self._steps[worker, work.lease] = steps
+        steps = self._leases.open(worker, work)
         about: Fields = {"worker": worker, "lease": work.lease, "incarnation": work.incarnation}
         links.begin(steps[0][0])
         struck = links.injector.addressed(steps)
@@ -271,7 +330,9 @@ class LinkedWorkers:
 
     def poll(self) -> list[Arrival]:
         arrivals = self._inner.poll()
-        if not self._links.active:
+        if not self._links.active or not (arrivals or self._ready):
+            return arrivals
+        if self._links.is_idle and not self._silent and not self._ready:
             return arrivals
         for arrival in arrivals:
             self._arrive(arrival)
@@ -286,7 +347,7 @@ class LinkedWorkers:
                 self._ready.append(arrival)
             return
         done = glance(frame)
-        if not isinstance(done, DoneGlance) or not (steps := self._steps.get((worker, done.lease))):
+        if not isinstance(done, DoneGlance) or not (steps := self._leases.of(worker, done.lease)):
             self._ready.append(arrival)
             return
         about: Fields = {"worker": worker, "lease": done.lease, "incarnation": done.incarnation}
@@ -358,7 +419,7 @@ class LinkedGateway:
 
     def poll(self) -> list[bytes]:
         frames, links = self._inner.poll(), self._links
-        if not links.active:
+        if not links.active or (links.is_idle_for_clients and not self._ready):
             return frames
         for frame in frames:
             self._cut()
@@ -370,7 +431,8 @@ class LinkedGateway:
 
     def send(self, frame: bytes) -> None:
         links = self._links
-        release = self._release_of(frame) if links.active else None
+        passes = not links.active or links.is_idle_for_clients
+        release = None if passes else self._release_of(frame)
         if release is None:
             self._inner.send(frame)
             return

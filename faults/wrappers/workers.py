@@ -50,6 +50,7 @@ class FaultyWorkers:
     ) -> None:
         self._inner, self._injector, self._later, self._on_view = inner, injector, later, on_view
         self._tick_of = tick_of
+        self._viewed = bool(injector.faults(*VIEWED))
         self._loops = CrashLoops(injector)
         self._zombies = Zombies(injector)
         self._leases: dict[tuple[int, int], tuple[Step, ...]] = {}  # (worker, lease) -> steps
@@ -80,7 +81,7 @@ class FaultyWorkers:
         self._inner.kill(worker)
 
     def send(self, worker: int, frame: bytes) -> None:
-        work = self._decode(frame)
+        work = None if self._is_idle() else self._decode(frame)
         if not isinstance(work, Work | WorkGlance):
             self._inner.send(worker, frame)
             return
@@ -107,7 +108,11 @@ class FaultyWorkers:
                 self._inner.send(worker, copy)
 
     def poll(self) -> list[Arrival]:
-        arrivals, self._ready = self._ready + self._inner.poll(), []
+        arrivals = self._inner.poll()
+        if self._ready:
+            arrivals, self._ready = self._ready + arrivals, []
+        if self._is_idle():
+            return arrivals
         if self._injector.undead:
             arrivals = self._zombies.woken() + [arrival for arrival in arrivals if not self._zombies.holds(arrival)]
         passed: list[Arrival] = []
@@ -142,12 +147,16 @@ class FaultyWorkers:
                 passed.append(Arrival(worker, copy))
                 self._replaced(worker, steps, passed)
 
+    def _is_idle(self) -> bool:
+        """Whether no armed fault can concern a frame that passes now, and none is held back."""
+        injector = self._injector
+        if self._stalled or injector.undead or injector.is_due(self._tick_of()):
+            return False
+        return not (self._viewed and injector.is_armed_kind(*VIEWED))
+
     def _decode(self, frame: bytes) -> object:
-        """The frame, or None when no armed fault can concern it or it does not verify."""
-        viewed = self._injector.is_armed_kind(*VIEWED)
-        if not (viewed or self._stalled or self._injector.undead or self._injector.is_due(self._tick_of())):
-            return None
-        if viewed:
+        """The frame, or None when it does not verify."""
+        if self._viewed and self._injector.is_armed_kind(*VIEWED):
             try:
                 return unpack(frame)
             except FrameRefused:
