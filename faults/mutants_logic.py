@@ -316,8 +316,8 @@ LOGIC: tuple[Mutant, ...] = (
             ),
             Edit(
                 "broker.py",
-                "        if len(receiver.mailbox) < room and",
-                "        if len(receiver.mailbox) <= room and",
+                " and len(receiver.mailbox) < box and",
+                " and len(receiver.mailbox) <= box and",
             ),
         ),
     ),

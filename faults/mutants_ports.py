@@ -102,8 +102,8 @@ PORTS: tuple[Mutant, ...] = (
         edits=(
             Edit(
                 "broker.py",
-                "        if len(receiver.mailbox) < room and",
-                "        if len(receiver.mailbox) <= room and",
+                " and len(receiver.mailbox) < box and",
+                " and len(receiver.mailbox) <= box and",
             ),
         ),
     ),

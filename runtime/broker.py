@@ -19,6 +19,7 @@ from runtime import tenants
 from runtime.guards import NONE, Guards
 from runtime.journal import Event
 from runtime.state import (
+    ACTIVE,
     E_FULL,
     E_INVALID,
     GONE,
@@ -176,8 +177,7 @@ def send_effects(
         message = Message(first | count, MESSAGE, sender, 0, effect.payload)
         if 0 <= target < known:
             receiver = agents[target]
-            room = box + receiver.reserved
-            if len(receiver.mailbox) < room and receiver.phase not in GONE and not receiver.spec.guard:
+            if receiver.phase == ACTIVE and len(receiver.mailbox) < box and not receiver.spec.guard:
                 receiver.mailbox.append(message)
                 continue
         deliver(state, target, message, sender, events, False, guards)

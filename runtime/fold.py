@@ -11,7 +11,6 @@ import bisect
 import hashlib
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from operator import attrgetter
 
 import google_crc32c
 import msgspec
@@ -70,11 +69,9 @@ from runtime.state import (
     Submit,
     View,
     encode,
-    sequence,
 )
 
 GENESIS = "genesis"  # the source that configures a run; its inputs come before all others of their tick
-_seq = attrgetter("seq")
 TICKS_MAX = 0xFFFFFFFF  # how far ahead a task may be scheduled, as for an agent's own wakes
 
 
@@ -241,19 +238,21 @@ def _records(state: State, config: Config, chosen: Sequence[int], only: str = ""
     tick, agents = state.tick, state.agents
     keys = random_keys(config.seed, tick, max(chosen) + 1) if chosen else ()
     now_ms = config.epoch_ms + tick * config.tick_ms
-    topics, buffers, models = len(state.subscribers), len(config.buffers), len(config.models)
+    known, topics, buffers, models = len(agents), len(state.subscribers), len(config.buffers), len(config.models)
+    send_limit, max_payload = config.send_limit, config.max_payload
     records = []
     for index in chosen:
         agent = agents[index]
-        agent.n += 1
+        agent.n = n = agent.n + 1
         kind = only or ("init" if agent.phase == STARTING else "step")
         inbox: tuple[Message, ...] = ()
         views: tuple[View, ...] = ()
         snapshot = kind != "step"
         if not snapshot:
             inbox = tuple(agent.mailbox)
-            agent.mailbox = []
-            agent.reserved = 0
+            agent.mailbox.clear()
+            if agent.reserved:
+                agent.reserved = 0
             if agent.spec.reads:
                 views = _views(state, config, agent)
             snapshot = tick >= agent.image_due
@@ -263,17 +262,17 @@ def _records(state: State, config: Config, chosen: Sequence[int], only: str = ""
         records.append(
             StepRecord(  # in the order of its fields: names cost more than the record does
                 index,
-                agent.n,
+                n,
                 kind,
                 tick,
                 now_ms,
                 keys[index],
-                len(agents),
+                known,
                 topics,
                 buffers,
                 models,
-                config.send_limit,
-                config.max_payload,
+                send_limit,
+                max_payload,
                 snapshot,
                 inbox,
                 views,
@@ -356,7 +355,7 @@ def _settled(
     agents, events, guards = state.agents, opened.events, opened.guards
     for record in opened.records:
         outcome = outcomes[record.agent]
-        first = sequence(record.agent, agents[record.agent].sent + 1)
+        first = (record.agent + 1) << 32 | agents[record.agent].sent + 1  # as `sequence` has it
         if plain and record.kind == "step" and outcome.status == "ok":  # nearly every step: all it leaves is effects
             if outcome.effects:
                 messages += broker.send_effects(state, record, outcome.effects, events, guards, _effect)
@@ -368,7 +367,7 @@ def _settled(
                 record.agent,
                 journal.journal_effects(effects, blobs) if effects else (),
                 outcome.image,
-                tuple(map(_seq, inbox)),
+                tuple([message.seq for message in inbox]) if inbox else (),
                 record.kind,
                 record.n,
                 first,
