@@ -49,11 +49,6 @@ class Durability:
     def idle(self) -> bool:
         return not self._stage and self.durable == self.written
 
-    @property
-    def syncing(self) -> bool:
-        """Whether a sync is under way, behind which alone the pipeline goes on."""
-        return bool(self._tickets)
-
     def append(self, committed: Committed) -> None:
         for digest, payload in committed.blobs:
             if digest not in self._known_blobs:

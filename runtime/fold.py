@@ -456,9 +456,10 @@ def next_tick(state: State, input_due: int | None) -> int:
     if config is None:
         return 0
     due, soon = config.last_tick, state.tick + 1
-    for other in (input_due, requests.next_due(state)):
-        if other is not None and other < due:
-            due = other
+    if input_due is not None:
+        due = min(due, input_due)
+    if state.requests:
+        due = min(due, requests.next_due(state))
     for agent in state.agents:
         if agent.phase == STARTING or (agent.phase == ACTIVE and agent.mailbox):
             return min(soon, config.last_tick)

@@ -244,7 +244,7 @@ class Orchestrator(Calls):
         inputs = self._intake.due_at(tick, self.state)
         if inputs is None:
             return False
-        inferences = self._inferences(tick)
+        inferences = self._inferences(tick) if self.state.requests else ()
         if inferences is None:
             return False
         decrees = tuple([d for d in self._decrees if d.tick == tick]) if self._decrees else ()
@@ -270,7 +270,7 @@ class Orchestrator(Calls):
 
     def _inferences(self, tick: int) -> tuple[Inference, ...] | None:
         """The results that a tick delivers, or None while a device still owes one."""
-        waiting = requests.due(self.state, tick) if self.state.requests else []
+        waiting = requests.due(self.state, tick)
         if not waiting:
             return ()
         if self._router is None:
@@ -467,8 +467,6 @@ class Orchestrator(Calls):
             self._outcomes[decree.agent] = Outcome(decree.reason, ())
 
     def _pump(self) -> None:
-        if self._durability.syncing:
-            return
         # A phase within a phase: a death leaves it as it is, so that it can be asked where it happened.
         outer, self.phase = self.phase, "sync"
         durable = self._durability.pump()

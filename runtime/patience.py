@@ -66,7 +66,7 @@ class PatientStorage:
             completed = self._inner.poll()
         except SyncFailed as failed:
             raise SyncFailed(self._tickets.pop(failed.ticket), failed.file) from None
-        return list(map(self._tickets.pop, completed))
+        return [self._tickets.pop(ticket) for ticket in completed] if completed else completed
 
     def _submit(self, submit: Callable[..., int], *names: str) -> int:
         self._submitted += 1

@@ -117,5 +117,6 @@ def forget(state: State, agent: int, events: list[Event]) -> None:
     state.requests = [r for r in state.requests if r.agent != agent]
 
 
-def next_due(state: State) -> int | None:
-    return min([r.due for r in state.requests]) if state.requests else None
+def next_due(state: State) -> int:
+    """The tick in which the first result is delivered of those that are waited for."""
+    return min([r.due for r in state.requests])

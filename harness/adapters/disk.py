@@ -129,7 +129,7 @@ class SimDisk:
         size = len(file.written)
 
         def complete(failed: bool) -> None:
-            file.flying = [other for other in file.flying if other is not changes]
+            file.flying = [other for other in file.flying if other is not changes] if len(file.flying) > 1 else []
             if not failed:
                 file.land(changes, fate.landing(changes))
             self.log.append(SyncEvent(self._loop.time, name, file.number, not failed, _low(changes), size))
@@ -234,7 +234,7 @@ class SimDisk:
 
 def _low(changes: list[Change]) -> int:
     """The first byte that these changes touch; 0 for none."""
-    return changes[0][0] if len(changes) == 1 else min((offset for offset, _ in changes), default=0)
+    return min([offset for offset, _ in changes], default=0)
 
 
 def _apply(content: bytearray, offset: int, data: bytes | None) -> None:
