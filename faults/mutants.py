@@ -244,7 +244,7 @@ MUTANTS: tuple[Mutant, ...] = (
         edits=(
             Edit(
                 "fold.py",
-                "        first = (record.agent + 1) << 32 | agents[record.agent].sent + 1  # as `sequence` has it\n",
+                "        first = (index + 1) << 32 | agents[index].sent + 1  # as `sequence` has it\n",
                 "        first = state.outside + sum(agent.sent for agent in agents) + 1\n",
             ),
         ),

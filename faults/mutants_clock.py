@@ -38,10 +38,10 @@ CLOCK: tuple[Mutant, ...] = (
         "I33",
         Edit(
             "orchestrator.py",
-            "        residence = self._residences[record.agent]\n        base = ",
-            "        shown = self.ports.clock.now() // 1_000_000\n"
-            "        record = replace(record, now_ms=record.now_ms + shown)\n"
-            "        residence = self._residences[record.agent]\n        base = ",
+            "            residence = residences[record.agent]\n            base = ",
+            "            shown = self.ports.clock.now() // 1_000_000\n"
+            "            record = replace(record, now_ms=record.now_ms + shown)\n"
+            "            residence = residences[record.agent]\n            base = ",
         ),
         Edit(
             "orchestrator.py", "import google_crc32c\n", "import google_crc32c\nfrom msgspec.structs import replace\n"

@@ -137,8 +137,9 @@ PORTS: tuple[Mutant, ...] = (
         edits=(
             Edit(
                 "orchestrator.py",
-                "        return Order(record, residence.spec.limits.fuel, base)\n",
-                "        return Order(record, residence.spec.limits.fuel * (1 + bool(record.inbox)), base)\n",
+                "            orders.append(Order(record, residence.spec.limits.fuel, base))\n",
+                "            fuel = residence.spec.limits.fuel * (1 + bool(record.inbox))\n"
+                "            orders.append(Order(record, fuel, base))\n",
             ),
         ),
     ),

@@ -221,8 +221,8 @@ WORKERS: tuple[Mutant, ...] = (
         edits=(
             Edit(
                 "orchestrator.py",
-                "from collections.abc import Sequence\n",
-                "import os\nfrom collections.abc import Sequence\n",
+                "from collections.abc import Container, Sequence\n",
+                "import os\nfrom collections.abc import Container, Sequence\n",
             ),
             Edit(
                 "orchestrator.py",

@@ -354,24 +354,25 @@ def _settled(
     plain = meter is None and state.graph is UNSET
     agents, events, guards = state.agents, opened.events, opened.guards
     for record in opened.records:
-        outcome = outcomes[record.agent]
-        first = (record.agent + 1) << 32 | agents[record.agent].sent + 1  # as `sequence` has it
-        if plain and record.kind == "step" and outcome.status == "ok":  # nearly every step: all it leaves is effects
-            if outcome.effects:
-                messages += broker.send_effects(state, record, outcome.effects, events, guards, _effect)
+        index, kind, inbox, views = record.agent, record.kind, record.inbox, record.views
+        outcome = outcomes[index]
+        status, effects = outcome.status, outcome.effects
+        first = (index + 1) << 32 | agents[index].sent + 1  # as `sequence` has it
+        if plain and kind == "step" and status == "ok":  # nearly every step: all it leaves is effects
+            if effects:
+                messages += broker.send_effects(state, record, effects, events, guards, _effect)
         else:
             messages += _settle(state, config, record, outcome, opened, meter)
-        effects, inbox, views = outcome.effects, record.inbox, record.views
         steps.append(
             StepEntry(  # in the order of its fields: names cost more than the entry does
-                record.agent,
+                index,
                 journal.journal_effects(effects, blobs) if effects else (),
                 outcome.image,
                 tuple([message.seq for message in inbox]) if inbox else (),
-                record.kind,
+                kind,
                 record.n,
                 first,
-                outcome.status,
+                status,
                 tuple([(view.buffer, view.version) for view in views]) if views else (),
             )
         )

@@ -8,7 +8,7 @@ leaves before its block is synced; what is lost is run again from images and rec
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import google_crc32c
 from msgspec import Struct
@@ -191,7 +191,7 @@ class Orchestrator(Calls):
         self._archive = Archive(self._storage, self.telemetry, self.physical.keep_snapshots, self.ports.hazard)
         self._decrees = [d for d in found.decrees if d.tick > self.state.tick]
         self._decree_end = len(found.kept[recovery.DECREES])
-        self._pool = Pool(self.ports, self.physical, self.telemetry.incarnation, self.telemetry, self._order)
+        self._pool = Pool(self.ports, self.physical, self.telemetry.incarnation, self.telemetry, self._orders)
         self.telemetry.tick = self.state.tick
         if found.lines:
             self._reserve()
@@ -299,10 +299,15 @@ class Orchestrator(Calls):
         session = requests.session_of(self.state, request.agent, request.model)
         return session.kv if session else b""
 
-    def _order(self, record: StepRecord, with_base: bool) -> Order:
-        residence = self._residences[record.agent]
-        base = residence.base() if with_base or record.kind == "init" else None
-        return Order(record, residence.spec.limits.fuel, base)
+    def _orders(self, records: Sequence[StepRecord], held: Container[int]) -> list[Order]:
+        """The orders for these steps; `held` are the agents whose worker has them as the step before left them."""
+        residences = self._residences
+        orders = []
+        for record in records:
+            residence = residences[record.agent]
+            base = None if record.agent in held and record.kind != "init" else residence.base()
+            orders.append(Order(record, residence.spec.limits.fuel, base))
+        return orders
 
     # --- await ------------------------------------------------------------------------------------------------------
 

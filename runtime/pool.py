@@ -10,7 +10,7 @@ second time elsewhere before their answer counts (`runtime.second`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Sequence
 
 from runtime.errors import FrameRefused, SpawnFailed
 from runtime.frames import Done, Order, Result, Work, pack, unpack
@@ -52,7 +52,7 @@ class Slot:
 
 
 class Pool:
-    """Runs one tick's steps at a time. `order_of(record, with_base)` makes the order for a step."""
+    """Runs one tick's steps at a time. `orders_of(records, held)` makes their orders; `held` agents need no base."""
 
     def __init__(
         self,
@@ -60,11 +60,11 @@ class Pool:
         physical: Physical,
         incarnation: int,
         telemetry: Telemetry,
-        order_of: Callable[[StepRecord, bool], Order],
+        orders_of: Callable[[Sequence[StepRecord], Container[int]], list[Order]],
     ) -> None:
         self._ports, self._physical, self._telemetry = ports, physical, telemetry
         self._incarnation = incarnation
-        self._order_of = order_of
+        self._orders_of = orders_of
         self._slots = [Slot(index) for index in range(physical.workers)]
         self._wanted = physical.workers
         self._leaving: dict[int, Slot] = {}  # workers of a pool of another size that are not reaped yet
@@ -119,11 +119,12 @@ class Pool:
 
     def done(self, *agents: int) -> None:
         """These steps' outcomes are settled (by their results or by decree)."""
-        pending, checks = self._pending, self._checks
+        pending = self._pending
         for agent in agents:
             pending.pop(agent, None)
-            if checks.ppm:
-                checks.drop(agent)
+        if self._checks.ppm:
+            for agent in agents:
+                self._checks.drop(agent)
 
     def cancel(self, agent: int) -> bool:
         """Have a pending step ended by decree; whether there is one. What it is still doing counts for nothing.
@@ -196,6 +197,17 @@ class Pool:
 
     def _answers(self, slot: Slot, frame: Done) -> list[Result]:
         """The answers to the slot's batch, each step's once; a step without one is asked for again."""
+        of = self._pending.get
+        answers = [r for r in frame.results if (record := of(r.agent)) is not None and record.n == r.n]
+        if [result.agent for result in answers] != slot.sent:
+            answers = self._matched(slot, frame)
+        slot.sent, slot.frame, slot.failures = [], b"", 0
+        if self._checks.ppm:
+            return [settled for result in answers for settled in self._second(slot.worker, result)]
+        return answers
+
+    def _matched(self, slot: Slot, frame: Done) -> list[Result]:
+        """The answers, where not just those came that are waited for, or not to first executions."""
         answers: list[Result] = []
         pending, given = self._pending, {result.agent: result for result in frame.results}
         for key in slot.sent:
@@ -208,9 +220,6 @@ class Pool:
             else:
                 self._telemetry.emit("unanswered", worker=slot.worker, lease=slot.lease, agent=agent)
                 self.again(agent)
-        slot.sent, slot.frame, slot.failures = [], b"", 0
-        if self._checks.ppm:
-            return [settled for result in answers for settled in self._second(slot.worker, result)]
         return answers
 
     def _second(self, worker: int, result: Result) -> list[Result]:
@@ -301,39 +310,32 @@ class Pool:
         slot.failures += 1
 
     def _send(self, slot: Slot, records: list[StepRecord], now: int, apart: bool) -> None:
-        orders: list[Order] = []
-        sent: list[int] = []
-        order_of, hosted, checked = self._order_of, slot.hosted, bool(self._checks.ppm)
         bases = self._ports.hazard("pool.resend_base", records[0].tick, records[0].agent) or apart
-        steps = fuel = 0  # that the lease is to cover
-        for record in records:
-            agent = record.agent
-            order = order_of(record, bases or agent not in hosted)
-            if checked:
-                order = self._checks.marked(order, apart)
+        orders = self._orders_of(records, () if bases else slot.hosted)
+        if self._checks.ppm:
+            orders = [self._checks.marked(order, apart) for order in orders]
+        agents = [record.agent for record in records]
+        if not apart:
+            slot.hosted.update(agents)
+        steps, fuel = len(orders), sum([order.fuel for order in orders])  # that the lease is to cover
+        for order in orders:
             if order.base:
                 replayed = self._from_base(slot, order, apart)
                 steps += replayed
                 fuel += replayed * order.fuel
-            fuel += order.fuel
-            orders.append(order)
-            sent.append(~agent if apart else agent)
-        if not apart:
-            hosted.update(sent)
-        steps += len(records)
         budget = self._physical.lease_ns + steps * self._physical.step_ns + fuel * self._physical.worst_ns_per_fuel
         self._leases += 1
-        doublings = max(self._expiries.get(r.agent, 0) for r in records) if self._expiries else 0
+        doublings = max(self._expiries.get(agent, 0) for agent in agents) if self._expiries else 0
         slot.lease = self._leases
         try:
             slot.frame = pack(Work(self._incarnation, slot.worker, slot.lease, tuple(orders)))
         except FrameRefused:
             if len(records) == 1:
                 raise
-            slot.hosted.difference_update(record.agent for record in records)
-            slot.queue = [[record.agent] for record in records] + slot.queue
+            slot.hosted.difference_update(agents)
+            slot.queue = [[agent] for agent in agents] + slot.queue
             return
-        slot.sent = sent
+        slot.sent = [~agent for agent in agents] if apart else agents
         slot.deadline = now + (budget << min(doublings, MAX_DOUBLINGS))
         hasty = self._ports.hazard("pool.impatient", records[0].tick, slot.lease)
         slot.resend_ns = self._physical.resend_ns >> hasty

@@ -42,8 +42,9 @@ def select(state: State, events: list[Event], busy: Collection[int] = ()) -> lis
     for index, agent in enumerate(agents):
         if (agent.phase == ACTIVE and agent.mailbox) or agent.phase == STARTING:
             candidates.append(index)
-            if agent.ready_since < 0:
-                agent.ready_since = state.tick
+    alone = config.tenants is UNSET and config.policy == "round_robin"
+    if busy or not alone or len(candidates) > config.max_tasks_per_tick:  # else nobody waits, or has to be compared
+        _note(state, candidates)
     if busy:
         candidates = [index for index in candidates if index not in busy]
     if config.policy == "round_robin":
@@ -61,8 +62,17 @@ def select(state: State, events: list[Event], busy: Collection[int] = ()) -> lis
     if config.tenants is UNSET and chosen and len(chosen) < len(ordered):
         state.cursor = (chosen[-1] + 1) % len(state.agents)
     for index in chosen:
-        agents[index].ready_since = -1
+        if agents[index].ready_since >= 0:
+            agents[index].ready_since = -1
     return chosen
+
+
+def _note(state: State, candidates: list[int]) -> None:
+    """Since when each of them has been ready."""
+    for index in candidates:
+        agent = state.agents[index]
+        if agent.ready_since < 0:
+            agent.ready_since = state.tick
 
 
 def _deadline(agent: AgentState) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Sequence
 from typing import Any
 
 import pytest
@@ -37,12 +38,12 @@ class Bench:
         telemetry.register(self.told.append)
         ports = Ports(self.clock, self.workers, ToyMemory(), ToyStorage(), ToyGateway(), hazard)
         self.bases: list[tuple[int, bool]] = []
-        self.pool = Pool(ports, Physical(**({"workers": 2} | physical)), 3, telemetry, self._order)
+        self.pool = Pool(ports, Physical(**({"workers": 2} | physical)), 3, telemetry, self._orders)
         self.world = World(agents=agents)
 
-    def _order(self, record: StepRecord, with_base: bool) -> Order:
-        self.bases.append((record.agent, with_base))
-        return Order(record, 1000, None)
+    def _orders(self, records: Sequence[StepRecord], held: Container[int]) -> list[Order]:
+        self.bases += [(record.agent, record.agent not in held) for record in records]
+        return [Order(record, 1000, None) for record in records]
 
     def open(self, *who: int) -> list[StepRecord]:
         opened = begin(self.world.state, self.world.state.tick + 1, [self.world.input(Send(a, b"")) for a in who])
