@@ -78,6 +78,9 @@ class Residence:
         if image:
             self.begin(image)
             return
+        if not (record.snapshot or record.views or record.grants):
+            self.since.append(kept(record, outcome))
+            return
         if record.views:
             record = replace(record, views=tuple(replace(view, data=data[view.buffer]) for view in record.views))
         self._keep(record, outcome)

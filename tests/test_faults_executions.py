@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 from faults_kit import Log, Timers, ToyWorkers, done, injector, work
 from runtime_kit import play, told, twin
 
 from faults.deaths import WorkerDied, WorkerHung
-from faults.wrappers.executions import StruckGuests
+from faults.wrappers.executions import StruckGuest, StruckGuests
 from faults.wrappers.workers import FaultyWorkers
 from harness.simulation import journal_digest
 from runtime.errors import SpawnFailed
 from runtime.frames import StepArguments, packed_inbox
-from runtime.ports import Arrival, Call, Guest, GuestStep
-from runtime.state import AgentSpec
+from runtime.ports import Arrival, Call, Guest, GuestStep, Replayed
+from runtime.state import AgentSpec, StepRecord
 
 SPEC = AgentSpec(capabilities=(), module="", name="a")
 
@@ -32,7 +33,7 @@ class ToyGuest:
             return GuestStep("stopped", self.calls[: arguments.stop_at - 1], 1)
         return GuestStep("ok", self.calls, 1)
 
-    def replay(self, records: object, fuel: int) -> None:
+    def replay(self, records: object, fuel: int) -> Replayed | None:
         return None
 
     def memory(self) -> memoryview:
@@ -222,3 +223,33 @@ def test_a_step_that_nobody_can_finish_is_ended_by_a_decree_that_says_why(verb: 
     assert history.finished
     assert told(history, "decreed") == [{"agent": agent, "reason": f"decree:{reason}"}]
     assert told(history, "failed") == [{"agent": agent, "reason": f"decree:{reason}"}]
+
+
+# --- replays ----------------------------------------------------------------------------------------------------------
+
+
+class Fed(ToyGuest):
+    def replay(self, records: object, fuel: int) -> Replayed | None:
+        return Replayed([], 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "ticks", "at_once"),
+    [
+        ("worker.oom@tick:5,agent:1", (1, 4), True),
+        ("worker.oom@tick:5,agent:1", (5, 6), False),
+        ("worker.oom@tick:5,agent:2", (5, 6), True),
+        ("task.poison@tick:5,agent:1,hostcall:1", (4, 5), False),
+        ("task.hang@tick:5,agent:1,hostcall:1", (6, 9), True),
+        ("worker.wrong@tick:5,one_in:9", (1, 2), False),
+    ],
+)
+def test_a_replay_in_which_something_may_strike_is_fed_step_by_step(
+    text: str, ticks: tuple[int, int], at_once: bool
+) -> None:
+    guest = StruckGuest(Fed(), World(text).injector, 1)
+    records = [
+        msgspec.msgpack.encode(StepRecord(1, n, "step", n, 0, 0, 2, 0, 0, 0, 9, 99, False, (), (), ()))
+        for n in range(ticks[0], ticks[1] + 1)
+    ]
+    assert (guest.replay(records, 100) is not None) == at_once

@@ -12,7 +12,7 @@ from functools import cache
 import pytest
 from runtime_kit import booted, carry_on, port_calls, simulation, twin
 
-from harness.history import History
+from harness.history import History, ReplayEvent
 from harness.simulation import journal_digest
 from runtime import journal
 from runtime.durability import JOURNAL
@@ -211,3 +211,14 @@ def test_the_journal_of_a_run_holds_all_that_a_fold_needs() -> None:
     assert history.finished and history.guests == []
     assert history.final_state == twin("ledger").final_state == encode(decode(history.final_state))
     assert history.files[JOURNAL] == twin("ledger").files[JOURNAL]
+
+
+def test_what_a_successor_restores_is_fed_again_in_one_crossing_for_each_agent() -> None:
+    history = crash("hello", calls_of("hello") * 2 // 3, "after", "")
+    fed = [event for event in history.crossings if isinstance(event, ReplayEvent)]
+    assert fed and all(event.incarnation == 2 and event.failed is None for event in fed)
+    assert max(len(event.records) for event in fed) > 1
+    apart = [event for event in history.crossings if not isinstance(event, ReplayEvent)]
+    steps = {(event.tick, event.agent) for event in apart if event.incarnation == 2}
+    again = {(event.tick, event.agent) for replay in fed for event in replay.events()}
+    assert not steps & again, "no step is fed both ways"

@@ -17,7 +17,7 @@ from faults.injector import Fields, Injector
 from faults.plan import Fault
 from faults.streams import draw
 from faults.wrappers.guests import STOPPED
-from runtime.frames import StepArguments
+from runtime.frames import StepArguments, arguments_of
 from runtime.ports import Guest, Guests, GuestStep, Replayed
 from runtime.state import AgentSpec
 
@@ -74,8 +74,15 @@ class StruckGuest:
         return step
 
     def replay(self, records: Sequence[bytes | Raw], fuel: int) -> Replayed | None:
-        """One by one: each execution counts."""
-        return None
+        """One by one where anything may still strike within one of these steps, or where executions are counted."""
+        first, last = arguments_of(records[0]), arguments_of(records[-1])
+        if self._injector.faults("worker.wrong"):
+            return None
+        kinds = [*self._injector.armed("worker.oom"), *self._injector.faults(*_ENDLESS)]
+        here = [fault.number("tick") for _, fault in kinds if fault.number("agent") == first.agent]
+        if any(first.tick <= tick <= last.tick for tick in here):
+            return None
+        return self._inner.replay(records, fuel)
 
     def memory(self) -> memoryview:
         return self._inner.memory()
