@@ -96,15 +96,17 @@ class Links:
         self.closed = True
         self._queues.clear()
 
-    @property
-    def is_still(self) -> bool:
-        """Whether nothing is held, cut or waiting anywhere."""
-        return not (self._held or self._cut or self._queues or self._waiting)
+    def _is_still(self, clients: bool) -> bool:
+        """Whether nothing is held, cut or waiting on the clients' link, or on all others."""
+        if not (self._held or self._cut or self._queues or self._waiting):
+            return True
+        ends = (*self._held, *self._cut, *self._queues, *self._waiting)
+        return all((link == CLIENTS) is not clients for link, _ in ends)
 
     @property
     def is_idle(self) -> bool:
         """Whether no fault can concern a frame of a worker that passes now."""
-        if self._tick_of is None or not self.is_still:
+        if self._tick_of is None or not self._is_still(clients=False):
             return False
         tick = self._tick_of()
         return self._watch.first > tick and not any(first <= tick < end for first, end in self._noisy)
@@ -113,7 +115,11 @@ class Links:
     def is_idle_for_clients(self) -> bool:
         """Whether no fault can concern a frame of a client's that passes now."""
         injector = self.injector
-        return self.is_still and not self._releases_noised and not any(map(injector.is_armed, self._at_clients))
+        return (
+            not self._releases_noised
+            and self._is_still(clients=True)
+            and not any(map(injector.is_armed, self._at_clients))
+        )
 
     def begin(self, tick: int) -> None:
         """Something is sent in this tick: clogs that wait for it start."""
@@ -187,6 +193,8 @@ class Links:
         here = self._waiting.get(end, [])
         if waiting in here and not self.closed:
             here.remove(waiting)
+            if not here:
+                del self._waiting[end]
             self.injector.note(waiting.fault, {"overtaken": waiting.passed})
             waiting.deliver()
 
