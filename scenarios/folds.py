@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from functools import cache
 
 OFFSET = 0xCBF29CE484222325
 PRIME = 0x100000001B3
@@ -28,10 +29,15 @@ def mix(value: int, word: int, multiplier: int = MULTIPLIER) -> int:
     return value ^ value >> 32
 
 
+@cache
+def _words(number: int) -> struct.Struct:
+    return struct.Struct(f"<{number}Q")
+
+
 def fold_words(data: bytes, value: int = OFFSET) -> int:
     """`mix` over 64-bit little-endian words, the last one padded with zeros."""
-    padded = data + bytes(-len(data) % 8)
-    for word in struct.unpack(f"<{len(padded) // 8}Q", padded):
+    padded = data + bytes(-len(data) % 8) if len(data) % 8 else data
+    for word in _words(len(padded) // 8).unpack(padded):
         value = (value ^ word) * MULTIPLIER & _MASK
         value ^= value >> 32
     return value

@@ -28,6 +28,37 @@ def causal(run: Judged) -> list[str]:
     return run.settled(_in_causal_order)
 
 
+def _in_order_of_ticks(run: Judged, written: dict[tuple[int, int], int]) -> bool:
+    """Whether everybody got everything in a later tick than it was sent or written in, and in the order of these ticks,
+    two messages of one step in the order of their calls.
+
+    Then no message was overtaken by one that knew of it: that one was sent in a later tick, or later in the same step.
+    It costs far less than clocks, and a runtime that waits for its ticks to close gives nothing else.
+    """
+    all_sent = run.flows.sent
+    ran: dict[int, int] = {}  # agent -> tick of its last step
+    newest: dict[int, int] = {}  # receiver -> tick of the last message that it got
+    calls: dict[tuple[int, int], tuple[int, int]] = {}  # (receiver, sender) -> (tick, call) of the last one
+    for step, execution in run.flows.taken:
+        agent, tick = step.agent, step.tick
+        if ran.get(agent, -1) >= tick:
+            return False
+        ran[agent] = tick
+        last = newest.get(agent, -1)
+        for kind, _, number, channel, _ in execution.inbox if execution is not None else ():
+            if kind == BUFFER and written.get((channel, number), -1) >= tick:
+                return False
+            sent = all_sent.get(number) if kind in (MESSAGE, TOPIC) else None
+            if sent is None or isinstance(sent.origin, str):
+                continue
+            call = (sent.tick, sent.origin[1])
+            if not last <= sent.tick < tick or calls.get((agent, sent.sender), call) > call:
+                return False
+            last = newest[agent] = sent.tick
+            calls[agent, sent.sender] = call
+    return True
+
+
 def _in_causal_order(run: Judged) -> list[str]:
     clocks: dict[int, _Clock] = {}  # per agent, after its last step
     at_step: dict[tuple[int, int], _Clock] = {}  # (tick, agent) -> its clock in that step
@@ -35,6 +66,8 @@ def _in_causal_order(run: Judged) -> list[str]:
     latest: dict[int, dict[int, Sent]] = {}  # receiver -> sender -> the delivered message that says so
     writers = {key: (tick, run.config["buffers"][key[0]]["writer"]) for key, (tick, _, _) in published(run)[0].items()}
     found: list[str] = []
+    if _in_order_of_ticks(run, {key: tick for key, (tick, _) in writers.items()}):
+        return found
     all_sent = run.flows.sent
     for step, execution in run.flows.taken:
         agent = step.agent

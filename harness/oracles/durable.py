@@ -46,16 +46,18 @@ def _damage_found(run: Judged) -> list[str]:
     head, lines, _ = run.chained
     bounds = [(0, head)] + [(line.start, line.end) for line in lines]
     return [
-        one for name, data, expected in tampered(run.history, bounds) for one in _disagreement(name, data, expected)
+        one
+        for name, data, expected in tampered(run.history, bounds)
+        for one in _disagreement(name, data, expected, chain(data)[2])
     ]
 
 
 def _read_alike(run: Judged) -> list[str]:
-    return _disagreement("the journal as it is", run.history.journal, None)
+    return _disagreement("the journal as it is", run.history.journal, None, run.chained[2])
 
 
-def _disagreement(name: str, data: bytes, expected: int | None) -> list[str]:
-    damage = chain(data)[2]
+def _disagreement(name: str, data: bytes, expected: int | None, damage: tuple[int, str] | None) -> list[str]:
+    """`damage` is the first that the oracle's reader finds."""
     ours = damage[0] if damage else None
     try:
         theirs = runtime_journal.verify(data)

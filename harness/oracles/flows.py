@@ -190,7 +190,7 @@ class _Joiner:
             self._untold(block, number, event)
 
     def _give(self, sent: Sent) -> None:
-        number = self._next(sent.sender)
+        number = self._free.get(sent.sender) or self._next(sent.sender)
         self.flows.sent[number] = sent
         self._free[sent.sender] = number + 1
 
@@ -270,7 +270,8 @@ class _Joiner:
     def _call(self, step: Step, origin: tuple[int, int], op: str, target: int, data: bytes | None) -> None:
         agent = step.agent
         if op == "send":
-            self._give(Sent(agent, MESSAGE, 0, self._but_barred(agent, (target,)), data, step.tick, origin))
+            targets = (target,) if not self._barred else self._but_barred(agent, (target,))
+            self._give(Sent(agent, MESSAGE, 0, targets, data, step.tick, origin))
         elif op == "publish":
             targets = self._but_barred(agent, self._members.targets(agent, target))
             if not self._members.may_post(agent, target):

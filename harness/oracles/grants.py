@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 from harness.history import GuestEvent
 from harness.oracles import refusals, tenancy
-from harness.oracles.flows import place
+from harness.oracles.flows import Execution, place
 from harness.oracles.judged import Judged
 from harness.oracles.reading import Step
 from harness.oracles.verdict import Unjudged
-from runtime.state import BUFFER, INFERENCE, READING, REFUSED, TASK, WAKE
+from runtime.state import BUFFER, INFERENCE, INPUT, MESSAGE, READING, REFUSED, TASK, TOPIC, WAKE
 
 # The capability that each effect needs: the oracle's own table, by docs/abi.md.
 NEEDS = {
@@ -31,6 +31,7 @@ NEEDS = {
     "read": "outside",
     "cancel": "outside",
 }
+_PLAIN = frozenset((MESSAGE, TOPIC, INPUT))
 _ENDED = ("terminated", "quarantined")
 _PAYLOADS = ("send", "publish", "output", "infer", "read")
 
@@ -78,6 +79,11 @@ def _within_grants(run: Judged) -> list[str]:
         if step.status != "ok" or (not step.effects and execution is None):
             continue
         has = grants[step.agent].capabilities if step.agent < len(grants) else frozenset[str]()
+        operations = {effect.op for effect in step.effects}
+        if execution is not None:
+            operations |= {call.op for call in execution.event.calls}
+        if "buffer" not in operations and all(NEEDS.get(op, op) in has for op in operations):
+            continue
         done = [(place(step.at), number, e.op, e.target) for number, e in enumerate(step.effects)]
         if execution is not None:
             where = f"guest event {execution.number}"
@@ -166,7 +172,7 @@ def _bounded(run: Judged) -> list[str]:
     config, found = run.config, list[str]()
     last = config["last_tick"]
     for step, execution in run.flows.taken:
-        if execution is None:
+        if execution is None or _is_small(execution, config):
             continue
         where = f"guest event {execution.number}"
         for what, number, bound in _counts(step, execution.event, config, run):
@@ -177,6 +183,15 @@ def _bounded(run: Judged) -> list[str]:
         if tasks > config["max_tasks_per_tick"] and block.tick < last:
             found.append(f"block {block.block}: {tasks} steps, the bound is {config['max_tasks_per_tick']}")
     return found
+
+
+def _is_small(execution: Execution, config: dict[str, Any]) -> bool:
+    """Whether it is within the bounds at once: few calls, and messages alone in its inbox. Most are."""
+    calls, inbox = execution.event.calls, execution.inbox
+    if len(calls) > config["send_limit"] or len(inbox) > config["mailbox"]:
+        return False
+    longest = max([call.length for call in calls], default=0)
+    return longest <= config.get("max_payload", longest) and _PLAIN.issuperset([envelope[0] for envelope in inbox])
 
 
 def _counts(step: Step, event: GuestEvent, config: dict[str, Any], run: Judged) -> Iterator[tuple[str, int, int]]:

@@ -59,9 +59,10 @@ def exactly_once(run: Judged) -> list[str]:
 
 
 def _consumed_once(run: Judged) -> list[str]:
-    found = list(run.flows.unjoined)
+    flows, found = run.flows, list(run.flows.unjoined)
     times: dict[tuple[int, int], int] = {}
-    for taken in run.flows.taken:
+    lost = {seq for seq, _ in flows.copies_lost}
+    for taken in flows.taken:
         step, execution = taken
         if execution is not None:
             got = tuple([envelope[2] for envelope in execution.inbox if envelope[0] != BUFFER])
@@ -70,7 +71,15 @@ def _consumed_once(run: Judged) -> list[str]:
         for seq in step.inbox:
             if seq:
                 times[step.agent, seq] = times.get((step.agent, seq), 0) + 1
-                found += _assigned(run.flows, step, seq)
+                sent = flows.sent.get(seq)
+                if (
+                    sent is None
+                    or sent.kind != MESSAGE
+                    or sent.tick >= step.tick
+                    or seq in lost
+                    or step.agent not in sent.targets
+                ):
+                    found += _assigned(flows, step, seq)
     for (agent, seq), number in times.items():
         if number < 2:
             continue

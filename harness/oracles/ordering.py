@@ -24,17 +24,22 @@ def _in_one_order(run: Judged) -> list[str]:
     ranks = {seq: rank for rank, seq in enumerate(run.flows.sent)}
     found, newest = list[str](), dict[int, tuple[int, int]]()  # agent -> rank and number of the last one it got
     for step, execution in run.flows.taken:
-        for kind, _, seq, channel, _ in execution.inbox if execution else ():
-            if kind not in (MESSAGE, TOPIC, INPUT) or seq not in ranks:
+        if execution is None:
+            continue
+        last = newest.get(step.agent, (-1, 0))
+        for kind, _, seq, channel, _ in execution.inbox:
+            rank = ranks.get(seq) if kind in (MESSAGE, TOPIC, INPUT) else None
+            if rank is None:
                 continue  # what nobody sent is I11's
-            assert execution is not None
-            where, sent = f"guest event {execution.number}: agent {step.agent}", run.flows.sent[seq]
-            if kind == TOPIC and step.agent not in sent.targets:
+            if kind == TOPIC and step.agent not in (sent := run.flows.sent[seq]).targets:
+                where = f"guest event {execution.number}: agent {step.agent}"
                 found.append(f"{where} got number {seq} of {channel}, {_not_in(step.agent, sent)}")
-            rank = ranks[seq]
-            if step.agent in newest and rank < newest[step.agent][0]:
-                found.append(f"{where} got number {seq} after {newest[step.agent][1]}, which was committed after it")
-            newest[step.agent] = max((rank, seq), newest.get(step.agent, (-1, 0)))
+            if rank < last[0]:
+                where = f"guest event {execution.number}: agent {step.agent}"
+                found.append(f"{where} got number {seq} after {last[1]}, which was committed after it")
+            else:
+                last = (rank, seq)
+        newest[step.agent] = last
     return found
 
 
