@@ -199,6 +199,7 @@ class Orchestrator(Calls):
         self.telemetry.emit("started", block=self.state.block)
         self._request()
         self.phase = "admit"
+        del self._boot  # and with it the whole journal, read and decoded
 
     def _reserve(self) -> None:
         """The shared segments, in full, with what is published in them."""
