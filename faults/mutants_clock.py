@@ -22,8 +22,8 @@ CLOCK: tuple[Mutant, ...] = (
         "I19",
         Edit(
             "steady.py",
-            "            self._now += waited\n            return passed - waited\n",
-            "            self._now += passed\n            return passed - waited\n",
+            "                self._now += waited\n                return passed - waited\n",
+            "                self._now += passed\n                return passed - waited\n",
         ),
     ),
     _mutant(

@@ -102,10 +102,10 @@ WORKERS: tuple[Mutant, ...] = (
         edits=(
             Edit(
                 "orchestrator.py",
-                '            effects, image = result.effects, ""\n',
+                "            outcome = Outcome(result.status, result.effects)\n",
+                "            outcome = Outcome(result.status, result.effects)\n"
                 "            if result.replayed:\n"
-                "                self.state.agents[result.agent].restarts.append(self.tick)\n"
-                '            effects, image = result.effects, ""\n',
+                "                self.state.agents[result.agent].restarts.append(self.tick)\n",
             ),
         ),
     ),

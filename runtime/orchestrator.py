@@ -320,10 +320,10 @@ class Orchestrator(Calls):
             if result.unserved:
                 self._repair(result)
                 continue
-            effects, image = result.effects, ""
+            outcome = Outcome(result.status, result.effects)
             if result.image or not plain:
                 try:
-                    effects, image = self._checked(result)
+                    outcome = self._checked(result)
                 except FrameRefused:
                     self._pool.again(result.agent)
                     continue
@@ -336,12 +336,12 @@ class Orchestrator(Calls):
                     fuel=result.fuel,
                     replayed=result.replayed,
                 )
-            outcomes[result.agent] = Outcome(result.status, effects, image)
+            outcomes[result.agent] = outcome
             settled.append(result.agent)
         self._pool.done(*settled)
 
-    def _checked(self, result: Result) -> tuple[tuple[Effect, ...], str]:
-        """The effects with their bytes, and the digest of the image, which is held from now on; raises FrameRefused."""
+    def _checked(self, result: Result) -> Outcome:
+        """The outcome with its effects' bytes, and with its image, which is held from now on; raises FrameRefused."""
         effects = result.effects
         if self.state.buffers:
             effects = tuple([self._complete(result, effect) for effect in effects])
@@ -349,7 +349,7 @@ class Orchestrator(Calls):
         if result.image:
             self._images[result.agent] = self._base_for(result).next_image(result.image)
             image = result.image.digest
-        return effects, image
+        return Outcome(result.status, effects, image)
 
     def _repair(self, result: Result) -> None:
         if result.unserved == "diverged":

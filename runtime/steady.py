@@ -31,10 +31,11 @@ class SteadyClock:
         self._read = reading
         if passed < 0:
             return passed
-        waited = passed if self._deadline is None else max(0, self._deadline - self._now)
-        if passed > waited + self._slack_ns:
-            self._now += waited
-            return passed - waited
+        if passed > self._slack_ns:
+            waited = passed if self._deadline is None else max(0, self._deadline - self._now)
+            if passed > waited + self._slack_ns:
+                self._now += waited
+                return passed - waited
         self._now += passed
         return 0
 

@@ -241,6 +241,9 @@ def _apply(content: bytearray, offset: int, data: bytes | None) -> None:
     if data is None:
         del content[offset:]
         return
-    if len(content) < offset:
+    if offset > len(content):
         content.extend(bytes(offset - len(content)))
-    content[offset : offset + len(data)] = data
+    if offset == len(content):
+        content += data  # an assignment to a slice would copy the bytes once more
+    else:
+        content[offset : offset + len(data)] = data
