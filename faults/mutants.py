@@ -177,7 +177,7 @@ MUTANTS: tuple[Mutant, ...] = (
         edits=(
             Edit(
                 "pool.py",
-                "        self._ports.workers.kill(slot.worker)\n",
+                "        self._workers.kill(slot.worker)\n",
                 "        self._by_worker.pop(slot.worker, None)\n"
                 "        slot.worker, slot.dying = -1, False\n"
                 "        self._back_off(slot)\n",

@@ -208,8 +208,8 @@ WORKERS: tuple[Mutant, ...] = (
             Edit("pool.py", "from runtime.ports import Ports\n", "from runtime.ports import Ports, never\n"),
             Edit(
                 "pool.py",
-                'self._ports.hazard("pool.tiny_batch", records[0].tick, slot.index)\n',
-                "self._ports.hazard is not never\n",
+                'self._hazard("pool.tiny_batch", records[0].tick, slot.index)\n',
+                "self._hazard is not never\n",
             ),
         ),
     ),

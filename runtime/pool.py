@@ -62,7 +62,8 @@ class Pool:
         telemetry: Telemetry,
         orders_of: Callable[[Sequence[StepRecord], Container[int]], list[Order]],
     ) -> None:
-        self._ports, self._physical, self._telemetry = ports, physical, telemetry
+        self._workers, self._clock, self._hazard = ports.workers, ports.clock, ports.hazard
+        self._physical, self._telemetry = physical, telemetry
         self._incarnation = incarnation
         self._orders_of = orders_of
         self._slots = [Slot(index) for index in range(physical.workers)]
@@ -95,9 +96,9 @@ class Pool:
         for agent in pending:
             batches[agent % places].append(agent)
         for slot, batch in zip(self._slots, batches, strict=True):
-            tiny = self._ports.hazard("pool.tiny_batch", records[0].tick, slot.index)
+            tiny = self._hazard("pool.tiny_batch", records[0].tick, slot.index)
             slot.queue = [[agent] for agent in batch] if tiny else [batch] if batch else []
-        backwards = self._ports.hazard("pool.backwards", records[0].tick)
+        backwards = self._hazard("pool.backwards", records[0].tick)
         for slot in reversed(self._slots) if backwards else self._slots:
             if slot.queue:
                 self._next(slot)
@@ -175,7 +176,7 @@ class Pool:
     def collect(self) -> list[Result]:
         """Results that are valid now, in order of arrival; losses are taken note of."""
         results: list[Result] = []
-        for worker, data in self._ports.workers.poll():
+        for worker, data in self._workers.poll():
             slot = self._by_worker.get(worker)
             if data is None:
                 self._ended(slot, worker)
@@ -239,14 +240,14 @@ class Pool:
 
     def advance(self) -> bool:
         """Timers, respawns, the next batch of each worker that waits for none; whether any step may be `poisonous`."""
-        now = self._ports.clock.now()
+        now = self._clock.now()
         for slot in self._slots:
             if slot.sent and now >= slot.rings_at and not slot.dying:
                 if now >= slot.deadline:
                     self._lost(slot, "lease")
                 else:
                     self._telemetry.emit("resent", worker=slot.worker, lease=slot.lease)
-                    self._ports.workers.send(slot.worker, slot.frame)
+                    self._workers.send(slot.worker, slot.frame)
                     slot.resend_ns *= 2
                     slot.rings_at = min(slot.deadline, now + slot.resend_ns)
             if slot.queue:
@@ -282,7 +283,7 @@ class Pool:
             if not records:
                 slot.queue.pop(0)
                 continue
-            now = self._ports.clock.now()
+            now = self._clock.now()
             if slot.worker < 0 and (self._leaving or now < slot.respawn_at or not self._spawn(slot)):
                 return
             apart = slot.queue.pop(0)[0] < 0
@@ -293,7 +294,7 @@ class Pool:
         self._spawned += 1
         worker = self._incarnation * 1_000_000 + self._spawned
         try:
-            self._ports.workers.spawn(worker)
+            self._workers.spawn(worker)
         except SpawnFailed:
             self._telemetry.emit("spawn_failed", worker=worker, slot=slot.index)
             self._back_off(slot)
@@ -306,11 +307,11 @@ class Pool:
     def _back_off(self, slot: Slot) -> None:
         """Keep away from the place for a while: longer with each failure in a row, or a crash loop is a storm."""
         wait = self._physical.respawn_ns << min(slot.failures, RESPAWN_DOUBLINGS)
-        slot.respawn_at = self._ports.clock.now() + wait
+        slot.respawn_at = self._clock.now() + wait
         slot.failures += 1
 
     def _send(self, slot: Slot, records: list[StepRecord], now: int, apart: bool) -> None:
-        bases = self._ports.hazard("pool.resend_base", records[0].tick, records[0].agent) or apart
+        bases = self._hazard("pool.resend_base", records[0].tick, records[0].agent) or apart
         orders = self._orders_of(records, () if bases else slot.hosted)
         if self._checks.ppm:
             orders = [self._checks.marked(order, apart) for order in orders]
@@ -337,11 +338,11 @@ class Pool:
             return
         slot.sent = [~agent for agent in agents] if apart else agents
         slot.deadline = now + (budget << min(doublings, MAX_DOUBLINGS))
-        hasty = self._ports.hazard("pool.impatient", records[0].tick, slot.lease)
+        hasty = self._hazard("pool.impatient", records[0].tick, slot.lease)
         slot.resend_ns = self._physical.resend_ns >> hasty
         slot.rings_at = min(slot.deadline, now + slot.resend_ns)
         self._telemetry.emit("sent", worker=slot.worker, lease=slot.lease, orders=len(orders))
-        self._ports.workers.send(slot.worker, slot.frame)
+        self._workers.send(slot.worker, slot.frame)
 
     def _from_base(self, slot: Slot, order: Order, apart: bool) -> int:
         """Tell that the worker gets the agent with this order; the number of steps that it replays."""
@@ -380,4 +381,4 @@ class Pool:
         """Kill; nothing of the worker is used again, and its end closes when it is reaped."""
         slot.dying = True
         slot.hosted = set()
-        self._ports.workers.kill(slot.worker)
+        self._workers.kill(slot.worker)
