@@ -46,18 +46,33 @@ class _File:
         self._durable = content
         self._landed.clear()
 
-    def land(self, changes: list[Change], truly: list[Change]) -> None:
-        """The changes of a sync are on the medium, it says; `truly` are those that are."""
-        if changes is not truly and self.told is None:
+    def fly(self) -> tuple[list[Change], int]:
+        """A sync is submitted: the changes that it covers, and the file's size in bytes."""
+        changes, self.pending = self.pending, []
+        self.flying.append(changes)
+        return changes, len(self.written)
+
+    def ended(self, changes: list[Change], landed: list[Change] | None) -> int:
+        """A sync has ended; the first byte that its changes touch, 0 for none.
+
+        They are on the medium, it says; `landed` are those that are, None where it says that it failed.
+        """
+        self.flying = [other for other in self.flying if other is not changes] if len(self.flying) > 1 else []
+        low = changes[0][0] if changes else 0
+        if landed is not None and landed is not changes and self.told is None:
             self.told = bytearray(self.durable)
         for offset, data in changes:
+            low = min(low, offset)
+            if landed is None:
+                continue
             if data is None:
                 self.whole = min(self.whole, offset)
             elif offset <= self.whole:
                 self.whole = max(self.whole, offset + len(data))
             if self.told is not None:
                 _apply(self.told, offset, data)
-        self._landed += truly
+        self._landed += landed or []
+        return low
 
 
 class SimDisk:
@@ -102,10 +117,10 @@ class SimDisk:
         self._files[new] = self._files.pop(old)
 
     def sync(self, name: str) -> int:
-        return self._submit_file(name, GOOD)
+        return self.submit(name, GOOD)
 
     def sync_dir(self) -> int:
-        return self._submit_directory(GOOD)
+        return self.submit("", GOOD)
 
     def poll(self) -> list[int]:
         completed = self._completed
@@ -120,42 +135,23 @@ class SimDisk:
 
     def submit(self, name: str, fate: Fate) -> int:
         """A sync of the file, or of the directory (""), that ends as `fate` says."""
-        return self._submit_file(name, fate) if name else self._submit_directory(fate)
-
-    def _submit_file(self, name: str, fate: Fate) -> int:
-        file = self._files[name]
-        changes, file.pending = file.pending, []
-        file.flying.append(changes)
-        size = len(file.written)
-
-        def complete(failed: bool) -> None:
-            file.flying = [other for other in file.flying if other is not changes] if len(file.flying) > 1 else []
-            if not failed:
-                file.land(changes, fate.landing(changes))
-            self.log.append(SyncEvent(self._loop.time, name, file.number, not failed, _low(changes), size))
-
-        return self._submit(complete, name, fate)
-
-    def _submit_directory(self, fate: Fate) -> int:
-        names = dict(self._files)
-
-        def complete(failed: bool) -> None:
-            if not failed:
-                self._durable_names = names
-            self.log.append(SyncEvent(self._loop.time, "", 0, not failed, 0, 0))
-
-        return self._submit(complete, "", fate)
-
-    def _submit(self, complete: Callable[[bool], None], name: str, fate: Fate) -> int:
         self._tickets += 1
         ticket, epoch = self._tickets, self._epoch
+        file = self._files[name] if name else None
+        names = {} if file else dict(self._files)
+        changes, size = file.fly() if file else ([], 0)
 
         def done() -> None:
             if epoch != self._epoch:
                 return
-            complete(fate.fails)
+            number, low, failed = 0, 0, fate.fails
+            if file is not None:
+                number, low = file.number, file.ended(changes, None if failed else fate.landing(changes))
+            elif not failed:
+                self._durable_names = names
+            self.log.append(SyncEvent(self._loop.time, name, number, not failed, low, size))
             self._completed.append(ticket)
-            if fate.fails:
+            if failed:
                 self._failures[ticket] = SyncFailed(ticket, name)
             self._wake()
 
@@ -230,11 +226,6 @@ class SimDisk:
 
     def contents(self) -> dict[str, bytes]:
         return {name: bytes(self._files[name].written) for name in self.names()}
-
-
-def _low(changes: list[Change]) -> int:
-    """The first byte that these changes touch; 0 for none."""
-    return min([offset for offset, _ in changes], default=0)
 
 
 def _apply(content: bytearray, offset: int, data: bytes | None) -> None:
