@@ -125,9 +125,8 @@ def begin(
     if inferences or state.requests:
         requests.deliver(state, tick, inferences)
     for index, agent in enumerate(state.agents):
-        if agent.phase == BACKOFF:
+        if agent.wakes or agent.tasks or agent.phase == BACKOFF:
             supervisor.restart_due(index, agent, tick, events)
-        if agent.wakes or agent.tasks:
             _wake(state, index, tick, events, guards)
     closing = tick >= config.last_tick
     records = _closing(state, config, events) if closing else _stepping(state, config, events, changes)

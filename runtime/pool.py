@@ -316,14 +316,15 @@ class Pool:
         if self._checks.ppm:
             orders = [self._checks.marked(order, apart) for order in orders]
         agents = [record.agent for record in records]
+        steps, fuel = len(orders), sum([order.fuel for order in orders])  # that the lease is to cover
+        if bases or not slot.hosted.issuperset(agents):
+            for order in orders:
+                if order.base:
+                    replayed = self._from_base(slot, order, apart)
+                    steps += replayed
+                    fuel += replayed * order.fuel
         if not apart:
             slot.hosted.update(agents)
-        steps, fuel = len(orders), sum([order.fuel for order in orders])  # that the lease is to cover
-        for order in orders:
-            if order.base:
-                replayed = self._from_base(slot, order, apart)
-                steps += replayed
-                fuel += replayed * order.fuel
         budget = self._physical.lease_ns + steps * self._physical.step_ns + fuel * self._physical.worst_ns_per_fuel
         self._leases += 1
         doublings = max(self._expiries.get(agent, 0) for agent in agents) if self._expiries else 0
