@@ -17,6 +17,31 @@ from harness.history import SyncEvent
 from runtime.errors import SyncFailed
 
 
+class _Content:
+    """Bytes with changes that are made when somebody looks: nobody looks at most of them, or once, at the end."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self.changes: list[Change] = []  # not in it yet, in order
+
+    def bytes(self) -> bytes:
+        if self.changes:
+            appended, end = [self._content], len(self._content)
+            changes = iter(self.changes)
+            for offset, data in changes:
+                if data is None or offset != end:
+                    whole = bytearray(b"".join(appended))
+                    _apply(whole, offset, data)
+                    for change in changes:
+                        _apply(whole, *change)
+                    appended = [bytes(whole)]
+                    break
+                appended.append(data)
+                end += len(data)
+            self._content, self.changes = b"".join(appended), []
+        return self._content
+
+
 class _File:
     """`pending` are the changes since the last submitted sync, `flying` those that a sync under way covers.
 
@@ -26,31 +51,38 @@ class _File:
 
     def __init__(self, number: int, content: bytes = b"") -> None:
         self.number = number
-        self.written = bytearray(content)
-        self._durable = bytearray(content)
-        self._landed: list[Change] = []  # on the medium, and not yet in `_durable`: most is never looked at
+        self.size = len(content)  # of what is written
+        self._written, self._durable = _Content(content), _Content(content)
         self.told: bytearray | None = None
         self.pending: list[Change] = []
         self.flying: list[list[Change]] = []
         self.whole = len(content)
 
     @property
-    def durable(self) -> bytearray:
-        for offset, data in self._landed:
-            _apply(self._durable, offset, data)
-        self._landed.clear()
-        return self._durable
+    def written(self) -> bytes:
+        return self._written.bytes()
 
-    @durable.setter
-    def durable(self, content: bytearray) -> None:
-        self._durable = content
-        self._landed.clear()
+    @property
+    def durable(self) -> bytes:
+        return self._durable.bytes()
+
+    def change(self, offset: int, data: bytes | None) -> None:
+        """A write, or with None a truncation; the medium has it when a sync has."""
+        made = (offset, data)
+        self._written.changes.append(made)
+        self.pending.append(made)
+        self.size = min(self.size, offset) if data is None else max(self.size, offset + len(data))
+
+    def alter(self, written: bytes, durable: bytes) -> None:
+        """Not by a write: this is what it holds from now on."""
+        self._written, self._durable = _Content(written), _Content(durable)
+        self.size, self.whole = len(written), len(durable)
 
     def fly(self) -> tuple[list[Change], int]:
         """A sync is submitted: the changes that it covers, and the file's size in bytes."""
         changes, self.pending = self.pending, []
         self.flying.append(changes)
-        return changes, len(self.written)
+        return changes, self.size
 
     def ended(self, changes: list[Change], landed: list[Change] | None) -> int:
         """A sync has ended; the first byte that its changes touch, 0 for none.
@@ -71,7 +103,7 @@ class _File:
                 self.whole = max(self.whole, offset + len(data))
             if self.told is not None:
                 _apply(self.told, offset, data)
-        self._landed += landed or []
+        self._durable.changes += landed or []
         return low
 
 
@@ -95,20 +127,17 @@ class SimDisk:
         return sorted(self._files)
 
     def read(self, name: str) -> bytes:
-        return bytes(self._files[name].written)
+        return self._files[name].written
 
     def write(self, name: str, offset: int, data: bytes) -> int:
         file = self._files.get(name)
         if file is None:
             file = self._files[name] = self._make()
-        _apply(file.written, offset, data)
-        file.pending.append((offset, data))
+        file.change(offset, data)
         return len(data)
 
     def truncate(self, name: str, length: int) -> None:
-        file = self._files[name]
-        _apply(file.written, length, None)
-        file.pending.append((length, None))
+        self._files[name].change(length, None)
 
     def remove(self, name: str) -> None:
         del self._files[name]
@@ -189,9 +218,9 @@ class SimDisk:
                 file = self._durable_names.get(name)
             if file is None:
                 continue
-            content = bytes(file.written)
-            if file.durable != file.written:
-                content = policy(name, bytes(file.durable), content)
+            content = file.written
+            if file.durable != content:
+                content = policy(name, file.durable, content)
             kept[name] = self._make(content)
         self._files = kept
         self._durable_names = dict(kept)
@@ -201,7 +230,7 @@ class SimDisk:
         file = self._durable_names.get(name)
         if file is None:
             return b""
-        return bytes(file.durable if file.told is None else file.told)
+        return file.durable if file.told is None else bytes(file.told)
 
     def load(self, files: dict[str, bytes]) -> None:
         """Put durable files there, before anything runs."""
@@ -222,10 +251,10 @@ class SimDisk:
             file.pending = [(size, content[size:])]
         else:
             size, file.pending = len(content), []
-        file.written, file.durable, file.whole = bytearray(content), bytearray(content[:size]), size
+        file.alter(content, content[:size])
 
     def contents(self) -> dict[str, bytes]:
-        return {name: bytes(self._files[name].written) for name in self.names()}
+        return {name: self._files[name].written for name in self.names()}
 
 
 def _apply(content: bytearray, offset: int, data: bytes | None) -> None:
