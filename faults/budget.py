@@ -182,7 +182,7 @@ def _cost_of_links(links: list[Fault], tick: int, physical: Physical) -> tuple[i
         elif fault.kind == "link.partition":
             lost += fault.number("tick") == tick and "agent" in fault.at
         elif fault.kind == "tick.repeat":
-            silent += fault.number("tick") == tick and fault.get("how") == "skipped"
+            silent += fault.number("tick") <= tick and fault.get("how") == "skipped"
         elif fault.kind != "link.noise":
             silent += leaps(fault) if fault.number("tick") <= tick else 0
         elif tick in _ticks_of(fault) and fault.get("direction") != "release" and fault.get("verb") != "duplicate":

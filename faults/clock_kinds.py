@@ -42,7 +42,7 @@ CLOCK_KINDS: tuple[FaultKind, ...] = (
         layer="scheduler",
         title="the runtime is called again with nothing new, or not called although something has come",
         keys=(
-            Key(name="tick", meaning="a call while this tick is open"),
+            Key(name="tick", meaning="a call while this tick is open, or a later one"),
             Key(name="occurrence", meaning="which such call, counted from 1", low=1, default=1),
         ),
         forms=(Form(needs=("tick",), may=("occurrence",)),),

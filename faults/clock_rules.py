@@ -54,8 +54,9 @@ def _called(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:
     if fault.get("how") == "skipped":
         at_last = next((one.at for one in mine if "called" in one.fields), None)
         return at_last is not None and any(mine[0].at < record.at <= at_last for record in trace.records)
-    opened = any(record.tick == fault.number("tick") for record in seen(trace, "opened", {}, 0, mine[0].at))
-    return opened and any(record.tick == fault.number("tick") for record in seen(trace, "committed", {}, mine[0].at))
+    tick = mine[0].fields.get("tick", fault.number("tick"))
+    opened = any(record.tick == tick for record in seen(trace, "opened", {}, 0, mine[0].at))
+    return opened and any(record.tick == tick for record in seen(trace, "committed", {}, mine[0].at))
 
 
 def _permuted(fault: Fault, mine: Sequence[Performed], trace: Trace) -> bool:

@@ -211,6 +211,13 @@ def test_a_call_is_made_again_or_left_out_once_and_told_of_at_the_next() -> None
     assert caller.calls(3, True) == 1 and log[-1] == (1, {"called": 1})
 
 
+def test_a_tick_that_is_over_after_fewer_calls_leaves_the_fault_to_a_later_one() -> None:
+    found, log = injector("tick.repeat@tick:2,occurrence:3,times=2")
+    caller = Caller(found, Timers().later)
+    assert [caller.calls(1, True), caller.calls(2, True), caller.calls(2, True)] == [1, 1, 1] and log.fired == []
+    assert caller.calls(5, True) == 3 and log[0] == (0, {"tick": 5, "for": 0})
+
+
 def permutation(seed: int = 0) -> tuple[Permutation, Timers, list[tuple[int, dict[str, int | str]]]]:
     found, log = injector("scheduler.permute@tick:1,for=1ms", seed=seed)
     timers = Timers()

@@ -28,9 +28,10 @@ class World:
     def __init__(self, *texts: str) -> None:
         self.injector, self.log = injector(*texts, seed=3)
         self.timers, self.inner, self.client = Timers(), ToyWorkers(), ToyGateway()
-        self.links = Links(self.injector, self.timers.later)
+        self.tick = 3
+        self.links = Links(self.injector, self.timers.later, lambda: self.tick)
         self.workers = LinkedWorkers(self.inner, self.links)
-        self.gateway = LinkedGateway(self.client, self.links, lambda: 3)
+        self.gateway = LinkedGateway(self.client, self.links, lambda: self.tick)
         for worker in (1, 2):
             self.workers.spawn(worker)
 
@@ -61,6 +62,32 @@ def test_a_clogged_link_holds_frames_and_delivers_them_in_order_when_it_goes_on(
     world.timers.pass_time(9 * MS)
     assert world.inner.sent == [(1, work(1, 7, (3, 1))), (1, work(1, 8, (3, 1)))] and world.client.sent == [release(1)]
     assert world.log[0] == (0, {"links": 3, "for": 9 * MS})
+
+
+def test_a_lease_that_was_sent_before_anything_could_strike_is_known_when_something_does() -> None:
+    world = World("link.clog@tick:4,percent=100,swizzle=no,for=9ms")
+    world.workers.send(1, work(1, 7, (3, 1)))
+    assert world.links.is_idle and world.inner.sent == [(1, work(1, 7, (3, 1)))]
+    world.tick = 4
+    world.workers.send(2, work(2, 8, (4, 2)))
+    late = Arrival(1, done(1, 7, (3, 1)))
+    assert not world.links.is_idle and world.answer(late) == [] and len(world.inner.sent) == 1
+    world.timers.pass_time(9 * MS)
+    assert world.answer() == [late] and world.inner.sent[1:] == [(2, work(2, 8, (4, 2)))] and world.links.is_idle
+
+
+def test_noise_strikes_while_its_ticks_are_open_and_a_client_that_is_held_leaves_the_workers_alone() -> None:
+    world = World("link.noise@tick:3,direction:work,percent=100,ticks=1,verb=lose", "client.stall@block:2,for=9ms")
+    world.workers.send(1, work(1, 7, (3, 1)))
+    assert world.inner.sent == [] and world.log[0][0] == 0
+    world.tick = 4
+    world.workers.send(1, work(1, 8, (3, 1)))
+    assert world.inner.sent == [(1, work(1, 8, (3, 1)))], "it is late, and the noise over"
+    assert not world.links.is_idle_for_clients
+    world.gateway.send(release(2))
+    assert world.links.is_idle and not world.links.is_idle_for_clients and world.client.sent == []
+    world.timers.pass_time(9 * MS)
+    assert world.links.is_idle_for_clients and world.client.sent == [release(2)]
 
 
 def test_a_swizzled_clog_stops_links_one_by_one_and_all_of_them_go_on() -> None:
