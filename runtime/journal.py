@@ -99,6 +99,7 @@ class Verified(NamedTuple):
     damage: str
 
 
+_BLOB_KEY = b'"sha256":'  # in the body of every block that refers to a blob
 _encoder = msgspec.json.Encoder(order="sorted")
 _decoder = msgspec.json.Decoder(Block, strict=True)
 
@@ -237,7 +238,7 @@ def recover(data: bytes, watermark: tuple[int, str], blobs: dict[str, bytes], cu
     verified = read(data)
     lines, damage = verified.lines, cut_short or verified.damage
     for index, line in enumerate(lines):
-        missing = _missing_blob(line.block, blobs)
+        missing = _missing_blob(line.block, blobs) if _BLOB_KEY in line.body else ""
         if missing:
             lines, damage = lines[:index], f"block {line.number} lacks blob {missing[:12]}"
             break

@@ -75,8 +75,9 @@ def load(storage: Storage, telemetry: Telemetry, hazard: Hazard = never, guards:
     for name, size, good in ((BLOBS, len(stored), blob_end), (DECREES, len(ordered), decree_end)):
         if good < size:
             telemetry.emit("discarded", file=name, reason=f"{size - good} bytes at its end do not verify")
-    images = _images(storage, names, lines, telemetry)
-    state, start = _start(storage, names, lines, images, telemetry, hazard)
+    vouched, lives = _vouched(lines)
+    images = _images(storage, names, vouched, telemetry)
+    state, start = _start(storage, names, lines, images, lives, telemetry, hazard)
     residences, versions = _fold(state, start, lines, blobs, images, guards)
     releases = [release_of(line.number, line.block, blobs) for line in lines]
     return Recovered(
@@ -177,15 +178,24 @@ def _read_decrees(data: bytes) -> tuple[list[Decree], int]:
     return decrees, end
 
 
-def _images(storage: Storage, names: list[str], lines: list[Line], telemetry: Telemetry) -> dict[int, HeldImage]:
-    """For each agent the newest image on disk that the journal vouches for, in its present life."""
+def _vouched(lines: list[Line]) -> tuple[dict[int, dict[int, str]], dict[int, int]]:
+    """By agent: the digests of its present life's images, by step; and the step with which that life began."""
     vouched: dict[int, dict[int, str]] = {}
+    lives: dict[int, int] = {}
     for line in lines:
         for step in line.block.steps:
             if step.kind == "init" or (step.status != "ok" and step.kind != "reload"):
                 vouched[step.agent] = {}
-            if step.status == "ok" and step.image:
+                lives[step.agent] = step.n
+            if step.image and step.status == "ok":
                 vouched[step.agent][step.n] = step.image
+    return vouched, lives
+
+
+def _images(
+    storage: Storage, names: list[str], vouched: dict[int, dict[int, str]], telemetry: Telemetry
+) -> dict[int, HeldImage]:
+    """For each agent the newest image on disk that the journal vouches for, in its present life."""
     images: dict[int, HeldImage] = {}
     for name in sorted((n for n in names if n.startswith("agent-")), reverse=True):
         agent, n = (int(part) if part.isdecimal() else -1 for part in (name[6:11], name[12:]))
@@ -209,15 +219,11 @@ def _start(
     names: list[str],
     lines: list[Line],
     images: dict[int, HeldImage],
+    lives: dict[int, int],
     telemetry: Telemetry,
     hazard: Hazard,
 ) -> tuple[State, int]:
     """The newest usable state snapshot that is not younger than any agent's image, and its block (0 is genesis)."""
-    last_init: dict[int, int] = {}
-    for line in lines:
-        for step in line.block.steps:
-            if step.kind == "init" or (step.status != "ok" and step.kind != "reload"):
-                last_init[step.agent] = step.n
     for name in sorted((n for n in names if n.startswith("state-")), reverse=True):
         number = int(name[6:]) if name[6:].isdecimal() else 0
         if hazard("recovery.older_snapshot", number, telemetry.incarnation):
@@ -233,7 +239,7 @@ def _start(
             telemetry.emit("discarded", file=name, reason="the journal has another root")
             continue
         state = decode(content.state)
-        oldest = [images[a].n if a in images else last_init.get(a, 1) - 1 for a in range(len(state.agents))]
+        oldest = [images[a].n if a in images else lives.get(a, 1) - 1 for a in range(len(state.agents))]
         if all(agent.n <= oldest[a] for a, agent in enumerate(state.agents)):
             return state, number
     return State(), 0
@@ -284,7 +290,7 @@ def _published(lines: list[Line], blobs: dict[str, bytes]) -> dict[tuple[int, in
     versions: dict[tuple[int, int], bytes] = {}
     count: dict[int, int] = {}
     for line in lines:
-        for step in line.block.steps:
+        for step in line.block.steps if b'"buffer"' in line.body else ():
             for entry in step.effects:
                 if entry.op == "buffer":
                     count[entry.target] = count.get(entry.target, 0) + 1
