@@ -28,7 +28,7 @@ class FaultyClock:
         self._watch = Watch(injector, injector.faults(*KINDS))
         self.tick_of: Callable[[], int] = lambda: 0
         self._since, self._base = inner.now(), inner.now()  # from `since` (true) on it shows `base` and what passes
-        self._strobes: list[tuple[int, Fault]] = []  # (since when, fault)
+        self._strobes: list[tuple[int, int, int, int]] = []  # since and until when, period, delta
         self._rate: tuple[int, Fault, int] | None = None  # (since when, fault, index): it stands, or is slow or fast
         self._rang: set[int] = set()  # faults of which it was told; membership only
 
@@ -66,7 +66,8 @@ class FaultyClock:
             if fault.kind == "clock.jump":
                 self._base += fault.number("by") if fault.get("way") == "forwards" else -fault.number("by")
             elif fault.kind == "clock.strobe":
-                self._strobes.append((true, fault))
+                numbers = fault.number("period"), fault.number("delta")
+                self._strobes.append((true, true + fault.number("for"), *numbers))
             elif fault.get("how") == "leap_second":
                 self._base -= SECOND
             elif fault.get("how") == "year_2038":
@@ -105,8 +106,8 @@ class FaultyClock:
         return self._base + within + after + (drift if how == "fast" else -drift)
 
     def _shown(self, true: int) -> int:
-        shown = self._steady(true)
-        for since, fault in self._strobes:
-            if true < since + fault.number("for") and (true - since) // fault.number("period") % 2 == 0:
-                shown += fault.number("delta")
+        shown = self._base + true - self._since if self._rate is None else self._steady(true)
+        for since, until, period, delta in self._strobes:
+            if true < until and (true - since) // period % 2 == 0:
+                shown += delta
         return shown

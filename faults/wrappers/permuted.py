@@ -26,6 +26,10 @@ class Permutation:
 
     def __init__(self, injector: Injector, later: Later, tick_of: Callable[[], int]) -> None:
         self.injector, self.later, self._tick_of = injector, later, tick_of
+        self._spans = [
+            (fault.number("tick"), fault.number("tick") + fault.number("ticks"), (index, fault))
+            for index, fault in injector.faults(KIND)
+        ]
         self.closed = False
 
     def close(self) -> None:
@@ -39,10 +43,7 @@ class Permutation:
     def fault(self) -> tuple[int, Fault] | None:
         """The first that is at work in the open tick."""
         tick = self._tick_of()
-        for index, fault in self.injector.faults(KIND):
-            if fault.number("tick") <= tick < fault.number("tick") + fault.number("ticks"):
-                return index, fault
-        return None
+        return next((found for first, end, found in self._spans if first <= tick < end), None)
 
     def tell(self, index: int, fields: Fields) -> None:
         if self.injector.is_armed(index):
@@ -64,6 +65,8 @@ class _Held:
         self._moments = 0
 
     def poll(self, arrived: list[Arrival]) -> list[Arrival]:
+        if not (arrived or self._held or self._ready):
+            return arrived
         passed, self._ready = self._ready, []
         found = self._common.fault() if arrived or self._held else None
         if found is None and not self._held:
