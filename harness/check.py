@@ -252,6 +252,7 @@ class Checker:
         row = _row(plan, judged, findings, effective, read, self._reading(twin.journal).digest, run)
         seen = sometimes.Seen(history, read.blocks, effective, judged.trace, read.counts)
         row = replace(row, reached=sometimes.reached(seen))
+        judged.forget()
         return Checked(plan, history, twin, findings, effective, row, judged)
 
     def simulate(self, plan: Plan, hook: Hook | None = None) -> History:

@@ -124,7 +124,7 @@ class Judged:
 
     def forget(self) -> None:
         """Drop the indexes that are large and of use for one run only; they are made again when asked for."""
-        for name in ("keys", "executions", "flows", "conversations", "repeats"):
+        for name in ("keys", "_as_known", "_as_known_at", "executions", "flows", "conversations", "repeats"):
             self.__dict__.pop(name, None)
 
     @cached_property
