@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 from faults_kit import ToyGateway, ToyMemory, ToyStorage, ToyWorkers
-from runtime_kit import World
+from runtime_kit import World, agent
 
 from runtime import frames
 from runtime.errors import FrameRefused
 from runtime.fold import begin
-from runtime.frames import Done, Order, Result, Work, pack, unpack
+from runtime.frames import Base, Done, Order, Replay, Result, Work, pack, unpack
 from runtime.physical import MS, Physical
 from runtime.pool import Pool
 from runtime.ports import Arrival, Ports
@@ -38,12 +38,13 @@ class Bench:
         telemetry.register(self.told.append)
         ports = Ports(self.clock, self.workers, ToyMemory(), ToyStorage(), ToyGateway(), hazard)
         self.bases: list[tuple[int, bool]] = []
+        self.base: Base | None = None
         self.pool = Pool(ports, Physical(**({"workers": 2} | physical)), 3, telemetry, self._orders)
         self.world = World(agents=agents)
 
     def _orders(self, records: Sequence[StepRecord], held: Container[int]) -> list[Order]:
         self.bases += [(record.agent, record.agent not in held) for record in records]
-        return [Order(record, 1000, None) for record in records]
+        return [Order(record, 1000, None if record.agent in held else self.base) for record in records]
 
     def open(self, *who: int) -> list[StepRecord]:
         opened = begin(self.world.state, self.world.state.tick + 1, [self.world.input(Send(a, b"")) for a in who])
@@ -105,6 +106,22 @@ def test_a_base_goes_with_the_first_order_only() -> None:
     bench.answer(*sent[:2])
     bench.pool.advance()
     assert bench.bases[-1] == (0, True)
+
+
+def test_a_lease_covers_the_steps_that_a_worker_which_lacks_the_agent_feeds_again() -> None:
+    waits = []
+    for replayed in (0, 3):
+        bench = Bench(resend_ns=1 << 40, step_ns=1_000, worst_ns_per_fuel=2)
+        bench.world.tick(Send(0, b""))
+        (step,) = bench.world.records
+        bench.base = Base(agent("a"), None, (Replay(step, 0, ""),) * replayed)
+        bench.open(0)
+        deadline = bench.pool.deadline()
+        assert deadline is not None
+        waits.append(deadline - bench.clock.ns)
+        told = [record.fields["replayed"] for record in bench.told if record.kind == "restored"]
+        assert told == [replayed]
+    assert waits[1] - waits[0] == 3 * (1_000 + 2 * 1_000)
 
 
 @pytest.mark.parametrize(

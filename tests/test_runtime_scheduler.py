@@ -74,6 +74,21 @@ def test_priority_runs_the_urgent_first_and_equals_by_number() -> None:
     assert world.ran() == [1, 3, 0, 2]
 
 
+@pytest.mark.parametrize("policy", POLICIES)
+def test_the_state_says_since_when_who_has_to_wait_has_been_ready_and_of_nobody_else(policy: str) -> None:
+    """It is part of the root that a block carries, so it must not depend on how the selection is made."""
+    world = world_of([0, 0, 0], 1, policy)
+    world.tick(Send(0, b""), Send(1, b""), Send(2, b""))
+    first = world.state.tick
+    waiting = [agent.ready_since for agent in world.state.agents]
+    assert sorted(waiting) == [-1, first, first]
+    while any(scheduler.ready(agent) for agent in world.state.agents):
+        world.tick()
+    assert [agent.ready_since for agent in world.state.agents] == [-1, -1, -1]
+    world.tick(Send(0, b""))
+    assert [agent.ready_since for agent in world.state.agents] == [-1, -1, -1]
+
+
 def test_waiting_makes_the_unimportant_urgent() -> None:
     world = world_of([0, 1], 1, "priority")
     order = []
