@@ -42,7 +42,7 @@ class Size(NamedTuple):
 FULL = Size(
     bench.AGENTS,
     bench.TICKS,
-    8,
+    24,
     9,
     ((100, 200, 3), (1000, 100, 1)),
     ((10, 322), (100, 130), (1000, 34), (10_000, 18)),

@@ -34,6 +34,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     ),
     "wasm": (
         "runtime.wasm.guest:WasmGuest.run",
+        "runtime.wasm.guest:WasmGuest.replay",
         "runtime.wasm.guest:WasmGuests.instantiate",
         "runtime.wasm.guest:WasmGuest.restore",
     ),
