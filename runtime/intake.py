@@ -51,6 +51,8 @@ class Intake:
 
     def next_tick(self, state: State) -> int | None:
         """The tick of the next input that any source owes, or that is waiting here."""
+        if not (self._owed or self._inputs or state.reads):
+            return None
         ticks = [due for _, _, due in reads.expected(state)]
         for source, schedule in list(self._owed.items()):
             admitted = state.admitted.get(source, 0)
@@ -64,6 +66,8 @@ class Intake:
 
     def due_at(self, tick: int, state: State) -> list[Input] | None:
         """The inputs of a tick, or None while a source still owes one."""
+        if not (self._owed or self._inputs or state.reads):
+            return []
         for source, schedule in self._owed.items():
             n = state.admitted.get(source, 0)
             while n < len(schedule) and schedule[n] <= tick:

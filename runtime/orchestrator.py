@@ -258,7 +258,7 @@ class Orchestrator(Calls):
             self._reserve()
         if len(self._residences) < len(self.state.agents):
             self._residences += [Residence(a.spec) for a in self.state.agents[len(self._residences) :]]
-        self._outcomes = {d.agent: Outcome(d.reason, ()) for d in self._open.decrees}
+        self._outcomes = {d.agent: Outcome(d.reason, ()) for d in self._open.decrees} if self._open.decrees else {}
         self._images = {}
         self.phase = "dispatch"
         records = self._open.records
