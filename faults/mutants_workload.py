@@ -19,7 +19,7 @@ WORKLOAD: tuple[Mutant, ...] = (
             "intake.py",
             "        for source, schedule in self._owed.items():\n            n = state.admitted.get(source, 0)\n"
             "            while",
-            "        for source, schedule in list(self._owed.items())[:1]:\n"
+            "        for source, schedule in list(self._due.items())[:1]:\n"
             "            n = state.admitted.get(source, 0)\n"
             "            while",
         ),
