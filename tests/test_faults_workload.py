@@ -28,6 +28,7 @@ from harness.workloads import named, work_of
 from runtime import journal, tasks
 from runtime.errors import Refused
 from runtime.journal import Block, StepEntry
+from runtime.physical import Physical
 from runtime.state import AgentSpec, Input, Operate, Reload, Send, Spawn, Submit, Task
 from runtime.wasm import WasmGuests
 from scenarios import get
@@ -319,3 +320,16 @@ def test_a_hostile_name_acts_on_no_terminal_and_keeps_its_line(what: str, capsys
     assert len(ended.out.splitlines()) == len(usual.out.splitlines()) == ended.out.count("\n")
     unseen = [char for char in ended.out if unicodedata.category(char) in ("Cc", "Cf", "Zl", "Zp") and char != "\n"]
     assert unseen == []
+
+
+def test_a_refusal_that_nobody_read_as_its_step_was_cancelled_before_it_ran_is_accounted_for() -> None:
+    """Its number is the refused reading's own; the inbox is in the journal alone, as the worker died before it ran."""
+    asked = Input(Send(1, bytes.fromhex("01000000020000000000000072")), 1, "user", 1)
+    faults = tuple(map(parse_fault, ("step.cancel@tick:2,agent:1", "worker.kill@tick:2,agent:1,point:idle")))
+    plan = Plan(scenario="readings", seed=7, inputs=(asked,), faults=faults, physical=Physical(), last_tick=3)
+    done = Checker(get("readings")).check(plan)
+    assert done.effective == {0: True, 1: True} and done.failed == ()
+    (step,) = [
+        s for b in journal.read(done.history.journal).lines for s in b.block.steps if s.status == "decree:cancelled"
+    ]
+    assert step.inbox and not [e for e in done.history.guests if (e.tick, e.agent) == (2, 1)]

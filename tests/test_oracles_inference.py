@@ -16,6 +16,7 @@ from oracles_kit import CLIENT, REFUSED, World, b64, call, crossing, envelope, f
 from faults.plan import parse_fault
 from harness.history import DeviceEvent, History, Injection
 from harness.oracles import Judged, Verdict, judge, judgeable
+from harness.oracles.inference import _switches
 from runtime.frames import InferenceItem
 from runtime.state import AgentSpec, AgentState, Inference, Message, Request, State, encode
 
@@ -254,6 +255,22 @@ def test_an_answer_confirmed_after_its_device_was_missed_needs_no_second_record_
     first = next(i for i, r in enumerate(made.trace) if r.kind == "inferred" and r.fields["device"] == 1)
     made.trace.insert(first, record(made.trace[first].at, "device_missing", 2, device=1))
     assert "tells of a switch" not in " ".join(says("I24", made).evidence)
+
+
+def test_a_device_that_came_while_the_other_s_batch_was_on_its_way_needs_no_second_record_of_the_switch() -> None:
+    """Told of when the second batch was sent, which is before the first one's answer was counted."""
+    sent = {"lease": 1, "requests": 1}
+    trace = [
+        record(1, "infer_sent", 2, device=0, process=PROCESSOR, **sent),
+        record(2, "device_spawned", 2, device=1, process=ACCELERATOR),
+        record(3, "infer_sent", 2, device=1, process=ACCELERATOR, **sent),
+        record(4, "infer_received", 2, device=0, process=PROCESSOR, **sent),
+        record(4, "inferred", 2, request=FIRST, agent=1, device=0),
+        record(5, "infer_received", 2, device=1, process=ACCELERATOR, **sent),
+        record(5, "inferred", 2, request=SECOND, agent=1, device=1),
+    ]
+    assert _switches(trace) == []
+    assert len(_switches([trace[1], trace[0], *trace[2:]])) == 1, "told before both were sent, it says nothing of them"
 
 
 def test_a_request_that_the_trace_says_nothing_of_is_named() -> None:

@@ -140,28 +140,35 @@ def _served(run: Judged, given: dict[int, list[DeviceEvent]]) -> list[str]:
 
 
 def _switches(trace: Sequence[Record]) -> list[str]:
-    """Between results of two devices the trace tells of one that came or went, or the one before is known to be gone.
+    """Between batches that two devices served the trace tells of one that came or went, or the one before is gone.
 
-    An answer that waits for the CPU to confirm it may be counted after its device was missed.
+    A batch is served from when it is sent: what comes or goes while it is on its way is met by the next one. An answer
+    that waits for the CPU to confirm it may be counted after its device was missed.
     """
     found = []
-    serving, told = None, False
+    told = -1  # the last record that tells of anything
+    serving: int | str | None = None
+    since = -1  # when the batch was sent that was served last
+    sent: dict[int | str, int] = {}
+    answered: dict[int | str, int] = {}
     gone: set[int | str] = set()
     for index, record in enumerate(trace):
         if record.kind in _TOLD:
-            told = True
+            told = index
             if record.kind == "device_missing":
                 gone.add(record.fields["device"])
             elif record.kind == "device_listed":
                 gone.discard(record.fields["device"])
+        elif record.kind == "infer_sent":
+            sent[record.fields["device"]] = index
+        elif record.kind == "infer_received":
+            answered[record.fields["device"]] = sent.get(record.fields["device"], index)
         elif record.kind == "inferred":
             device = record.fields["device"]
-            if device == serving:
-                continue
-            if serving is not None and not told and serving not in gone:
+            if serving not in (None, device) and told < since and serving not in gone:
                 what = f"device {device} serves request {record.fields['request']} after device {serving}"
                 found.append(f"trace record {index}: {what}; nothing tells of a switch")
-            serving, told = device, False
+            serving, since = device, answered.get(device, index)
     return found
 
 

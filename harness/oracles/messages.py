@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from msgspec import UNSET
 
@@ -412,6 +412,21 @@ def _changes(flows: Flows) -> dict[tuple[int, int], _Change]:
                 if kind != BUFFER and (kind != WAKE or payload):
                     ended[kind, channel if kind == TOPIC else 0] += 1
         else:  # ended by decree before any crossing: what it consumed is in the journal alone
-            gone = [flows.sent[seq] for seq in step.inbox if seq in flows.sent]
-            ended.update(_key(sent.kind, sent.channel) for sent in gone)
+            ended.update(_unseen(flows, step))
     return changes
+
+
+def _unseen(flows: Flows, step: Step) -> Iterator[tuple[int, int]]:
+    """What the numbers in an inbox that nobody has seen stand for: a copy of that message, or its refusal.
+
+    Who gets both, as a subscriber of its own topic may, has the copy first.
+    """
+    before = set[int]()
+    for seq in step.inbox:
+        sent = flows.sent.get(seq)
+        if sent is None:
+            continue
+        copy = step.agent in sent.targets and (seq, step.agent) not in flows.copies_lost and seq not in before
+        before.add(seq)
+        refused = not copy and (step.agent, seq) in flows.control
+        yield (REFUSED, 0) if refused else _key(sent.kind, sent.channel)
