@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from faults.plan import Plan, plan_to_json
 from harness import golden
+from harness.builds import PORTS
 from runtime.state import Configure, Operate, Send
 
 KILL = "worker.kill@tick:2,agent:0"
@@ -140,9 +141,9 @@ def test_a_seed_beside_a_plan_is_refused_and_workers_count(tmp_path: Path, capsy
 def test_a_build_of_another_ports_version_is_refused_with_both_versions(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = build(tmp_path, ("versions.py", "PORTS = 6\n", "PORTS = 7\n"))
+    folder = build(tmp_path, ("versions.py", f"PORTS = {PORTS}\n", f"PORTS = {PORTS + 1}\n"))
     for arguments in (("run", "hello"), ("stress", "--runs", "1"), ("replay", "x")):
-        refused(here(capsys, *arguments, "--build", str(folder)), "version is 7", "drives version 6")
+        refused(here(capsys, *arguments, "--build", str(folder)), f"version is {PORTS + 1}", f"drives version {PORTS}")
 
 
 def test_a_build_that_cannot_be_imported_is_refused(tmp_path: Path) -> None:
