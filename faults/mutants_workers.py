@@ -245,4 +245,17 @@ WORKERS: tuple[Mutant, ...] = (
             ),
         ),
     ),
+    Mutant(
+        name="cancelled_step_told_as_lost",
+        title="the decree that ends a cancelled step says that it lost its workers",
+        scenario="readings",
+        oracle="I32",
+        edits=(
+            Edit(
+                "orchestrator.py",
+                'DECREED = {"lease": "decree:deadline", "cancel": "decree:cancelled"}',
+                'DECREED = {"lease": "decree:deadline"}',
+            ),
+        ),
+    ),
 )
