@@ -6,19 +6,19 @@ from faults.mutant import Edit, Mutant
 
 _COMPARED = "        same = list(map(effects_sum, done.made)) == [replay.sum for replay in replays]\n"
 
+_KEYLESS = Edit(
+    "wasm/replaying.py",
+    "(i64.store $shim (i32.const 8) (call $unsigned))  ;; random key",
+    "(drop (call $unsigned))  ;; random key",
+)
+
 REPLAYS: tuple[Mutant, ...] = (
     Mutant(
         name="replay_without_randomness",
         title="the steps of a replay are not given their random keys",
         scenario="ledger",
         oracle="replay",
-        edits=(
-            Edit(
-                "wasm/replaying.py",
-                "(i64.store $shim (i32.const 8) (call $unsigned))  ;; random key",
-                "(drop (call $unsigned))  ;; random key",
-            ),
-        ),
+        edits=(_KEYLESS,),
     ),
     Mutant(
         name="replay_not_compared",
@@ -26,11 +26,7 @@ REPLAYS: tuple[Mutant, ...] = (
         scenario="ledger",
         oracle="replay",
         edits=(
-            Edit(
-                "wasm/replaying.py",
-                "(i64.store $shim (i32.const 8) (call $unsigned))  ;; random key",
-                "(drop (call $unsigned))  ;; random key",
-            ),
+            _KEYLESS,
             Edit("worker.py", _COMPARED, "        same = len(done.made) == len(replays)\n"),
         ),
     ),

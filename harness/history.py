@@ -10,13 +10,13 @@ fault layer did.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import msgspec
 from msgspec import Struct
 
 from faults.plan import Plan
-from runtime.frames import Ask, Output
+from runtime.frames import Ask, Output, arguments_of
 from runtime.state import Input
 from runtime.telemetry import Record
 from runtime.wasm.agent_wasi import AgentLine
@@ -69,28 +69,6 @@ class GuestEvent(Struct, gc=False):
         return self.opened
 
 
-class _Record(Struct, array_like=True, gc=False):
-    """As much of a step's record as a crossing is known by."""
-
-    agent: int
-    n: int
-    kind: str
-    tick: int
-    now_ms: int
-    random_key: int
-    agents: int
-    topics: int
-    buffers: int
-    models: int
-    send_limit: int
-    max_payload: int
-    snapshot: bool
-    inbox: msgspec.Raw
-
-
-_record = msgspec.msgpack.Decoder(_Record)
-
-
 class ReplayEvent(Struct, gc=False):
     """Several steps of one agent in one crossing: their records as they were given, and the effects of each.
 
@@ -118,7 +96,7 @@ class ReplayEvent(Struct, gc=False):
         share = self.used // max(1, len(outcomes))
         found = []
         for number, (data, (status, made)) in enumerate(zip(self.records, outcomes, strict=False)):
-            record = _record.decode(data)
+            record = arguments_of(data)
             found.append(
                 GuestEvent(
                     self.at, self.worker, self.incarnation, record.agent, record.kind, record.tick,
@@ -301,7 +279,7 @@ class History(Struct):
         crossings = self.crossings
         if self._opened_at != len(crossings):
             if not any(isinstance(event, ReplayEvent) for event in crossings):
-                return crossings  # type: ignore[return-value]  # they are what it says
+                return cast("list[GuestEvent]", crossings)
             self._opened_at = len(crossings)
             self._opened = [one for event in crossings for one in _steps_of(event)]
         return self._opened
